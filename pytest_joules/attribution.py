@@ -1,0 +1,91 @@
+"""Which devices a test is charged for: those that its process tree computes on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psutil
+
+from pytest_joules.meters.base import Meter, NoDevice
+from pytest_joules.model import Device
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """The devices charged, why, and who else was seen on them.
+
+    Attributes:
+        devices: The devices whose joules are summed.
+        note: What a reader must know about the choice; empty if nothing.
+        foreign: Processes outside the test's tree on those devices, as text; empty if none.
+    """
+
+    devices: tuple[Device, ...]
+    note: str = ""
+    foreign: str = ""
+
+
+def attribute(meter: Meter, wanted: Sequence[str] | None) -> Attribution:
+    """Choose the devices for work that is running now.
+
+    Args:
+        meter: Whose devices are chosen from.
+        wanted: Explicit CUDA indices or UUID hashes, which win; ``None`` to find out.
+
+    Raises:
+        NoDevice: if a wanted device does not exist.
+    """
+    if wanted is not None:
+        chosen = tuple(_named(meter, name) for name in wanted)
+        return Attribution(chosen, foreign=_foreign(meter, chosen))
+    listed = {device: meter.processes(device) for device in meter.devices}
+    ours = tuple(device for device, pids in listed.items() if any(_is_ours(pid) for pid in pids or ()))
+    if ours:
+        return Attribution(ours, foreign=_foreign(meter, ours))
+    if len(meter.devices) == 1:
+        return Attribution(meter.devices, foreign=_foreign(meter, meter.devices))
+    if all(pids is not None and all(psutil.pid_exists(pid) for pid in pids) for pids in listed.values()):
+        note = f"no process of this test computes on a GPU: all {len(meter.devices)} visible devices are charged"
+    else:
+        note = f"the driver hides which processes compute: all {len(meter.devices)} visible devices are charged"
+    return Attribution(meter.devices, note, _foreign(meter, meter.devices))
+
+
+def _named(meter: Meter, name: str) -> Device:
+    if name.isdecimal() and int(name) < len(meter.devices):
+        return meter.devices[int(name)]
+    raise NoDevice(f"device {name!r} does not exist: CUDA shows {len(meter.devices)} device(s), counted from 0")
+
+
+def _foreign(meter: Meter, devices: Sequence[Device]) -> str:
+    found = [
+        f"process {pid} ({_command(pid)}) on GPU {device.index}"
+        for device in devices
+        for pid in meter.processes(device) or ()
+        if psutil.pid_exists(pid) and not _is_ours(pid)
+    ]
+    return ", ".join(found)
+
+
+def _is_ours(pid: int) -> bool:
+    """Whether ``pid`` is in this process's tree, or of the same pytest-xdist run."""
+    root = _tree_root()
+    try:
+        process = psutil.Process(pid)
+        return root in (pid, *(parent.pid for parent in process.parents()))
+    except psutil.Error:
+        return False
+
+
+def _tree_root() -> int:
+    # The workers of one pytest-xdist run are children of one controller.
+    return os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+
+
+def _command(pid: int) -> str:
+    try:
+        return psutil.Process(pid).name()
+    except psutil.Error:
+        return "unknown"

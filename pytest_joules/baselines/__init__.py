@@ -1,0 +1,1 @@
+"""Baselines: the stored sessions, one reviewed JSON file per GPU SKU."""

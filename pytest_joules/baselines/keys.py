@@ -1,0 +1,46 @@
+"""Which baseline file a measurement belongs to."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from pytest_joules.model import Device
+
+LONGEST_SLUG = 60
+
+
+def slug(name: str) -> str:
+    """A product's name as a file name: ``NVIDIA H100 80GB HBM3`` is ``nvidia-h100-80gb-hbm3``."""
+    cleaned = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:LONGEST_SLUG].strip("-")
+    return cleaned or "unnamed"
+
+
+def sku_key(devices: Sequence[Device]) -> str:
+    """The name of the baseline file for joules summed over ``devices``.
+
+    The slug of the SKU; with ``+450w`` where the power limit is not the
+    board's own, ``+module`` where the driver counts more than the GPU, ``+x2``
+    for two of them.  Simulated devices begin with ``simulated-``.
+
+    Raises:
+        ValueError: for no device, or simulated and real ones together.
+    """
+    if not devices:
+        raise ValueError("no device to name a baseline for")
+    if len({device.simulated for device in devices}) > 1:
+        raise ValueError("simulated and real devices cannot be measured together")
+    counted = Counter(_one(device) for device in devices)
+    names = [f"{name}+x{count}" if count > 1 else name for name, count in sorted(counted.items())]
+    return ("simulated-" if devices[0].simulated else "") + "+and+".join(names)
+
+
+def _one(device: Device) -> str:
+    limit, default = device.power_limit_watts, device.default_power_limit_watts
+    limited = limit is not None and default is not None and abs(limit - default) > 0.5
+    return (
+        slug(device.name)
+        + (f"+{limit:.0f}w" if limited else "")
+        + (f"+{device.scope}" if device.scope != "gpu" else "")
+    )

@@ -1,0 +1,400 @@
+"""Reads and writes baseline files: hostile reads, atomic and merging writes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NoReturn
+
+from filelock import FileLock, Timeout
+
+from pytest_joules.model import BaselineChange, BaselineKey, Block, Conditions, Session, WindowKind
+
+SCHEMA_VERSION = 1
+KEPT_SESSIONS = 10
+LARGEST_FILE = 256 * 1024 * 1024
+LARGEST_NUMBER = 1e15
+LOCK_SECONDS = 60.0
+
+_OPTIONAL_NUMBERS = ("temperature_celsius", "sm_clock_mhz", "power_cap_share", "idle_watts")
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
+
+
+class BaselineError(Exception):
+    """A baseline file that cannot be used; the message names the file, the line and the fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineFile:
+    """The stored sessions of one SKU, oldest first; empty if there is no file."""
+
+    sku: str
+    device: str = ""
+    simulated: bool = False
+    entries: Mapping[BaselineKey, tuple[Session, ...]] = field(default_factory=dict)
+
+    def sessions(self, key: BaselineKey) -> tuple[Session, ...]:
+        """The sessions stored under ``key``; empty if none are."""
+        return self.entries.get(key, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """A session to store, behind the stored ones or in their place."""
+
+    session: Session
+    replace: bool = False
+
+
+class BaselineStore:
+    """A directory of baseline files."""
+
+    def __init__(self, directory: Path) -> None:
+        """The directory need not exist until something is stored."""
+        self.directory = directory
+
+    def path(self, sku: str) -> Path:
+        """The file of one SKU."""
+        return self.directory / f"{sku}.json"
+
+    def load(self, sku: str) -> BaselineFile:
+        """Read one SKU's file; a missing one is empty.
+
+        Raises:
+            BaselineError: if it is not a sound baseline file of this SKU.
+        """
+        path = self.path(sku)
+        text = _read(path)
+        if text is None:
+            return BaselineFile(sku)
+        found = _parse(text, path)
+        if found.sku != sku:
+            raise BaselineError(
+                f"{path}: holds baselines of {found.sku!r}, not of {sku!r}; rename it to {found.sku}.json"
+            )
+        if found.simulated != sku.startswith("simulated-"):
+            raise BaselineError(f"{path}: 'simulated' contradicts the SKU's name; simulated and real joules never mix")
+        return found
+
+    def update(
+        self, sku: str, device: str, simulated: bool, additions: Mapping[BaselineKey, Addition]
+    ) -> tuple[BaselineChange, ...]:
+        """Merge new sessions into one SKU's file, leaving everything else in it alone.
+
+        Raises:
+            BaselineError: if the file cannot be read, locked or written; it is then as it was.
+        """
+        if simulated != sku.startswith("simulated-"):
+            raise BaselineError(f"{self.path(sku)}: simulated joules are never written beside real ones")
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            with _locked(self.path(sku)):
+                stored = self.load(sku)
+                entries = dict(stored.entries)
+                changes = []
+                for key, addition in additions.items():
+                    old = entries.get(key, ())
+                    kept = () if addition.replace else old
+                    entries[key] = (*kept, addition.session)[-KEPT_SESSIONS:]
+                    changes.append(
+                        BaselineChange(
+                            key=key,
+                            sku=sku,
+                            old=_joules_per_unit(old) if old else None,
+                            new=_joules_per_unit(entries[key]),
+                            sessions=len(entries[key]),
+                            replaced=bool(old) and addition.replace,
+                        )
+                    )
+                _write(self.path(sku), render(BaselineFile(sku, stored.device or device, simulated, entries)))
+        except OSError as error:
+            raise BaselineError(f"{self.path(sku)}: cannot be written: {error}") from error
+        return tuple(changes)
+
+
+def render(file: BaselineFile) -> str:
+    """The file's text: sorted, and one session a line, so that a change touches only its own lines."""
+    tree: dict[str, dict[str, dict[str, list[str]]]] = {}
+    for key, sessions in file.entries.items():
+        lines = [json.dumps(_session_data(session), ensure_ascii=False) for session in sessions]
+        tree.setdefault(key.test, {}).setdefault(key.window, {})[key.unit] = lines
+    head = {"schema": SCHEMA_VERSION, "sku": file.sku, "device": file.device, "simulated": file.simulated}
+    fields = [f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in head.items()]
+    return "{\n" + ",\n".join([*fields, f' "entries": {_render(tree, 1)}']) + "\n}\n"
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a baseline file."""
+    loaded: dict[str, Any] = json.loads(files("pytest_joules.baselines").joinpath("schema.json").read_text())
+    return loaded
+
+
+def _render(node: Any, depth: int) -> str:
+    pad = " " * (depth + 1)
+    if isinstance(node, list):
+        return "[\n" + ",\n".join(pad + line for line in node) + "\n" + " " * depth + "]"
+    if not node:
+        return "{}"
+    members = [
+        f"{pad}{json.dumps(name, ensure_ascii=False)}: {_render(node[name], depth + 1)}" for name in sorted(node)
+    ]
+    return "{\n" + ",\n".join(members) + "\n" + " " * depth + "}"
+
+
+def _session_data(session: Session) -> dict[str, Any]:
+    conditions = session.conditions
+    data: dict[str, Any] = {"recorded": session.recorded}
+    data |= {name: value for name in ("commit", "driver") if (value := getattr(session, name)) is not None}
+    data |= {"kind": session.kind.value, "devices": list(session.devices)}
+    data |= {name: value for name in _OPTIONAL_NUMBERS if (value := getattr(conditions, name)) is not None}
+    data["watts"] = _short(sum(b.joules for b in session.blocks) / sum(b.seconds for b in session.blocks), 4)
+    if conditions.versions:
+        data["versions"] = dict(sorted(conditions.versions.items()))
+    data["blocks"] = [[_short(b.joules), _short(b.units), _short(b.seconds)] for b in session.blocks]
+    return data
+
+
+def _short(value: float, digits: int = 7) -> float:
+    """A float in as few digits as a diff should show; 7 are a hundred times finer than any noise here."""
+    return float(f"{value:.{digits}g}")
+
+
+def _joules_per_unit(sessions: Sequence[Session]) -> float:
+    means = [math.fsum(math.log(b.joules_per_unit) for b in s.blocks) / len(s.blocks) for s in sessions]
+    return math.exp(math.fsum(means) / len(means))
+
+
+# -- reading --
+
+
+def _read(path: Path) -> str | None:
+    try:
+        mode = path.lstat()
+        if not stat.S_ISREG(mode.st_mode):
+            raise BaselineError(f"{path}: not a regular file (a link or a device); put the file itself there")
+        if mode.st_size > LARGEST_FILE:
+            raise BaselineError(f"{path}: {mode.st_size} bytes is too large for a baseline file")
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError as error:
+        raise BaselineError(f"{path}: not UTF-8 text at byte {error.start}; restore it from git") from error
+    except OSError as error:
+        raise BaselineError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _parse(text: str, path: Path) -> BaselineFile:
+    def refuse(what: str) -> NoReturn:
+        raise ValueError(what)
+
+    def number(literal: str) -> float:
+        value = float(literal)
+        return value if math.isfinite(value) else refuse(f"the number {literal}")
+
+    def whole(literal: str) -> int:
+        return int(literal) if len(literal) < 20 else refuse(f"the number {literal[:20]}...")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        members = dict(pairs)
+        if len(members) < len(pairs):
+            names = [name for name, _ in pairs]
+            refuse(f"the key {next(name for name in names if names.count(name) > 1)!r} twice")
+        return members
+
+    try:
+        data = json.loads(text, parse_float=number, parse_int=whole, parse_constant=refuse, object_pairs_hook=unique)
+    except json.JSONDecodeError as error:
+        raise BaselineError(f"{path}:{error.lineno}: not JSON: {error.msg}; restore it from git") from error
+    except RecursionError as error:
+        raise BaselineError(f"{path}: nested too deeply for a baseline file") from error
+    except ValueError as error:
+        line = _line_of_refused(text, str(error))
+        raise BaselineError(f"{path}:{line}: holds {error}; restore it from git") from error
+    version = data.get("schema") if isinstance(data, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise BaselineError(f"{path}: schema {version} was written by a newer pytest-joules; upgrade pytest-joules")
+    try:
+        return _decode(data)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise BaselineError(_explain(data, text, path)) from error
+
+
+def _decode(data: Any) -> BaselineFile:
+    """A fast reading that stumbles over everything that the schema forbids; the schema then says what it was."""
+    head = dict(data)
+    tree = head.pop("entries")
+    if set(head) != {"schema", "sku", "device", "simulated"} or head["schema"] != SCHEMA_VERSION:
+        raise ValueError
+    if type(head["schema"]) is not int or type(head["simulated"]) is not bool:
+        raise TypeError
+    if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]*", head["sku"]) or not 1 <= len(head["device"]) <= 200:
+        raise ValueError
+    entries = {
+        BaselineKey(test, window, unit): _sessions(sessions)
+        for test, windows in tree.items()
+        for window, units in windows.items()
+        for unit, sessions in units.items()
+    }
+    return BaselineFile(head["sku"], _text(head["device"], 200), head["simulated"], entries)
+
+
+def _sessions(data: Any) -> tuple[Session, ...]:
+    if type(data) is not list or not 1 <= len(data) <= KEPT_SESSIONS:
+        raise ValueError
+    return tuple(map(_session, data))
+
+
+def _session(data: dict[str, Any]) -> Session:
+    rest = dict(data)
+    recorded, kind, devices, blocks = (rest.pop(name) for name in ("recorded", "kind", "devices", "blocks"))
+    commit, driver, versions = rest.pop("commit", None), rest.pop("driver", None), rest.pop("versions", {})
+    if "watts" in rest:
+        _amount(rest.pop("watts"))
+    for name, value in rest.items():
+        least, most = _BOUNDS[name]
+        if type(value) not in (int, float) or not least <= value <= most:
+            raise ValueError
+    if type(devices) is not list or not 1 <= len(devices) <= 1024 or type(blocks) is not list:
+        raise ValueError
+    if not 1 <= len(blocks) <= 10000:
+        raise ValueError
+    return Session(
+        recorded=_text(recorded, 40),
+        devices=tuple(_text(device, 80) for device in devices),
+        blocks=tuple(_block(block) for block in blocks),
+        kind=WindowKind(kind),
+        commit=None if "commit" not in data else _text(commit, 80),
+        driver=None if "driver" not in data else _text(driver, 80),
+        conditions=Conditions(**rest, versions={name: _text(value, 80) for name, value in versions.items()}),
+    )
+
+
+_BOUNDS = {
+    "temperature_celsius": (-100, 200),
+    "sm_clock_mhz": (0, 100000),
+    "power_cap_share": (0, 1),
+    "idle_watts": (0, 1e7),
+}
+
+
+def _block(data: Any) -> Block:
+    if type(data) is not list:
+        raise TypeError
+    joules, units, seconds = data
+    return Block(_amount(joules), _amount(units), _amount(seconds))
+
+
+def _amount(value: Any) -> float:
+    if type(value) not in (int, float) or not 0 < value <= LARGEST_NUMBER:
+        raise ValueError
+    return float(value)
+
+
+def _text(value: Any, longest: int) -> str:
+    if type(value) is not str or len(value) > longest:
+        raise TypeError
+    return value
+
+
+# -- explaining what is wrong --
+
+
+def _explain(data: Any, text: str, path: Path) -> str:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    error = best_match(Draft202012Validator(schema()).iter_errors(data))
+    if error is None:
+        return f"{path}: not a baseline file; restore it from git"
+    place = tuple(error.absolute_path)
+    line = next((line for found, line in _positions(text) if found == place), 1)
+    where = "/".join(str(step) for step in place) or "the file"
+    return f"{path}:{line}: {where}: {error.message[:200]}; restore it from git"
+
+
+def _line_of_refused(text: str, what: str) -> int:
+    """The line of a duplicate key, or of the first number that is none."""
+    seen = set()
+    for place, line in _positions(text):
+        if what.endswith("twice") and place in seen:
+            return line
+        seen.add(place)
+    literal = next(iter(re.findall(r"(?:NaN|-?Infinity)|-?[\d.]+[eE]\+?\d{3,}|-?\d{20,}", text)), "")
+    return text.count("\n", 0, text.find(literal)) + 1 if literal else 1
+
+
+def _positions(text: str) -> Iterator[tuple[tuple[str | int, ...], int]]:
+    """The path and line of every value in JSON text."""
+    stack: list[str | int] = []
+    pending: str | None = None
+    line, last = 1, 0
+    for match in _TOKEN.finditer(text):
+        line += text.count("\n", last, match.start())
+        last = match.start()
+        token = match.group()
+        if token in "}]":
+            stack.pop()
+        elif token == ",":
+            if isinstance(stack[-1], int):
+                stack[-1] += 1
+        elif token == ":":
+            stack[-1] = json.loads(pending or '""')
+        else:
+            in_list = bool(stack) and isinstance(stack[-1], int)
+            is_key = bool(stack) and not in_list and text[match.end() :].lstrip()[:1] == ":"
+            if not is_key:
+                yield tuple(stack), line
+            if token == "{":
+                stack.append("")
+            elif token == "[":
+                stack.append(0)
+            pending = token
+
+
+# -- writing --
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    # The lock lives outside the repository, so that no stray file turns up in a commit.
+    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    lock = FileLock(Path(tempfile.gettempdir(), f"pytest-joules-baseline-{name}.lock"), timeout=LOCK_SECONDS)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise BaselineError(f"{path}: locked by another process for {LOCK_SECONDS:g} s ({lock.lock_file})") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _write(path: Path, text: str) -> None:
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(mode)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,119 @@
+"""Budgets: what an ``energy_budget`` marker says, checked at collection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_joules.units import EnergyPerUnit, UnitError, parse_energy_per_unit, parse_percent
+
+SIGNATURE = (
+    "energy_budget(limit=None, *, tolerance=None, per=None, window=None, devices=None, gate=True, key=None): "
+    "fail the test under --energy when its GPU joules per unit of work rise above the stored baseline "
+    "by more than the tolerance, or above the limit, e.g. energy_budget('80 mJ/token', tolerance='2%')"
+)
+
+_KEYWORDS = ("tolerance", "per", "window", "devices", "gate", "key")
+
+
+class BudgetError(ValueError):
+    """A marker that cannot be a budget; the message names the text and the fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyBudget:
+    """One budget of one test.
+
+    Attributes:
+        limit: An absolute budget; needs no baseline.
+        tolerance: The accepted relative rise over the baseline, or ``None`` for the run's default.
+        per: The unit of work; ``None`` for the limit's, else the window's own.
+        window: The window it speaks of; ``None`` for the test's only one.
+        devices: CUDA devices to charge; ``None`` for those that the test runs on.
+        gate: Whether a bad verdict fails the test.
+        key: The name to store the baseline under instead of the node id.
+    """
+
+    limit: EnergyPerUnit | None = None
+    tolerance: float | None = None
+    per: str | None = None
+    window: str | None = None
+    devices: tuple[str, ...] | None = None
+    gate: bool = True
+    key: str | None = None
+
+    @property
+    def wants_baseline(self) -> bool:
+        """A bare limit is judged alone; everything else is compared with the baseline."""
+        return self.limit is None or self.tolerance is not None
+
+    @classmethod
+    def from_marker(cls, args: Sequence[Any], kwargs: Mapping[str, Any]) -> EnergyBudget:
+        """Check a marker's arguments.
+
+        Raises:
+            BudgetError: naming the argument, the text at fault and the fix.
+        """
+        unknown = [name for name in kwargs if name not in (*_KEYWORDS, "limit")]
+        if unknown:
+            raise BudgetError(f"unknown argument {unknown[0]!r}; use limit, {', '.join(_KEYWORDS)}")
+        if len(args) > 1 or (args and "limit" in kwargs):
+            raise BudgetError("only one positional argument, the limit, is allowed")
+        limit_text = args[0] if args else kwargs.get("limit")
+        limit = None if limit_text is None else _limit(limit_text)
+        per = _name("per", kwargs.get("per"))
+        if limit is not None and per is not None and limit.unit != per:
+            raise BudgetError(f"the limit is per {limit.unit} but per={per!r}; drop one of the two")
+        gate = kwargs.get("gate", True)
+        if not isinstance(gate, bool):
+            raise BudgetError(f"gate={gate!r} must be True or False")
+        return cls(
+            limit=limit,
+            tolerance=_tolerance(kwargs.get("tolerance")),
+            per=limit.unit if limit is not None else per,
+            window=_name("window", kwargs.get("window")),
+            devices=_devices(kwargs.get("devices")),
+            gate=gate,
+            key=_name("key", kwargs.get("key")),
+        )
+
+
+def _limit(value: object) -> EnergyPerUnit:
+    if not isinstance(value, str):
+        raise BudgetError(f"limit={value!r} must be text with its units, like '80 mJ/token'")
+    try:
+        return parse_energy_per_unit(value)
+    except UnitError as error:
+        raise BudgetError(f"limit: {error}") from error
+
+
+def _tolerance(value: object) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise BudgetError(f"tolerance={value!r} must be text with its sign, like '2%'")
+    try:
+        return parse_percent(value)
+    except UnitError as error:
+        raise BudgetError(f"tolerance: {error}") from error
+
+
+def _name(argument: str, value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise BudgetError(f"{argument}={value!r} must be a name of printable characters")
+    return value
+
+
+def _devices(value: object) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    items = (value,) if isinstance(value, (int, str)) else value
+    if not isinstance(items, (list, tuple)) or not items:
+        raise BudgetError(f"devices={value!r} must be a CUDA index or a list of them, like [0, 1]")
+    for item in items:
+        if isinstance(item, bool) or not isinstance(item, (int, str)) or (isinstance(item, int) and item < 0):
+            raise BudgetError(f"devices={value!r}: {item!r} is neither a CUDA index nor a UUID")
+    return tuple(str(item) for item in items)

@@ -1,0 +1,279 @@
+"""The decision: today's blocks against the stored sessions.  Pure functions.
+
+With ``y = ln(joules per unit)``, ``d`` today's mean less what the baseline
+predicts, ``T = ln(1 + tolerance)`` and ``h`` the half-width of a one-sided
+99 % interval of ``d``::
+
+    REGRESSED     d - h > 0  and  d > T
+    IMPROVED      d + h < 0  and  d < -T
+    PASS          d + h < 2T and  d <= T
+    INCONCLUSIVE  otherwise
+
+so a true rise of twice the tolerance is not passed, and noise alone does not fail.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from pytest_joules.model import Block, Measurement, Session, Verdict, VerdictKind, WindowKind
+from pytest_joules.statistics import (
+    Prediction,
+    Spread,
+    autocorrelation_inflation,
+    between_sessions,
+    block_spread,
+    combine,
+    predict_session,
+    satterthwaite,
+    session_spread,
+    student_quantile,
+)
+from pytest_joules.units import format_joules, format_percent
+
+ALPHA = 0.01
+"""One-sided error rate of every interval, and of false failures in a whole run."""
+
+DETECTION = 0.95
+"""How surely the detectable rise of a verdict would have been called REGRESSED."""
+
+LOOKS = (2, 3, 4, 6, 8, 12, 16, 24)
+"""Numbers of blocks at which the verdict is tried."""
+
+LOOKS_CORRECTION = 1.24
+"""Widening of the within-session part for looking eight times: Pocock's constant bound for :data:`LOOKS`
+at one-sided 1 % over the single look's (``benchmarks/looks.py``)."""
+
+ONE_SHOT_SESSIONS = 3
+"""A single shot's error is known from history alone, so it takes this many sessions."""
+
+LATENCY_RISE = 0.20
+"""Level joules whose seconds per unit rose by more pass with a warning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a budget asks of its window.
+
+    Attributes:
+        unit: The unit of work that joules are divided by.
+        tolerance: Accepted relative rise over the baseline; ``None`` if only the limit counts.
+        limit: Absolute budget in joules per unit, if there is one.
+        family: How many budgets share the run's error rate.
+        suite: The between-session spread over the suite's other windows.
+    """
+
+    unit: str
+    tolerance: float | None
+    limit: float | None = None
+    family: int = 1
+    suite: Spread = field(default_factory=lambda: Spread(0.0, 0.0))
+
+
+def decide(measurement: Measurement, baseline: Sequence[Session], terms: Terms) -> Verdict:
+    """The verdict on ``measurement`` so far.
+
+    Raises:
+        KeyError: if the measurement did not count ``terms.unit``.
+    """
+    if measurement.invalid:
+        return Verdict(VerdictKind.INVALID, measurement.invalid)
+    blocks = measurement.blocks[terms.unit]
+    today = _Today.of(blocks, [s.blocks for s in baseline if s.kind is measurement.kind])
+    verdict = Verdict(
+        VerdictKind.PASS,
+        joules_per_unit=math.exp(today.mean),
+        uncertainty=math.sqrt(today.mean_spread.variance),
+    )
+    if terms.limit is not None:
+        verdict = _against_limit(verdict, today, terms)
+        if verdict.kind is VerdictKind.OVER_LIMIT:
+            return verdict
+    if terms.tolerance is None:
+        return verdict
+    comparable = [s for s in baseline if s.kind is measurement.kind]
+    if not comparable:
+        return replace(verdict, kind=VerdictKind.NO_BASELINE, reason="no stored session to compare with")
+    devices = tuple(device.identity for device in measurement.devices)
+    relative = _against_baseline(verdict, today, comparable, devices, terms, terms.tolerance)
+    relative = _with_latency(relative, blocks, comparable)
+    if measurement.kind is WindowKind.ONE_SHOT and len(comparable) < ONE_SHOT_SESSIONS:
+        return replace(
+            relative,
+            kind=VerdictKind.INCONCLUSIVE,
+            reason=f"a one-shot window is judged by the spread of at least {ONE_SHOT_SESSIONS} stored sessions, "
+            f"and there are {len(comparable)}: record {ONE_SHOT_SESSIONS - len(comparable)} more",
+            more_gpu_time_helps=False,
+        )
+    if verdict.kind is VerdictKind.INCONCLUSIVE and relative.kind in (VerdictKind.PASS, VerdictKind.IMPROVED):
+        # Level with the baseline, but the limit is too near to tell.
+        return replace(
+            relative,
+            kind=VerdictKind.INCONCLUSIVE,
+            reason=verdict.reason,
+            more_gpu_time_helps=verdict.more_gpu_time_helps,
+        )
+    return relative
+
+
+def suite_spread(series: Sequence[Sequence[Session]]) -> Spread:
+    """The between-session spread pooled over a suite's stored windows."""
+    return combine(
+        session_spread([_log_mean(s.blocks) for s in sessions], [s.devices for s in sessions]) for sessions in series
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Today:
+    """Today's mean log joules per unit, and the spread of that mean from the blocks alone."""
+
+    mean: float
+    count: int
+    mean_spread: Spread
+    block_spread: Spread
+    inflation: float
+
+    @classmethod
+    def of(cls, blocks: Sequence[Block], stored: Sequence[Sequence[Block]]) -> _Today:
+        values = _logs(blocks)
+        history = [_logs(session) for session in stored]
+        one = block_spread(values, history)
+        inflation = autocorrelation_inflation([values, *history])
+        mean_variance = one.variance * inflation / len(values)
+        return cls(float(np.mean(values)), len(values), Spread(mean_variance, one.df), one, inflation)
+
+    def looked_at(self, count: int | None = None) -> Spread:
+        """The mean's spread widened for repeated looks, as it is or as it would be with ``count`` blocks."""
+        shrink = self.count / count if count else 1.0
+        return Spread(LOOKS_CORRECTION**2 * self.mean_spread.variance * shrink, self.mean_spread.df)
+
+
+def _against_limit(verdict: Verdict, today: _Today, terms: Terms) -> Verdict:
+    assert terms.limit is not None
+    session = between_sessions(Spread(0.0, 0.0), terms.suite)
+    above = today.mean - math.log(terms.limit)
+    now = _half_widths(satterthwaite([session, today.looked_at()]), terms.family)
+    best = _half_widths(satterthwaite([session, today.looked_at(LOOKS[-1])]), terms.family)
+    stated = f"{format_percent(math.expm1(above), signed=True)} against the limit of {format_joules(terms.limit)}"
+    if above > now.fail:
+        return replace(
+            verdict, kind=VerdictKind.OVER_LIMIT, reason=f"{stated} ({format_percent(math.expm1(above))} over)"
+        )
+    if above <= -now.plain:
+        return replace(verdict, reason=stated)
+    return replace(
+        verdict,
+        kind=VerdictKind.INCONCLUSIVE,
+        reason=f"{stated} is within the noise of {format_percent(now.plain)}",
+        more_gpu_time_helps=above > best.fail or above <= -best.plain,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _HalfWidths:
+    """Half-widths of the interval of ``d``: plain, and with the family's share of the error rate."""
+
+    plain: float
+    fail: float
+
+
+def _half_widths(spread: Spread, family: int) -> _HalfWidths:
+    sd = math.sqrt(spread.variance)
+    return _HalfWidths(
+        student_quantile(spread.df, 1 - ALPHA) * sd,
+        student_quantile(spread.df, 1 - ALPHA / max(family, 1)) * sd,
+    )
+
+
+def _against_baseline(
+    verdict: Verdict,
+    today: _Today,
+    baseline: Sequence[Session],
+    devices: tuple[str, ...],
+    terms: Terms,
+    tolerance: float,
+) -> Verdict:
+    means = [_log_mean(session.blocks) for session in baseline]
+    homes = [session.devices for session in baseline]
+    session = between_sessions(session_spread(means, homes), terms.suite)
+    expected = predict_session(
+        means,
+        [today.block_spread.variance * today.inflation / len(s.blocks) for s in baseline],
+        homes,
+        devices,
+        session.variance,
+    )
+    d, t = today.mean - expected.mean, math.log1p(tolerance)
+    total = _total(expected, session, today.looked_at())
+    width = _half_widths(total, terms.family)
+    best = _half_widths(_total(expected, session, today.looked_at(LOOKS[-1])), terms.family)
+    kind = _classify(d, t, width)
+    detectable = max(t, width.fail) + student_quantile(total.df, DETECTION) * math.sqrt(total.variance)
+    return replace(
+        verdict,
+        kind=kind,
+        reason=_reason(kind, d, t, width, best, len(baseline)),
+        baseline_joules_per_unit=math.exp(expected.mean),
+        baseline_sessions=len(baseline),
+        ratio=math.exp(d),
+        ratio_low=math.exp(d - width.plain),
+        ratio_high=math.exp(d + width.plain),
+        detectable=math.expm1(detectable),
+        more_gpu_time_helps=kind is VerdictKind.INCONCLUSIVE
+        and today.count < LOOKS[-1]
+        and _classify(d, t, best) is not VerdictKind.INCONCLUSIVE,
+    )
+
+
+def _total(expected: Prediction, session: Spread, within: Spread) -> Spread:
+    return satterthwaite([Spread(expected.variance, session.df), within])
+
+
+def _classify(d: float, t: float, width: _HalfWidths) -> VerdictKind:
+    if d > t and d > width.fail:
+        return VerdictKind.REGRESSED
+    if d < -t and d < -width.plain:
+        return VerdictKind.IMPROVED
+    if d <= t and d + width.plain < 2 * t:
+        return VerdictKind.PASS
+    return VerdictKind.INCONCLUSIVE
+
+
+def _reason(kind: VerdictKind, d: float, t: float, width: _HalfWidths, best: _HalfWidths, sessions: int) -> str:
+    if kind is VerdictKind.REGRESSED:
+        return f"joules per unit rose by {format_percent(math.expm1(d))}, more than {format_percent(math.expm1(t))}"
+    if kind is VerdictKind.IMPROVED:
+        return f"joules per unit fell by {format_percent(-math.expm1(d))}; store the gain with --energy-update"
+    if kind is VerdictKind.PASS:
+        return ""
+    noise = (
+        f"the noise of {format_percent(width.plain)} leaves a rise of {format_percent(math.expm1(d), signed=True)} open"
+    )
+    if _classify(d, t, best) is not VerdictKind.INCONCLUSIVE:
+        return f"{noise}; more GPU time would settle it (--energy-max-seconds)"
+    return f"{noise}; {sessions} stored session(s) are too few or too scattered: record more, or widen the tolerance"
+
+
+def _with_latency(verdict: Verdict, blocks: Sequence[Block], baseline: Sequence[Session]) -> Verdict:
+    before = float(np.mean([_log_seconds(session.blocks) for session in baseline]))
+    timed = replace(verdict, seconds_ratio=(ratio := math.exp(_log_seconds(blocks) - before)))
+    if verdict.kind not in (VerdictKind.PASS, VerdictKind.IMPROVED) or ratio <= 1 + LATENCY_RISE:
+        return timed
+    rise = format_percent(ratio - 1, digits=0)
+    return replace(timed, notes=(*timed.notes, f"joules are level but seconds per unit rose by {rise}: latency pays"))
+
+
+def _logs(blocks: Sequence[Block]) -> list[float]:
+    return [math.log(block.joules_per_unit) for block in blocks]
+
+
+def _log_mean(blocks: Sequence[Block]) -> float:
+    return float(np.mean(_logs(blocks)))
+
+
+def _log_seconds(blocks: Sequence[Block]) -> float:
+    return float(np.mean([math.log(block.seconds_per_unit) for block in blocks]))

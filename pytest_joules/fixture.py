@@ -1,0 +1,189 @@
+"""The ``energy`` fixture: what a test calls.
+
+Without ``--energy`` it runs everything once and measures nothing; nothing
+outside the standard library is imported then.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+if TYPE_CHECKING:
+    from pytest_joules.model import Measurement
+    from pytest_joules.recorder import Recorder
+    from pytest_joules.sampling import OneShot, Sampler
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Work = Mapping[str, float] | Callable[[Any], Mapping[str, float]]
+
+
+class Energy:
+    """Measures the GPU joules of what one test does.
+
+    Attributes:
+        extra_info: JSON values to keep in the reports beside this test's numbers.
+    """
+
+    def __init__(self, recorder: Recorder | None) -> None:
+        """Tests get one from the fixture; ``recorder`` is ``None`` without ``--energy``."""
+        self._recorder = recorder
+        self.extra_info: dict[str, Any] = {}
+
+    def __call__(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call ``fn`` until its joules are decided, and return the last call's result.
+
+        A coroutine function is measured the same way: ``await energy(fn, ...)``.
+        """
+        return self.repeat(fn, args, kwargs)
+
+    def repeat(
+        self,
+        fn: Callable[..., T],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        work: Work | None = None,
+        setup: Callable[[], Any] | None = None,
+        rounds: int | None = None,
+        warmup: int | None = None,
+        max_seconds: float | None = None,
+        window: str = "main",
+    ) -> T:
+        """The explicit form of calling the fixture.
+
+        Args:
+            fn: What to measure; called again and again, without a gap.
+            args: Its positional arguments.
+            kwargs: Its keyword arguments.
+            work: What one call produces, by unit, e.g. ``{"token": 512}``; or a function of the result.
+            setup: Called before every call, inside the measured stretch (joules cannot be split finer
+                than a tick of the counter), so keep it cheap; may return ``(args, kwargs)`` for the call.
+            rounds: Exactly so many measured calls, instead of as many as the verdict takes.
+            warmup: Exactly so many warm-up calls, instead of warming up until power is steady.
+            max_seconds: Most seconds of measuring, instead of ``--energy-max-seconds``.
+            window: The window's name; a test that measures several names each.
+
+        Returns:
+            The last call's result.
+
+        Raises:
+            ValueError: for a window measured twice, or arguments out of range.
+        """
+        for name, value, least in (("rounds", rounds, 1), ("warmup", warmup, 0), ("max_seconds", max_seconds, 0)):
+            if value is not None and value < least:
+                raise ValueError(f"energy.repeat({name}={value!r}): must be at least {least}")
+        calls = _Calls(fn, tuple(args), dict(kwargs or {}), setup)
+        sampler = self._recorder.sampler(window, rounds, warmup, max_seconds) if self._recorder else None
+        run = _Run(self._recorder, sampler, window, work)
+        if inspect.iscoroutinefunction(fn):
+            return cast("T", _repeat_async(calls, run))
+        return _repeat(calls, run)
+
+    def window(self, name: str) -> Window:
+        """Measure a stretch of the test once: ``with energy.window("prefill") as window: ...``.
+
+        Also works with ``async with``.
+        """
+        return Window(self._recorder, name)
+
+    @property
+    def measurements(self) -> tuple[Measurement, ...]:
+        """What was measured so far, in order; empty without ``--energy``."""
+        return tuple(self._recorder.measurements) if self._recorder else ()
+
+    @property
+    def joules(self) -> float:
+        """Joules of all measured blocks so far; 0 without ``--energy``."""
+        return sum(measurement.joules for measurement in self.measurements)
+
+
+class Window:
+    """One measured stretch; count the work that it did with :meth:`count`."""
+
+    def __init__(self, recorder: Recorder | None, name: str) -> None:
+        """Made by :meth:`Energy.window`."""
+        self.name = name
+        self._recorder = recorder
+        self._shot: OneShot | None = None
+        self._counts: dict[str, float] = {}
+
+    def count(self, **units: float) -> None:
+        """Add to the work that this window did, e.g. ``window.count(token=512)``.
+
+        Raises:
+            ValueError: for a count that is not a finite number, or below zero.
+        """
+        if self._recorder is None:
+            return
+        from pytest_joules.recorder import checked_counts
+
+        for unit, count in checked_counts(units).items():
+            self._counts[unit] = self._counts.get(unit, 0.0) + count
+
+    def __enter__(self) -> Window:
+        if self._recorder is not None:
+            self._shot = self._recorder.open_shot(self.name)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._recorder is not None and self._shot is not None and kind is None:
+            self._recorder.close_shot(self.name, self._shot, {"call": 1.0, **self._counts})
+
+    async def __aenter__(self) -> Window:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, tb)
+
+
+class _Calls:
+    """Makes the calls of one window."""
+
+    def __init__(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], setup: Callable[[], Any] | None
+    ) -> None:
+        self._fn = fn
+        self._args = args
+        self._kwargs = kwargs
+        self._setup = setup
+
+    def __call__(self) -> Any:
+        prepared = self._setup() if self._setup is not None else None
+        args, kwargs = prepared if prepared is not None else (self._args, self._kwargs)
+        return self._fn(*args, **kwargs)
+
+
+class _Run:
+    """Feeds the results of calls to the sampler; without one it wants a single call."""
+
+    def __init__(self, recorder: Recorder | None, sampler: Sampler | None, window: str, work: Work | None) -> None:
+        self._recorder = recorder
+        self._sampler = sampler
+        self._window = window
+        self._work = work
+
+    def take(self, result: Any) -> bool:
+        """Take one call's result; whether another call is wanted."""
+        if self._recorder is None or self._sampler is None:
+            return False
+        return self._recorder.take(self._sampler, self._window, result, self._work)
+
+
+def _repeat(calls: _Calls, run: _Run) -> Any:
+    result = calls()
+    while run.take(result):
+        result = calls()
+    return result
+
+
+async def _repeat_async(calls: _Calls, run: _Run) -> Any:
+    result = await calls()
+    while run.take(result):
+        result = await calls()
+    return result

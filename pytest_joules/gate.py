@@ -1,0 +1,342 @@
+"""The gate: what pytest-joules does in a run with ``--energy``.
+
+One :class:`Gate` is registered as a plugin for the run.  It opens the meter,
+gives tests their fixture, judges every budget when its test ends, and at the
+end of the run makes one ``RunResult`` that is reported and stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_joules.baselines.keys import sku_key
+from pytest_joules.baselines.store import BaselineError, BaselineStore
+from pytest_joules.budget import BudgetError, EnergyBudget
+from pytest_joules.decision import suite_spread
+from pytest_joules.fixture import Energy
+from pytest_joules.locks import devices_locked
+from pytest_joules.markers import MARKER, budgets_of
+from pytest_joules.meters.base import Meter, MeterError
+from pytest_joules.meters.factory import open_meter
+from pytest_joules.model import (
+    BaselineKey,
+    BudgetResult,
+    MeterInfo,
+    RunResult,
+    Session,
+    Verdict,
+    VerdictKind,
+)
+from pytest_joules.options import Options
+from pytest_joules.policy import fails
+from pytest_joules.recorder import Bench, Recorder
+from pytest_joules.reporting import json as json_report
+from pytest_joules.reporting import terminal
+from pytest_joules.statistics import Spread
+from pytest_joules.updating import commit_of, update_baselines
+
+RECORDER = pytest.StashKey[Recorder]()
+ENERGY = pytest.StashKey[Energy]()
+
+
+class EnergyBudgetFailed(pytest.fail.Exception):  # type: ignore[name-defined,misc]
+    """A budget that its test did not keep."""
+
+    # As pytest does for its own outcomes: reports then print the name without a module.
+    __module__ = "builtins"
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, pytrace=False)
+
+
+class Gate:
+    """Measures, judges and reports in one process."""
+
+    holds_devices_for_run = True
+
+    def __init__(self, config: pytest.Config, options: Options) -> None:
+        """Nothing is opened yet."""
+        self.config = config
+        self.options = options
+        self.stack = contextlib.ExitStack()
+        self.results: dict[str, Sequence[BudgetResult]] = {}
+        self.extra_info: dict[str, Mapping[str, Any]] = {}
+        self.declared: dict[str, tuple[EnergyBudget, ...]] = {}
+        self.run: RunResult | None = None
+        self.collected: set[str] = set()
+        self._progress_shown = False
+        self.why_unmeasured: dict[str, str] = {}
+        self._meter: Meter | None = None
+        self._store = BaselineStore(options.baselines)
+        # One read of a SKU's file a run: every verdict is against the same baseline.
+        self._load = cache(self._store.load)
+        self._suite = cache(self._suite_spread)
+
+    # -- opening --
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        json = self.options.json
+        if json is not None and not json.absolute().parent.is_dir():
+            raise pytest.UsageError(f"--energy-json {json}: its directory does not exist")
+        try:
+            self.open()
+        except (MeterError, BaselineError) as error:
+            self.stack.close()
+            raise pytest.UsageError(f"pytest-joules: {error}") from error
+
+    def open(self) -> None:
+        """Open the meter and read its SKUs' baselines, so that what is wrong with them shows at once.
+
+        Raises:
+            MeterError: if there is nothing to measure.
+            BaselineError: if a baseline file cannot be used.
+        """
+        made: Meter | None = self.config.hook.pytest_joules_make_meter(config=self.config)
+        if made is not None:
+            self.stack.callback(made.close)
+        self._meter = made or open_meter(self.options, self.stack)
+        for device in self._meter.devices:
+            self._load(sku_key([device]))
+
+    @property
+    def meter(self) -> Meter:
+        """The open meter."""
+        assert self._meter is not None, "the meter is open from the start of the session"
+        return self._meter
+
+    def pytest_report_header(self) -> list[str]:
+        return [
+            f"energy: {terminal.device_label(self.meter.devices)}; {self.meter.description}",
+            f"energy: baselines {', '.join(self._baseline_files())}",
+        ]
+
+    def _baseline_files(self) -> list[str]:
+        skus = dict.fromkeys(sku_key([device]) for device in self.meter.devices)
+        files = []
+        for sku in skus:
+            series = len(self._load(sku).entries)
+            files.append(f"{self.shown(self._store.path(sku))} ({series} series)" if series else f"none for {sku}")
+        return files
+
+    # -- collection --
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        self.collected.update(item.nodeid for item in items)
+        for item in items:
+            try:
+                budgets = budgets_of(item)
+            except BudgetError as error:  # a marker that a conftest added after collection
+                raise pytest.UsageError(f"{item.nodeid}: {MARKER}: {error}") from error
+            if budgets:
+                self.declared[item.nodeid] = budgets
+        if self.options.only:
+            others = [item for item in items if item.nodeid not in self.declared]
+            items[:] = [item for item in items if item.nodeid in self.declared]
+            if others:
+                self.config.hook.pytest_deselected(items=others)
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        for item in items:
+            with contextlib.suppress(BudgetError):
+                if budgets := budgets_of(item):
+                    self.declared[item.nodeid] = budgets
+                    self.why_unmeasured[item.nodeid] = "deselected"
+
+    def pytest_report_collectionfinish(self) -> str:
+        return f"energy: {sum(len(budgets) for budgets in self.declared.values())} budgets"
+
+    # -- measuring --
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        # From before the first fixture to after the last: a model that waits in memory is a foreign process, too.
+        with self.devices_held() if self.declared and self.holds_devices_for_run else contextlib.nullcontext():
+            return (yield)
+
+    @contextlib.contextmanager
+    def devices_held(self) -> Generator[None]:
+        """Keep other runs from measuring the visible devices meanwhile."""
+        try:
+            with devices_locked(self.meter, self._say):
+                yield
+        except MeterError as error:
+            raise pytest.UsageError(f"pytest-joules: {error}") from error
+
+    def energy_for(self, item: pytest.Item) -> Energy:
+        """The fixture's value for one test; a rerun of the test starts afresh."""
+        budgets = self.declared.get(item.nodeid, ())
+        bench = Bench(
+            meter=self.meter,
+            options=self.options,
+            family=sum(len(b) for n, b in self.declared.items() if n not in self.why_unmeasured),
+            sessions=self._sessions,
+            suite=self._suite,
+            count=lambda result: self.config.hook.pytest_joules_count_work(result=result) or {},
+            progress=self._progress,
+        )
+        item.stash[RECORDER] = Recorder(bench, item.nodeid, budgets, key=lambda window: self._key(item, window))
+        item.stash[ENERGY] = Energy(item.stash[RECORDER])
+        return item.stash[ENERGY]
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        outcome = yield
+        self._end_progress()
+        self._judge(item)
+        return outcome
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(getattr(report, "wasxfail", ""))
+            self.why_unmeasured[report.nodeid] = f"skipped: {reason}"
+        elif report.failed:
+            self.why_unmeasured[report.nodeid] = f"the test failed in {report.when}"
+
+    def _judge(self, item: pytest.Item) -> None:
+        recorder = item.stash.get(RECORDER, None)
+        budgets = self.declared.get(item.nodeid, ())
+        if recorder is not None:
+            results = recorder.results()
+        else:
+            reason = "the test carries a budget but does not use the energy fixture"
+            results = [BudgetResult(item.nodeid, b, True, Verdict(VerdictKind.UNMEASURED, reason)) for b in budgets]
+        results = [replace(result, failed=fails(result, self.options)) for result in results]
+        self.results[item.nodeid] = results
+        if ENERGY in item.stash and item.stash[ENERGY].extra_info:
+            self.extra_info[item.nodeid] = dict(item.stash[ENERGY].extra_info)
+        for result in results:
+            self.config.hook.pytest_joules_verdict(result=result)
+        if failed := [result for result in results if result.failed]:
+            raise EnergyBudgetFailed("\n".join(line for result in failed for line in self._details(result)))
+
+    def _details(self, result: BudgetResult) -> list[str]:
+        command = f"pytest --energy --energy-update {result.test!r}"
+        return terminal.details(result, self.shown(self.options.baselines), command)
+
+    def _key(self, item: pytest.Item, window: str) -> str:
+        named: str | None = self.config.hook.pytest_joules_baseline_key(item=item, window=window)
+        return named if named is not None else item.nodeid
+
+    def _sessions(self, sku: str, key: BaselineKey) -> Sequence[Session]:
+        return self._load(sku).sessions(key)
+
+    def _suite_spread(self, sku: str) -> Spread:
+        return suite_spread(list(self._load(sku).entries.values()))
+
+    # -- the end --
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        try:
+            self.finish(session, exitstatus)
+        finally:
+            self.stack.close()
+
+    def finish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Make the run's result, store and report it, and see that nothing ends as a silent pass."""
+        run = self.collect_run()
+        if self.options.writes_baselines and exitstatus != pytest.ExitCode.INTERRUPTED:
+            try:
+                run = replace(run, changes=update_baselines(self._store, run, self.options))
+            except BaselineError as error:
+                session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+                self._say(f"baselines not written: {error}")
+        if self.options.json is not None:
+            json_report.write(run, self.options.json)
+        self.config.hook.pytest_joules_report(run=run)
+        self.run = run
+        silent = any(result.failed for result in run.results if result.test not in self.results)
+        if exitstatus == pytest.ExitCode.OK and (silent or (self.options.strict and run.not_collected)):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def collect_run(self) -> RunResult:
+        """The run's result; budgets whose test did not come to an end are unmeasured."""
+        results = [result for found in self.results.values() for result in found]
+        for test, budgets in self.declared.items():
+            if test not in self.results:
+                verdict = Verdict(VerdictKind.UNMEASURED, self.why_unmeasured.get(test, "the test did not run"))
+                missing = [BudgetResult(test, budget, True, verdict) for budget in budgets]
+                results += [replace(r, failed=self.options.strict and r.budget.gate) for r in missing]
+        return RunResult(
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            version=version("pytest-joules"),
+            meter=self.meter_info(),
+            commit=commit_of(self.config.rootpath),
+            results=tuple(results),
+            extra_info=self.extra_info,
+            not_collected=tuple(self._not_collected(results)),
+        )
+
+    def meter_info(self) -> MeterInfo | None:
+        """What the run's result says of the meter."""
+        return MeterInfo(self.meter.description, self.meter.simulated, tuple(self.meter.devices))
+
+    def _not_collected(self, results: Sequence[BudgetResult]) -> list[BaselineKey]:
+        """Stored series whose test this run should have collected, and did not.
+
+        Under ``--energy-strict`` that is every one; else those of the files
+        that were collected, unless the command line picks single tests.
+        """
+        known = self.collected | {result.key.test for result in results if result.key}
+        known |= {budget.key for budgets in self.declared.values() for budget in budgets if budget.key}
+        files = {test.partition("::")[0] for test in self.collected}
+        picked = any("::" in str(argument) for argument in self.config.args)
+        skus = dict.fromkeys(result.sku for result in results if result.sku)
+        stored = [key for sku in skus for key in self._load(sku).entries if key.test not in known]
+        if self.options.strict:
+            return stored
+        return [key for key in stored if key.test.partition("::")[0] in files and not picked]
+
+    # -- on the terminal --
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.run is None:
+            return
+        run, options = self.run, self.options
+        terminalreporter.section("energy (simulated)" if run.meter and run.meter.simulated else "energy")
+        for line in terminal.report(run, options.columns, options.sort):
+            terminalreporter.write_line(line)
+        if options.writes_baselines and not run.changes:
+            terminalreporter.write_line("baselines: nothing was written")
+        bad = any(result.failed for result in run.results)
+        terminalreporter.write_line(terminal.summary_line(run.results), red=bad, green=not bad)
+
+    def _reporter(self) -> pytest.TerminalReporter | None:
+        found: pytest.TerminalReporter | None = self.config.pluginmanager.get_plugin("terminalreporter")
+        return found
+
+    def _say(self, text: str) -> None:
+        if reporter := self._reporter():
+            reporter.ensure_newline()
+            reporter.write_line(f"energy: {text}")
+
+    def _progress(self, text: str) -> None:
+        reporter = self._reporter()
+        if reporter is not None and reporter.isatty and reporter.verbosity >= 0:
+            if not self._progress_shown:
+                reporter.ensure_newline()
+            self._progress_shown = True
+            reporter.rewrite(f"energy: {text}", erase=True)
+
+    def _end_progress(self) -> None:
+        reporter = self._reporter()
+        if self._progress_shown and reporter is not None:
+            reporter.rewrite("", erase=True)
+        self._progress_shown = False
+
+    def shown(self, path: Path) -> str:
+        with contextlib.suppress(ValueError):
+            return str(path.relative_to(self.config.rootpath))
+        return str(path)

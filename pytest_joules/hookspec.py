@@ -1,0 +1,49 @@
+"""Hooks that a ``conftest.py`` or a plugin may implement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_joules.meters.base import Meter
+    from pytest_joules.model import BudgetResult, RunResult
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_joules_make_meter(config: pytest.Config) -> Meter | None:
+    """Give another source of joules than ``--energy-meter`` names.
+
+    Called once, when a run with ``--energy`` starts.  The meter is closed with
+    the run; see :class:`pytest_joules.meters.base.Meter`.
+    """
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_joules_baseline_key(item: pytest.Item, window: str) -> str | None:
+    """Name what a test's sessions are stored under, instead of its node id.
+
+    An explicit ``key=`` in the marker wins.  The name must not change while
+    the work stays the same.
+    """
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_joules_count_work(result: object) -> Mapping[str, float] | None:
+    """Count the work that a call produced, by unit, e.g. ``{"token": 512}``.
+
+    Called with every measured call's result; return ``None`` for a type that
+    you do not know.  An explicit ``work=`` wins for the units that it names.
+    """
+
+
+@pytest.hookspec
+def pytest_joules_verdict(result: BudgetResult) -> None:
+    """See every verdict, in the process that measured, as soon as its test ended."""
+
+
+@pytest.hookspec
+def pytest_joules_report(run: RunResult) -> None:
+    """See the whole run at its end, once, in the process that reports."""

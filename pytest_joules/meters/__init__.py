@@ -1,0 +1,1 @@
+"""Meters: sources of cumulative joules for a set of devices."""

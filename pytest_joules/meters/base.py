@@ -1,0 +1,89 @@
+"""What every meter offers, and how it says that it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from pytest_joules.model import Device, Signals, Tick
+
+
+class MeterError(Exception):
+    """Joules cannot be had; the message says why and what to do."""
+
+
+class NoDevice(MeterError):
+    """There is no device to measure, or the one asked for does not exist."""
+
+
+class PermissionDenied(MeterError):
+    """The driver refuses to tell the energy counter to this user."""
+
+
+class DeviceLost(MeterError):
+    """The device disappeared in mid-run."""
+
+
+class CounterReset(MeterError):
+    """The energy counter went backwards."""
+
+
+class CounterStuck(MeterError):
+    """The energy counter stood still."""
+
+
+class Meter(Protocol):
+    """Cumulative joules of a set of devices, dated on ``time.monotonic()``.
+
+    Attributes:
+        description: What it is, for the report's header.
+        devices: The devices that may be measured, in CUDA order.
+        simulated: Whether the joules are simulated ones.
+        resolution: Seconds of uncertainty in the date of a tick; a stretch of T seconds errs by
+            about ``resolution / T``.
+        lock_directory: Where the locks live that keep two runs from measuring one device at once.
+    """
+
+    @property
+    def description(self) -> str: ...
+
+    @property
+    def devices(self) -> tuple[Device, ...]: ...
+
+    @property
+    def simulated(self) -> bool: ...
+
+    @property
+    def resolution(self) -> float: ...
+
+    @property
+    def lock_directory(self) -> Path: ...
+
+    def period(self, device: Device) -> float:
+        """Seconds between two ticks of ``device``."""
+
+    def mark(self) -> None:
+        """Note that a call has just completed; some meters can only read between calls."""
+
+    def ticks(self, device: Device, since: float) -> Sequence[Tick]:
+        """All ticks of ``device`` from ``since`` until now, oldest first.
+
+        Raises:
+            MeterError: if the device's counter has failed.
+        """
+
+    def signals(self, device: Device, since: float, until: float) -> Sequence[Signals]:
+        """What ``device`` said beside its joules in that stretch."""
+
+    def processes(self, device: Device) -> Sequence[int] | None:
+        """Process ids that compute on ``device``, or ``None`` if that is hidden."""
+
+    def barrier(self) -> float | None:
+        """When the work queued so far will have completed, if the meter itself knows."""
+
+    def invalid(self, device: Device) -> str:
+        """Why joules of ``device`` cannot be trusted at all (MIG); empty if they can."""
+
+    def close(self) -> None:
+        """Stop reading."""

@@ -1,0 +1,179 @@
+"""The tick grid: when an energy counter changes, from reads that only bracket it.
+
+A data-centre GPU's counter is constant between the edges of a perfectly
+regular grid (H200: 100.00 ms, phase steady to better than 1 ms over 76 s), so
+one read anywhere inside a cell of the grid gives the exact joules of that
+cell's opening edge.  What has to be found is the grid.  A read tells only that
+the counter was sampled somewhere between the read's start and its end; an old
+value followed by a new one brackets an edge, and many brackets that must all
+hold an edge of one grid leave little room for its phase.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from pytest_joules.model import Tick
+
+WIDEST_BRACKET = 0.03
+"""Seconds; the H200 answers within 18 ms, and rare brackets of 41 ms tell nothing."""
+
+ROUND_PERIODS = (0.1, 0.05, 0.02, 0.01, 0.005, 0.001)
+"""Seconds; firmware timers run on round numbers, so among possible periods the roundest is the likely one."""
+
+KEPT_BRACKETS = 64
+"""Enough for a phase to 2 ms, few enough to follow a drifting clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One read of the counter: it was sampled between ``start`` and ``end`` (s)."""
+
+    start: float
+    end: float
+    joules: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bracket:
+    """A stretch of time that holds exactly one edge."""
+
+    low: float
+    high: float
+
+    @property
+    def middle(self) -> float:
+        return (self.low + self.high) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class TickGrid:
+    """Edges at ``phase + k * period``, each known to ``error`` (all s)."""
+
+    period: float
+    phase: float
+    error: float
+
+    def cell(self, time: float) -> int:
+        """The index of the cell that holds ``time``."""
+        return math.floor((time - self.phase) / self.period)
+
+    def edge(self, index: int) -> float:
+        """The time at which cell ``index`` opens."""
+        return self.phase + index * self.period
+
+
+def fit_grid(brackets: Sequence[Bracket]) -> TickGrid | None:
+    """The grid that most brackets agree on, or ``None`` if they are too few.
+
+    The period has to put an edge into every bracket; the roundest of the
+    possible ones is taken.  The phase is the middle of the stretch that the
+    most brackets share.
+    """
+    if len(brackets) < 3:
+        return None
+    first = brackets[0]
+    period = _fit_period(brackets)
+    offsets = []
+    for bracket in brackets:
+        cells = round((bracket.middle - first.middle) / period)
+        offsets.append((bracket.low - cells * period, bracket.high - cells * period))
+    low, high, agreeing = _densest(offsets)
+    if agreeing < max(3, 0.6 * len(brackets)):
+        return None
+    return TickGrid(period=period, phase=(low + high) / 2, error=(high - low) / 2)
+
+
+def _fit_period(brackets: Sequence[Bracket]) -> float:
+    first = brackets[0]
+    distances = [b.middle - a.middle for a, b in itertools.pairwise(brackets)]
+    # In steady reading the brackets are many cells apart: the smallest distance counts the cells of the others.
+    smallest = min(distances)
+    period = median(distance / round(distance / smallest) for distance in distances)
+    low, high = 0.0, math.inf
+    for bracket in brackets[1:]:
+        # From near to far: each bracket makes the period sharp enough to count the cells up to the next.
+        cells = max(1, round((bracket.middle - first.middle) / period))
+        at_least, at_most = (bracket.low - first.high) / cells, (bracket.high - first.low) / cells
+        if max(low, at_least) <= min(high, at_most):
+            low, high = max(low, at_least), min(high, at_most)
+            period = _roundest(low, high)
+    return period
+
+
+def _roundest(low: float, high: float) -> float:
+    for step in ROUND_PERIODS:
+        nearest = round((low + high) / 2 / step) * step
+        if nearest > 0 and low <= nearest <= high:
+            return nearest
+    return (low + high) / 2
+
+
+def _densest(intervals: Sequence[tuple[float, float]]) -> tuple[float, float, int]:
+    """The stretch that the most intervals share, and how many share it."""
+    events = sorted([(low, -1) for low, _ in intervals] + [(high, 1) for _, high in intervals])
+    depth = best = 0
+    stretch = (0.0, 0.0)
+    for position, (time, kind) in enumerate(events):
+        depth -= kind
+        if kind < 0 and depth > best:
+            best = depth
+            stretch = (time, events[position + 1][0])
+    return (*stretch, best)
+
+
+class GridTracker:
+    """Follows the grid through a growing stream of reads."""
+
+    def __init__(self) -> None:
+        self.grid: TickGrid | None = None
+        self.latest: Read | None = None
+        self.edges_seen = 0
+        self._brackets: deque[Bracket] = deque(maxlen=KEPT_BRACKETS)
+
+    def add(self, read: Read) -> bool:
+        """Take the next read; whether it and the last one bracket an edge."""
+        last, self.latest = self.latest, read
+        if last is None or read.joules == last.joules or read.end - last.start > WIDEST_BRACKET:
+            return False
+        self._brackets.append(Bracket(last.start, read.end))
+        self.edges_seen += 1
+        self.grid = fit_grid(tuple(self._brackets)) or self.grid
+        return True
+
+
+class TickTracker(GridTracker):
+    """Turns a growing stream of reads into dated ticks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reads: list[Read] = []
+
+    def add(self, read: Read) -> bool:
+        self._reads.append(read)
+        return super().add(read)
+
+    def ticks(self, since: float) -> list[Tick]:
+        """Ticks from ``since`` on, oldest first, all dated by the newest grid.
+
+        A read that may have straddled an edge says nothing certain and is left
+        out; a cell in which nobody read is missing.
+        """
+        grid = self.grid
+        if grid is None:
+            return []
+        dated: list[Tick] = []
+        newest = -math.inf
+        for read in self._reads[bisect_left(self._reads, since, key=lambda read: read.start) :]:
+            cell = grid.cell(read.start - grid.error)
+            edge = grid.edge(cell)
+            if edge >= since and edge > newest and cell == grid.cell(read.end + grid.error):
+                dated.append(Tick(edge, read.joules))
+                newest = edge
+        return dated

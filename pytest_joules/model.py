@@ -1,0 +1,322 @@
+"""The value objects that everything else passes around.
+
+Frozen, and with no behaviour beyond arithmetic.  Joules, seconds and watts are
+SI floats; times called ``time`` are seconds of ``time.monotonic()`` unless the
+docstring says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from pytest_joules.budget import EnergyBudget
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One measured device.
+
+    Attributes:
+        index: The NVML index (or Zeus' index for other sources).
+        name: The product name as the driver prints it.
+        identity: A short hash of the device's UUID; the UUID itself is never kept.
+        scope: What the joules cover: ``"gpu"``, or ``"module"`` where the driver
+            counts the whole superchip (Grace Hopper), ``"cpu"``, ``"soc"``.
+        power_limit_watts: The enforced power limit, if the driver tells.
+        default_power_limit_watts: The limit that the board ships with.
+        driver: The driver's version.
+        simulated: Whether the device is a simulated one.
+    """
+
+    index: int
+    name: str
+    identity: str
+    scope: str = "gpu"
+    power_limit_watts: float | None = None
+    default_power_limit_watts: float | None = None
+    driver: str | None = None
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The moment at which a device's energy counter changed, and its new value."""
+
+    time: float
+    joules: float
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What a device said beside its joules at one moment; ``None`` is "unavailable".
+
+    Attributes:
+        time: When it said so.
+        temperature_celsius: GPU temperature.
+        sm_clock_mhz: SM clock.
+        power_capped: Whether the power limit held the clocks down; normal under heavy load.
+        slowed_down: Whether heat or the power brake held the clocks down; it spoils a measurement.
+    """
+
+    time: float
+    temperature_celsius: float | None = None
+    sm_clock_mhz: float | None = None
+    power_capped: bool | None = None
+    slowed_down: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The smallest scored piece of a window: a whole number of ticks."""
+
+    joules: float
+    units: float
+    seconds: float
+
+    @property
+    def joules_per_unit(self) -> float:
+        return self.joules / self.units
+
+    @property
+    def seconds_per_unit(self) -> float:
+        return self.seconds / self.units
+
+    @property
+    def watts(self) -> float:
+        return self.joules / self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """The state of the machine while a window was measured.
+
+    Attributes:
+        temperature_celsius: Mean over the blocks.
+        sm_clock_mhz: Mean over the blocks.
+        power_cap_share: Share of the samples at which the driver was power capping.
+        idle_watts: Power right before or after the work, where it was seen.
+        versions: Versions of the libraries that do the work, by package name.
+    """
+
+    temperature_celsius: float | None = None
+    sm_clock_mhz: float | None = None
+    power_cap_share: float | None = None
+    idle_watts: float | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+class WindowKind(str, Enum):
+    """How a window was measured: by repeated calls, or as one shot."""
+
+    REPEATED = "repeated"
+    ONE_SHOT = "one-shot"
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What one pytest process measured for one window.
+
+    Attributes:
+        window: The window's name.
+        kind: Repeated calls or one shot.
+        devices: The devices whose joules are summed.
+        blocks: For every unit that was counted, the blocks in that unit.
+        calls: Calls completed inside the blocks (fractional at the edges).
+        warmup_seconds: What warming up took.
+        conditions: The state of the machine.
+        notes: Plain sentences that a reader of the number must know.
+        invalid: Why the number cannot be trusted; empty when it can.
+    """
+
+    window: str
+    kind: WindowKind
+    devices: tuple[Device, ...]
+    blocks: Mapping[str, tuple[Block, ...]]
+    calls: float
+    warmup_seconds: float
+    conditions: Conditions
+    notes: tuple[str, ...] = ()
+    invalid: str = ""
+
+    @property
+    def joules(self) -> float:
+        """Joules of all blocks together."""
+        return sum(block.joules for block in self.any_blocks)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of all blocks together."""
+        return sum(block.seconds for block in self.any_blocks)
+
+    @property
+    def any_blocks(self) -> tuple[Block, ...]:
+        """The blocks of any one unit: joules and seconds are the same in all."""
+        return next(iter(self.blocks.values()), ())
+
+    def joules_per(self, unit: str) -> float:
+        """Joules per one ``unit`` of work over all blocks.
+
+        Raises:
+            KeyError: if the window did not count ``unit``.
+        """
+        blocks = self.blocks[unit]
+        return sum(b.joules for b in blocks) / sum(b.units for b in blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineKey:
+    """Names one stored series: a test (node id or explicit key), window and unit."""
+
+    test: str
+    window: str
+    unit: str
+
+    def __str__(self) -> str:
+        return f"{self.test} [{self.window}, J/{self.unit}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What one pytest process stored for one window and unit.
+
+    Attributes:
+        recorded: UTC time, ISO 8601 to the second.
+        devices: Identities of the devices, in order.
+        blocks: The raw blocks.
+        kind: How the window was measured.
+        commit: The repository's commit, if it is in git.
+        driver: The driver's version.
+        conditions: The state of the machine.
+    """
+
+    recorded: str
+    devices: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    kind: WindowKind = WindowKind.REPEATED
+    commit: str | None = None
+    driver: str | None = None
+    conditions: Conditions = field(default_factory=Conditions)
+
+
+class VerdictKind(str, Enum):
+    """What a budget came to."""
+
+    PASS = "PASS"
+    REGRESSED = "REGRESSED"
+    OVER_LIMIT = "OVER_LIMIT"
+    IMPROVED = "IMPROVED"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    NO_BASELINE = "NO_BASELINE"
+    INVALID = "INVALID"
+    UNMEASURED = "UNMEASURED"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The decision on one budget.
+
+    Attributes:
+        kind: The verdict.
+        reason: One plain sentence: why, and what would help.
+        joules_per_unit: Today's value, J per unit (geometric mean of the blocks).
+        uncertainty: Its relative standard error from the blocks alone.
+        baseline_joules_per_unit: What the baseline predicts for today.
+        baseline_sessions: How many sessions stand behind that.
+        ratio: Today over baseline.
+        ratio_low: Lower end of the ratio's interval.
+        ratio_high: Upper end of the ratio's interval.
+        seconds_ratio: Seconds per unit, today over baseline; watts moved by ``ratio / seconds_ratio``.
+        detectable: The smallest true rise that would have been called REGRESSED, as a fraction.
+        more_gpu_time_helps: Whether further blocks could still settle it.
+        notes: Warnings that do not change the verdict, such as a risen latency.
+    """
+
+    kind: VerdictKind
+    reason: str = ""
+    joules_per_unit: float | None = None
+    uncertainty: float | None = None
+    baseline_joules_per_unit: float | None = None
+    baseline_sessions: int = 0
+    ratio: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    seconds_ratio: float | None = None
+    detectable: float | None = None
+    more_gpu_time_helps: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetResult:
+    """One budget of one test, and what came of it.
+
+    Attributes:
+        test: The test's node id.
+        budget: What the marker said.
+        declared: Whether a marker said so; a window without one is measured and shown, never judged to fail.
+        verdict: The decision.
+        failed: Whether this verdict fails the test or, where the test did not run, the run.
+        key: What its sessions are stored under.
+        sku: Which baseline file it belongs to.
+        tolerance: The tolerance in force; ``None`` if only a limit counts.
+        measurement: What was measured, if anything was.
+    """
+
+    test: str
+    budget: EnergyBudget
+    declared: bool
+    verdict: Verdict
+    failed: bool = False
+    key: BaselineKey | None = None
+    sku: str | None = None
+    tolerance: float | None = None
+    measurement: Measurement | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineChange:
+    """What an update did to one stored series: old and new joules per unit."""
+
+    key: BaselineKey
+    sku: str
+    old: float | None
+    new: float
+    sessions: int
+    replaced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MeterInfo:
+    """Where a run's joules came from: a description, whether they are simulated, and the visible devices."""
+
+    description: str
+    simulated: bool
+    devices: tuple[Device, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """Everything that one run of pytest found out; all reports are drawn from it.
+
+    Attributes:
+        created: UTC time, ISO 8601 to the second.
+        version: Version of pytest-joules.
+        meter: Where the joules came from; ``None`` if no process came so far as to open one.
+        commit: The repository's commit, if it is in git.
+        results: One per budget, in the order of the tests.
+        extra_info: What tests put into ``energy.extra_info``, by node id; JSON values.
+        changes: What was written to the baselines.
+        not_collected: Stored series whose test was not collected.
+    """
+
+    created: str
+    version: str
+    meter: MeterInfo | None = None
+    commit: str | None = None
+    results: tuple[BudgetResult, ...] = ()
+    extra_info: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    changes: tuple[BaselineChange, ...] = ()
+    not_collected: tuple[BaselineKey, ...] = ()

@@ -1,0 +1,236 @@
+"""What the user asked for: frozen :class:`Options` from flags and ini.
+
+Every setting is a :class:`Setting`: one row gives the flag, its ini twin, the
+parser for both and the help text, so the two cannot drift apart.  This room
+knows no pytest; ``plugin.py`` hands in two look-ups.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pytest_joules.units import UnitError, parse_percent
+
+COLUMNS = (
+    "test",
+    "window",
+    "sku",
+    "joules",
+    "watts",
+    "seconds",
+    "baseline",
+    "ratio",
+    "verdict",
+    "detectable",
+)
+"""Columns of the terminal table, in their default order."""
+
+SORTS = ("test", "verdict", "ratio", "joules", "watts", "seconds")
+"""What the terminal table may be sorted by."""
+
+SIMULATED_SKUS = ("h100-sxm", "h200", "b200")
+
+
+class OptionError(ValueError):
+    """A flag or ini value that cannot be used; the message names it and the fix."""
+
+
+def _percent(text: str) -> float:
+    try:
+        return parse_percent(text if text.rstrip().endswith("%") else f"{text}%")
+    except UnitError as error:
+        raise OptionError(str(error)) from error
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise OptionError(f"{text!r} is not a time above zero; give seconds, like 10")
+    return value
+
+
+def _choice(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise OptionError(f"{text!r} is not one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def _boolean(text: str) -> bool:
+    lowered = text.strip().lower()
+    if lowered in ("1", "true", "yes", "on"):
+        return True
+    if lowered in ("", "0", "false", "no", "off"):
+        return False
+    raise OptionError(f"{text!r} is neither true nor false")
+
+
+def _devices(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names) or len(set(names)) < len(names):
+        raise OptionError(f"{text!r} is not a list of different devices; write it like 0,1")
+    return names
+
+
+def _columns(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    unknown = [name for name in names if name not in COLUMNS]
+    if unknown:
+        raise OptionError(f"unknown column {unknown[0]!r}; choose from {', '.join(COLUMNS)}")
+    return names
+
+
+@dataclass(frozen=True, slots=True)
+class MeterChoice:
+    """Which meter to open: ``kind`` is ``auto``, ``zeus`` or ``simulated``.
+
+    Attributes:
+        kind: Where joules come from.
+        sku: The simulated SKU.
+        settings: Further settings of the simulated device, such as ``seed``.
+    """
+
+    kind: str = "auto"
+    sku: str = SIMULATED_SKUS[0]
+    settings: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> MeterChoice:
+        """Read ``auto``, ``zeus`` or ``simulated[:SKU[,gpus=N][,seed=N][,fault=NAME]]``."""
+        kind, _, rest = text.partition(":")
+        if kind in ("auto", "zeus") and not rest:
+            return cls(kind)
+        if kind != "simulated":
+            raise OptionError(f"{text!r} is not a meter; use auto, zeus or simulated[:{'|'.join(SIMULATED_SKUS)}]")
+        sku, *pairs = rest.split(",") if rest else (SIMULATED_SKUS[0],)
+        if sku not in SIMULATED_SKUS:
+            raise OptionError(f"unknown simulated SKU {sku!r}; use one of {', '.join(SIMULATED_SKUS)}")
+        settings = []
+        for pair in pairs:
+            name, equals, value = pair.partition("=")
+            if name not in ("gpus", "seed", "fault") or not equals:
+                raise OptionError(f"{pair!r} is not a setting of a simulated GPU; use gpus=N, seed=N or fault=NAME")
+            if name != "fault" and not value.isdecimal():
+                raise OptionError(f"{pair!r} must give a whole number")
+            settings.append((name, value))
+        return cls(kind, sku, tuple(settings))
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: its flag is ``--energy-NAME``, its ini key ``energy_NAME``."""
+
+    name: str
+    parse: Callable[[str], Any]
+    metavar: str | None
+    help: str
+
+    @property
+    def dest(self) -> str:
+        return f"energy_{self.name}"
+
+    @property
+    def flag(self) -> str:
+        return f"--energy-{self.name.replace('_', '-')}"
+
+
+SETTINGS = (
+    Setting("baselines", Path, "DIR", "directory of the baseline files, one per GPU SKU (default: baselines)"),
+    Setting(
+        "meter",
+        MeterChoice.parse,
+        "METER",
+        f"where joules come from: auto, zeus, or simulated[:{'|'.join(SIMULATED_SKUS)}] (default: auto)",
+    ),
+    Setting(
+        "devices",
+        _devices,
+        "0,1",
+        "charge exactly these CUDA devices (indices or UUIDs; or 'cpu' for Zeus' CPU and DRAM joules); "
+        "default: those that the test's processes run on",
+    ),
+    Setting("tolerance", _percent, "PCT", "accepted rise of joules per unit where the marker gives none (default: 2%)"),
+    Setting("max_seconds", _seconds, "S", "most seconds of measuring for one window after warm-up (default: 10)"),
+    Setting("missing", _choice("fail", "warn"), "fail|warn", "what a budget without a baseline does (default: fail)"),
+    Setting(
+        "inconclusive",
+        _choice("fail", "warn"),
+        "fail|warn",
+        "what a budget does that could not be decided within the time (default: warn)",
+    ),
+    Setting("strict", _boolean, None, "fail the run if any budget, or any stored baseline's test, was not decided"),
+    Setting("sort", _choice(*SORTS), "COLUMN", f"sort the table by: {', '.join(SORTS)} (default: test)"),
+    Setting("columns", _columns, "A,B", f"columns of the table, from: {', '.join(COLUMNS)}"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """All options of one run; see :data:`SETTINGS` for what each means."""
+
+    enabled: bool = False
+    update: bool = False
+    update_new: bool = False
+    only: bool = False
+    json: Path | None = None
+    baselines: Path = Path("baselines")
+    meter: MeterChoice = MeterChoice()
+    devices: tuple[str, ...] | None = None
+    tolerance: float = 0.02
+    max_seconds: float = 10.0
+    missing: str = "fail"
+    inconclusive: str = "warn"
+    strict: bool = False
+    sort: str = "test"
+    columns: tuple[str, ...] = COLUMNS
+
+    @property
+    def writes_baselines(self) -> bool:
+        return self.update or self.update_new
+
+    @classmethod
+    def resolve(cls, flag: Callable[[str], Any], ini: Callable[[str], str], root: Path) -> Options:
+        """Combine flags (which win) with their ini twins.
+
+        Args:
+            flag: Gives a flag's value by its ``dest``, or ``None`` if it was not given.
+            ini: Gives an ini value as text, empty if it was not given.
+            root: What a relative baseline directory is relative to.
+
+        Raises:
+            OptionError: naming the flag or ini key, the text at fault and the fix.
+        """
+        values: dict[str, Any] = {
+            "enabled": bool(flag("energy")),
+            "update": bool(flag("energy_update")),
+            "update_new": bool(flag("energy_update_new")),
+            "only": bool(flag("energy_only")),
+            "json": Path(flag("energy_json")) if flag("energy_json") else None,
+        }
+        for setting in SETTINGS:
+            given, text = flag(setting.dest), ini(setting.dest)
+            source = setting.flag if given is not None else f"ini option {setting.dest}"
+            if given is None and not text:
+                continue
+            if given is True:
+                values[setting.name] = True
+                continue
+            try:
+                values[setting.name] = setting.parse(given if given is not None else text)
+            except OptionError as error:
+                raise OptionError(f"{source}: {error}") from error
+        options = cls(**values)
+        if (options.writes_baselines or options.only or options.json) and not options.enabled:
+            raise OptionError("--energy-update, --energy-update-new, --energy-only and --energy-json need --energy")
+        if options.update and options.update_new:
+            raise OptionError("give --energy-update or --energy-update-new, not both")
+        return replace(options, baselines=root / options.baselines)

@@ -1,0 +1,86 @@
+"""Entry point of the plugin: options, marker, fixture.
+
+Importing this loads nothing outside the standard library and pytest; all that
+measures is loaded by :mod:`pytest_joules.gate`, and only under ``--energy``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_joules.budget import SIGNATURE
+from pytest_joules.fixture import Energy
+from pytest_joules.markers import check_markers
+from pytest_joules.options import SETTINGS, OptionError, Options
+
+if TYPE_CHECKING:
+    from pytest_joules.gate import Gate
+
+GATE = "pytest-joules-gate"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("energy", "GPU energy budgets (pytest-joules)")
+    group.addoption("--energy", action="store_true", dest="energy", help="measure GPU joules and judge energy budgets")
+    group.addoption(
+        "--energy-update",
+        action="store_true",
+        dest="energy_update",
+        help="store what is measured: add a session where it agrees with the baseline, start afresh where it does not",
+    )
+    group.addoption(
+        "--energy-update-new",
+        action="store_true",
+        dest="energy_update_new",
+        help="store what is measured only for budgets without a baseline; judge the others",
+    )
+    group.addoption(
+        "--energy-only", action="store_true", dest="energy_only", help="run only tests that carry an energy budget"
+    )
+    group.addoption("--energy-json", metavar="FILE", dest="energy_json", help="write the report as JSON to FILE")
+    for setting in SETTINGS:
+        text = setting.help.replace("%", "%%")
+        if setting.metavar is None:
+            group.addoption(setting.flag, action="store_true", default=None, dest=setting.dest, help=text)
+        else:
+            group.addoption(setting.flag, default=None, dest=setting.dest, metavar=setting.metavar, help=text)
+        parser.addini(setting.dest, help=f"ini twin of {setting.flag}", default=None)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    from pytest_joules import hookspec
+
+    pluginmanager.add_hookspecs(hookspec)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", SIGNATURE)
+    try:
+        options = Options.resolve(
+            flag=lambda dest: config.getoption(dest),
+            ini=lambda name: str(config.getini(name) or ""),
+            root=config.rootpath,
+        )
+    except OptionError as error:
+        raise pytest.UsageError(str(error)) from error
+    if options.enabled and not config.option.collectonly:
+        from pytest_joules.xdist import make_gate
+
+        config.pluginmanager.register(make_gate(config, options), GATE)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return check_markers(collector, (yield))
+
+
+@pytest.fixture
+def energy(request: pytest.FixtureRequest) -> Energy:
+    """Measure GPU joules: ``energy(fn, *args)``, ``energy.repeat(fn, ...)`` or ``with energy.window("name")``."""
+    gate: Gate | None = request.config.pluginmanager.get_plugin(GATE)
+    return Energy(None) if gate is None else gate.energy_for(request.node)

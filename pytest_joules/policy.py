@@ -1,0 +1,46 @@
+"""What a verdict does: which fail, and which are stored.  Pure functions of the options."""
+
+from __future__ import annotations
+
+from pytest_joules.model import BudgetResult, VerdictKind
+from pytest_joules.options import Options
+
+_ALWAYS_BAD = (VerdictKind.REGRESSED, VerdictKind.OVER_LIMIT, VerdictKind.INVALID, VerdictKind.UNMEASURED)
+_UNDECIDED = (VerdictKind.INCONCLUSIVE, VerdictKind.NO_BASELINE)
+_STORABLE = (
+    VerdictKind.PASS,
+    VerdictKind.IMPROVED,
+    VerdictKind.REGRESSED,
+    VerdictKind.INCONCLUSIVE,
+    VerdictKind.NO_BASELINE,
+)
+_NEW_LEVEL = (VerdictKind.REGRESSED, VerdictKind.IMPROVED)
+
+
+def fails(result: BudgetResult, options: Options) -> bool:
+    """Whether a verdict fails its test.
+
+    An update accepts what it stores; it never accepts what is over a limit,
+    invalid or unmeasured.
+    """
+    kind = result.verdict.kind
+    if not result.declared or not result.budget.gate or stores(result, options):
+        return False
+    if kind is VerdictKind.NO_BASELINE and options.missing == "fail":
+        return True
+    if kind is VerdictKind.INCONCLUSIVE and options.inconclusive == "fail":
+        return True
+    return kind in _ALWAYS_BAD or (options.strict and kind in _UNDECIDED)
+
+
+def stores(result: BudgetResult, options: Options) -> bool:
+    """Whether the run's update stores this result as a session."""
+    kind = result.verdict.kind
+    if options.update:
+        return kind in _STORABLE
+    return options.update_new and kind is VerdictKind.NO_BASELINE
+
+
+def starts_afresh(result: BudgetResult) -> bool:
+    """Whether the new session is on another level than the stored ones, which it then replaces."""
+    return result.verdict.kind in _NEW_LEVEL

@@ -1,0 +1,293 @@
+"""Measures the windows of one test and decides its budgets.
+
+This is where meter, sampling, baseline and decision meet; it knows no pytest.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import metadata
+from typing import Any
+
+from pytest_joules.baselines.keys import sku_key
+from pytest_joules.baselines.store import BaselineError
+from pytest_joules.budget import EnergyBudget
+from pytest_joules.decision import LOOKS, Terms, decide
+from pytest_joules.meters.base import Meter, MeterError
+from pytest_joules.model import (
+    BaselineKey,
+    BudgetResult,
+    Conditions,
+    Measurement,
+    Session,
+    Verdict,
+    VerdictKind,
+    WindowKind,
+)
+from pytest_joules.options import Options
+from pytest_joules.sampling import OneShot, Plan, Sampler, Step
+from pytest_joules.statistics import Spread
+from pytest_joules.workloads.completion import Completion
+
+RECORDED_BLOCKS = 6
+"""Blocks that a session to be stored takes at least."""
+
+RECORDED_LIBRARIES = ("torch", "vllm", "diffusers", "transformers", "jax", "triton")
+"""Libraries whose versions are kept with a measurement, if they are loaded."""
+
+
+Work = Mapping[str, float] | Callable[[Any], Mapping[str, float]]
+"""Work of one call by unit, or a function of the call's result that gives it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What all tests of a run share.
+
+    Attributes:
+        meter: The open meter.
+        options: The run's options.
+        family: How many budgets share the error rate.
+        sessions: Stored sessions by SKU key and baseline key.
+        suite: The between-session spread of a SKU's stored windows.
+        key: Names what a test's window is stored under, by the marker's key and the window.
+        count: Counts the work in a call's result.
+        progress: Shows what is going on.
+    """
+
+    meter: Meter
+    options: Options
+    family: int
+    sessions: Callable[[str, BaselineKey], Sequence[Session]]
+    suite: Callable[[str], Spread]
+    count: Callable[[object], Mapping[str, float]]
+    progress: Callable[[str], None]
+
+
+class WindowError(ValueError):
+    """A window or a work count that makes no sense; the message says what to write instead."""
+
+
+class Recorder:
+    """The windows and budgets of one test."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        test: str,
+        budgets: Sequence[EnergyBudget],
+        key: Callable[[str], str],
+    ) -> None:
+        """Nothing is measured yet.
+
+        Args:
+            bench: What all tests share.
+            test: The node id.
+            budgets: The test's budgets, in the order of the markers.
+            key: Names what a window is stored under.
+        """
+        self._bench = bench
+        self._test = test
+        self._budgets = tuple(budgets)
+        self._key = key
+        self._opened: set[str] = set()
+        self.measurements: list[Measurement] = []
+
+    def sampler(self, window: str, rounds: int | None, warmup: int | None, max_seconds: float | None) -> Sampler:
+        """Start a window of repeated calls."""
+        self._open(window)
+        options = self._bench.options
+        first = RECORDED_BLOCKS if options.writes_baselines else LOOKS[0]
+        plan = Plan(
+            window=window,
+            looks=tuple(n for n in LOOKS if n >= first),
+            max_seconds=max_seconds if max_seconds is not None else options.max_seconds,
+            rounds=rounds,
+            warmup=warmup,
+            devices=self._wanted_devices(window),
+        )
+        return Sampler(self._bench.meter, Completion(self._bench.meter), plan, self._judge, self._bench.progress)
+
+    def take(self, sampler: Sampler, window: str, result: object, work: Work | None) -> bool:
+        """Give one call's result to the sampler; whether it wants another call.
+
+        A meter that fails ends the window, not the test: the window is invalid
+        and says why.
+
+        Raises:
+            WindowError: if ``work`` is not a mapping of names to numbers.
+        """
+        declared = work(result) if callable(work) else work
+        counts = {"call": 1.0, **self._bench.count(result), **checked_counts(declared or {})}
+        try:
+            sampler.called(result, counts)
+        except MeterError as error:
+            self._add_failed(window, WindowKind.REPEATED, error)
+            return False
+        if sampler.wants_call():
+            return True
+        self._add(sampler.measurement)
+        return False
+
+    def open_shot(self, window: str) -> OneShot | None:
+        """Start a window that is measured once; ``None`` if the meter failed."""
+        self._open(window)
+        meter = self._bench.meter
+        shot = OneShot(meter, Completion(meter), window, self._wanted_devices(window))
+        try:
+            shot.open()
+        except MeterError as error:
+            self._add_failed(window, WindowKind.ONE_SHOT, error)
+            return None
+        return shot
+
+    def close_shot(self, window: str, shot: OneShot, counts: Mapping[str, float]) -> None:
+        """End a window that is measured once; ``counts`` is the work that it did."""
+        try:
+            self._add(shot.close(counts))
+        except MeterError as error:
+            self._add_failed(window, WindowKind.ONE_SHOT, error)
+
+    def results(self) -> list[BudgetResult]:
+        """The verdict on every budget, then on every window that has none.  Final: call it when the test ended."""
+        judged = [self._result(budget, declared=True) for budget in self._budgets]
+        seen = {id(result.measurement) for result in judged}
+        loose = [
+            self._result(EnergyBudget(window=m.window, gate=False), declared=False)
+            for m in self.measurements
+            if id(m) not in seen
+        ]
+        return judged + loose
+
+    def _add(self, measurement: Measurement) -> None:
+        conditions = replace(measurement.conditions, versions=loaded_versions())
+        self.measurements.append(replace(measurement, conditions=conditions))
+
+    def _add_failed(self, window: str, kind: WindowKind, error: MeterError) -> None:
+        devices = self._bench.meter.devices
+        self.measurements.append(Measurement(window, kind, devices, {}, 0.0, 0.0, Conditions(), invalid=str(error)))
+
+    def _open(self, window: str) -> None:
+        if window in self._opened:
+            raise WindowError(
+                f"the test measures two windows named {window!r}: give each its own name, "
+                "as in energy.repeat(fn, window='decode') or energy.window('decode')"
+            )
+        self._opened.add(window)
+
+    def _wanted_devices(self, window: str) -> tuple[str, ...] | None:
+        explicit = [b.devices for b in self._budgets if b.devices is not None and b.window in (None, window)]
+        return explicit[0] if explicit else self._bench.options.devices
+
+    def _judge(self, measurement: Measurement) -> Step:
+        """What the budgets of a window still need from the sampler."""
+        budgets = [b for b in self._budgets if b.window in (None, measurement.window)]
+        verdicts = [self._decide(budget, measurement)[0] for budget in budgets]
+        if any(verdict.more_gpu_time_helps for verdict in verdicts):
+            return Step.MORE
+        blocks = len(measurement.any_blocks)
+        if any(verdict.kind is VerdictKind.NO_BASELINE for verdict in verdicts) or not verdicts:
+            return Step.DONE if blocks >= RECORDED_BLOCKS else Step.MORE
+        bad = (VerdictKind.REGRESSED, VerdictKind.OVER_LIMIT)
+        return Step.CONFIRM if any(verdict.kind in bad for verdict in verdicts) else Step.DONE
+
+    def _result(self, budget: EnergyBudget, declared: bool) -> BudgetResult:
+        measurement, missing = self._measurement_for(budget)
+        if measurement is None:
+            return BudgetResult(self._test, budget, declared, missing)
+        verdict, unit, sku = self._decide(budget, measurement)
+        return BudgetResult(
+            test=self._test,
+            budget=budget,
+            declared=declared,
+            verdict=verdict,
+            key=BaselineKey(budget.key or self._key(measurement.window), measurement.window, unit) if unit else None,
+            sku=sku,
+            tolerance=self._tolerance(budget),
+            measurement=measurement,
+        )
+
+    def _measurement_for(self, budget: EnergyBudget) -> tuple[Measurement | None, Verdict]:
+        names = [m.window for m in self.measurements]
+        if not names:
+            what = f"never measured window {budget.window!r}" if budget.window else "never called energy"
+            return None, Verdict(VerdictKind.UNMEASURED, f"the test carries a budget but {what}")
+        if budget.window is None:
+            if len(names) == 1:
+                return self.measurements[0], Verdict(VerdictKind.UNMEASURED)
+            reason = f"the test measured windows {_listed(names)}: say which one with energy_budget(window=...)"
+            return None, Verdict(VerdictKind.INVALID, reason)
+        for measurement in self.measurements:
+            if measurement.window == budget.window:
+                return measurement, Verdict(VerdictKind.UNMEASURED)
+        reason = f"no window {budget.window!r} was measured, only {_listed(names)}"
+        return None, Verdict(VerdictKind.UNMEASURED, reason)
+
+    def _decide(self, budget: EnergyBudget, measurement: Measurement) -> tuple[Verdict, str, str | None]:
+        if measurement.invalid:
+            return Verdict(VerdictKind.INVALID, measurement.invalid), "", None
+        unit = budget.per or _natural_unit(measurement)
+        if unit not in measurement.blocks:
+            counted = _listed(measurement.blocks)
+            reason = f"the window did not count {unit!r}, only {counted}: declare it with work={{'{unit}': n}}"
+            return Verdict(VerdictKind.INVALID, reason), "", None
+        sku = sku_key(measurement.devices)
+        key = BaselineKey(budget.key or self._key(measurement.window), measurement.window, unit)
+        terms = Terms(
+            unit=unit,
+            tolerance=self._tolerance(budget),
+            limit=budget.limit.joules if budget.limit else None,
+            family=self._bench.family,
+            suite=self._bench.suite(sku),
+        )
+        try:
+            return decide(measurement, self._bench.sessions(sku, key), terms), unit, sku
+        except BaselineError as error:
+            return Verdict(VerdictKind.INVALID, str(error)), unit, sku
+
+    def _tolerance(self, budget: EnergyBudget) -> float | None:
+        if not budget.wants_baseline:
+            return None
+        return budget.tolerance if budget.tolerance is not None else self._bench.options.tolerance
+
+
+def checked_counts(work: object) -> dict[str, float]:
+    """``work`` as counts by unit.
+
+    Raises:
+        WindowError: if it is not a mapping of names to finite numbers, none negative.
+    """
+    if not isinstance(work, Mapping):
+        raise WindowError(f"work must be a mapping like {{'token': 512}}, or a function that returns one; got {work!r}")
+    for unit, count in work.items():
+        number = isinstance(count, (int, float)) or hasattr(count, "__float__")
+        if not isinstance(unit, str) or not unit.isidentifier() or not number:
+            raise WindowError(f"work {{{unit!r}: {count!r}}} is not a unit's name with a number")
+        if not (math.isfinite(float(count)) and float(count) >= 0):
+            raise WindowError(f"work {{{unit!r}: {count!r}}} must be a finite number, not below zero")
+    return {unit: float(count) for unit, count in work.items()}
+
+
+def loaded_versions() -> dict[str, str]:
+    """Versions of the recorded libraries that this process has imported."""
+    versions = {}
+    for name in RECORDED_LIBRARIES:
+        if name in sys.modules:
+            try:
+                versions[name] = metadata.version(name)
+            except metadata.PackageNotFoundError:
+                continue
+    return versions
+
+
+def _natural_unit(measurement: Measurement) -> str:
+    """The unit that the work was counted in, if it is one; else the call."""
+    counted = [unit for unit in measurement.blocks if unit != "call"]
+    return counted[0] if len(counted) == 1 else "call"
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(repr(name) for name in names)

@@ -1,0 +1,1 @@
+"""Renderers of one :class:`~pytest_joules.model.RunResult`."""

@@ -1,0 +1,65 @@
+"""The JSON report: a :class:`RunResult` as data, with a published, versioned schema."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pytest_joules.codec import CodecError, decode, encode
+from pytest_joules.model import RunResult
+
+SCHEMA_VERSION = 1
+
+
+class ReportError(Exception):
+    """A file that is not a JSON report; the message names it and the fault."""
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of the report."""
+    loaded: dict[str, Any] = json.loads(files("pytest_joules.reporting").joinpath("schema.json").read_text())
+    return loaded
+
+
+def to_data(run: RunResult) -> dict[str, Any]:
+    """The report as JSON values."""
+    return {"schema": SCHEMA_VERSION, **encode(run)}
+
+
+def write(run: RunResult, path: Path) -> None:
+    """Write the report whole, or not at all."""
+    text = json.dumps(to_data(run), indent=1, allow_nan=False, default=str)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink()
+        raise
+
+
+def read(path: Path) -> RunResult:
+    """Read a report.
+
+    Raises:
+        ReportError: if it is not one, or was written by a newer pytest-joules.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ReportError(f"{path}: not a readable JSON report: {error}") from error
+    if not isinstance(data, dict) or not isinstance(data.get("schema"), int):
+        raise ReportError(f"{path}: not a report of pytest --energy-json: no 'schema' number")
+    if data["schema"] > SCHEMA_VERSION:
+        raise ReportError(f"{path}: schema {data['schema']} is newer than this pytest-joules knows; upgrade it")
+    try:
+        return decode(RunResult, {name: value for name, value in data.items() if name != "schema"})
+    except CodecError as error:
+        raise ReportError(f"{path}: {error}") from error

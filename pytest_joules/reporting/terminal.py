@@ -1,0 +1,221 @@
+"""The terminal report: header, table, one line per failure, and the line that counts every budget."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from tabulate import tabulate
+
+from pytest_joules.model import BaselineChange, BudgetResult, Device, RunResult, VerdictKind
+from pytest_joules.units import format_joules, format_percent, format_seconds
+
+DASH = "-"
+
+_SUMMARY_WORDS = {
+    VerdictKind.PASS: "passed",
+    VerdictKind.IMPROVED: "improved",
+    VerdictKind.REGRESSED: "regressed",
+    VerdictKind.OVER_LIMIT: "over limit",
+    VerdictKind.INVALID: "invalid",
+    VerdictKind.NO_BASELINE: "without baseline",
+    VerdictKind.INCONCLUSIVE: "inconclusive",
+    VerdictKind.UNMEASURED: "unmeasured",
+}
+_ALWAYS_COUNTED = (VerdictKind.PASS, VerdictKind.REGRESSED, VerdictKind.INCONCLUSIVE, VerdictKind.UNMEASURED)
+
+_SEVERITY = (
+    VerdictKind.REGRESSED,
+    VerdictKind.OVER_LIMIT,
+    VerdictKind.INVALID,
+    VerdictKind.UNMEASURED,
+    VerdictKind.NO_BASELINE,
+    VerdictKind.INCONCLUSIVE,
+    VerdictKind.IMPROVED,
+    VerdictKind.PASS,
+)
+
+
+def summary_line(results: Sequence[BudgetResult]) -> str:
+    """``energy: 12 passed, 1 regressed, 1 inconclusive, 0 unmeasured``; every declared budget is in it."""
+    counts = Counter(result.verdict.kind for result in results if result.declared)
+    parts = [
+        f"{counts[kind]} {word}" for kind, word in _SUMMARY_WORDS.items() if counts[kind] or kind in _ALWAYS_COUNTED
+    ]
+    return f"energy: {', '.join(parts)}"
+
+
+def device_label(devices: Sequence[Device]) -> str:
+    """``2x NVIDIA H200 (simulated)``."""
+    names = Counter(device.name + (" (simulated)" if device.simulated else "") for device in devices)
+    return ", ".join(f"{count}x {name}" if count > 1 else name for name, count in names.items())
+
+
+def headline(result: BudgetResult) -> str:
+    """One line: what the number is, against what, and what that came to."""
+    verdict = result.verdict
+    simulated = "simulated " if result.measurement and any(d.simulated for d in result.measurement.devices) else ""
+    if verdict.joules_per_unit is None or result.key is None:
+        return f"{verdict.kind.value}: {verdict.reason}"
+    today = f"{simulated}{format_joules(verdict.joules_per_unit)}/{result.key.unit}"
+    if verdict.kind is VerdictKind.OVER_LIMIT or verdict.ratio is None or verdict.baseline_joules_per_unit is None:
+        return f"{verdict.kind.value}: {today}" + (f": {verdict.reason}" if verdict.reason else "")
+    assert verdict.ratio_low is not None
+    assert verdict.ratio_high is not None
+    return (
+        f"{verdict.kind.value}: {today} is {format_percent(verdict.ratio - 1, signed=True)} against the baseline's "
+        f"{format_joules(verdict.baseline_joules_per_unit)} "
+        f"(ratio {verdict.ratio:.4f}, 98% interval {verdict.ratio_low:.4f} to {verdict.ratio_high:.4f}"
+        + (f", tolerance {format_percent(result.tolerance)})" if result.tolerance is not None else ")")
+    )
+
+
+def details(result: BudgetResult, baselines: str, update_command: str) -> list[str]:
+    """The headline, then what was measured, on what, against what, and what to do."""
+    lines = [headline(result)]
+    verdict, measurement = result.verdict, result.measurement
+    if measurement is not None and measurement.any_blocks:
+        blocks = measurement.any_blocks
+        lines.append(
+            f"  measured   window {measurement.window!r}: {len(blocks)} block(s), {measurement.seconds:.1f} s after "
+            f"{measurement.warmup_seconds:.1f} s of warm-up, {measurement.joules / measurement.seconds:.0f} W"
+        )
+        lines.append(f"  device     {_device_state(result)}")
+    if verdict.ratio is not None and verdict.seconds_ratio is not None:
+        lines.append(
+            f"  moved      watts {format_percent(verdict.ratio / verdict.seconds_ratio - 1, signed=True)}, "
+            f"seconds per unit {format_percent(verdict.seconds_ratio - 1, signed=True)}"
+        )
+    if verdict.baseline_sessions:
+        lines.append(f"  baseline   {verdict.baseline_sessions} session(s) in {baselines}/{result.sku}.json")
+    if verdict.reason and verdict.ratio is not None:
+        lines.append(f"  because    {verdict.reason}")
+    lines += [f"  note       {note}" for note in (*verdict.notes, *(measurement.notes if measurement else ()))]
+    if verdict.kind in (VerdictKind.REGRESSED, VerdictKind.NO_BASELINE):
+        why = "if this is intended" if verdict.kind is VerdictKind.REGRESSED else "record one"
+        lines.append(f"  next       {why}: {update_command}")
+    return lines
+
+
+def table(results: Sequence[BudgetResult], columns: Sequence[str], sort: str) -> str:
+    """One row per measured budget or window."""
+    rows = sorted((r for r in results if r.measurement is not None), key=_sort_key(sort))
+    if not rows:
+        return ""
+    shown = [column for column in columns if column != "window" or any(_window(row) != "main" for row in rows)]
+    cells = [[_COLUMNS[column][1](row) for column in shown] for row in rows]
+    return tabulate(cells, headers=[_COLUMNS[column][0] for column in shown], tablefmt="simple", disable_numparse=True)
+
+
+def changes(written: Sequence[BaselineChange]) -> list[str]:
+    """Old to new, with percent, for every stored series that an update touched."""
+    lines = []
+    for change in written:
+        new = f"{format_joules(change.new)}/{change.key.unit}"
+        if change.old is None:
+            what = f"new, {new}"
+        else:
+            percent = format_percent(change.new / change.old - 1, signed=True, digits=2)
+            what = f"{format_joules(change.old)} -> {new} ({percent}{', replaced' if change.replaced else ''})"
+        lines.append(f"  {change.sku}: {change.key.test} [{change.key.window}]: {what}, {change.sessions} session(s)")
+    return lines
+
+
+def report(run: RunResult, columns: Sequence[str], sort: str) -> list[str]:
+    """Everything below the ``energy`` heading, line by line."""
+    lines: list[str] = []
+    if text := table(run.results, columns, sort):
+        lines += [*text.splitlines(), ""]
+    notable = [r for r in run.results if r.declared and (r.failed or r.verdict.kind is not VerdictKind.PASS)]
+    lines += [f"{r.test}: {headline(r)}" for r in sorted(notable, key=_sort_key("verdict"))]
+    lines += [f"{r.test}: {note}" for r in run.results for note in _warnings(r)]
+    lines += [f"stored but not collected: {key}" for key in run.not_collected]
+    if run.changes:
+        lines += ["baselines written:", *changes(run.changes)]
+    return lines
+
+
+def _warnings(result: BudgetResult) -> Sequence[str]:
+    return (*result.verdict.notes, *(result.measurement.notes if result.measurement else ()))
+
+
+def _device_state(result: BudgetResult) -> str:
+    measurement = result.measurement
+    assert measurement is not None
+    state = [f"{device_label(measurement.devices)}"]
+    at = measurement.conditions
+    if at.temperature_celsius is not None:
+        state.append(f"{at.temperature_celsius:.0f} °C")
+    if at.sm_clock_mhz is not None:
+        state.append(f"SM {at.sm_clock_mhz:.0f} MHz")
+    if at.power_cap_share:
+        state.append(f"power-capped {at.power_cap_share:.0%} of the time")
+    return ", ".join(state)
+
+
+def _window(result: BudgetResult) -> str:
+    return result.measurement.window if result.measurement else DASH
+
+
+def _joules(result: BudgetResult) -> str:
+    verdict = result.verdict
+    if verdict.joules_per_unit is None or result.key is None:
+        return DASH
+    uncertainty = f" ±{format_percent(verdict.uncertainty, digits=2)}" if verdict.uncertainty is not None else ""
+    return f"{format_joules(verdict.joules_per_unit)}/{result.key.unit}{uncertainty}"
+
+
+def _watts(result: BudgetResult) -> float | None:
+    measurement = result.measurement
+    return measurement.joules / measurement.seconds if measurement and measurement.any_blocks else None
+
+
+def _seconds(result: BudgetResult) -> float | None:
+    measurement = result.measurement
+    if measurement is None or result.key is None or result.key.unit not in measurement.blocks:
+        return None
+    return measurement.seconds / sum(block.units for block in measurement.blocks[result.key.unit])
+
+
+def _ratio(result: BudgetResult) -> str:
+    verdict = result.verdict
+    if verdict.ratio is None or verdict.ratio_high is None:
+        return DASH
+    return f"{verdict.ratio:.3f} ±{verdict.ratio_high - verdict.ratio:.3f}"
+
+
+def _shown(value: float | None, form: Callable[[float], str]) -> str:
+    return DASH if value is None else form(value)
+
+
+_COLUMNS: dict[str, tuple[str, Callable[[BudgetResult], str]]] = {
+    "test": ("test", lambda r: r.test),
+    "window": ("window", _window),
+    "sku": ("SKU", lambda r: r.sku or DASH),
+    "joules": ("joules", _joules),
+    "watts": ("watts", lambda r: _shown(_watts(r), lambda w: f"{w:.0f}")),
+    "seconds": ("s/unit", lambda r: _shown(_seconds(r), format_seconds)),
+    "baseline": ("baseline", lambda r: _shown(r.verdict.baseline_joules_per_unit, format_joules)),
+    "ratio": ("ratio", _ratio),
+    "verdict": ("verdict", lambda r: r.verdict.kind.value if r.declared else f"({r.verdict.kind.value})"),
+    "detectable": ("would catch", lambda r: _shown(r.verdict.detectable, lambda d: format_percent(d, signed=True))),
+}
+
+
+def _sort_key(sort: str) -> Callable[[BudgetResult], tuple[float, str]]:
+    def key(result: BudgetResult) -> tuple[float, str]:
+        rank: float | None = 0.0
+        if sort == "verdict":
+            rank = _SEVERITY.index(result.verdict.kind)
+        elif sort == "ratio":
+            rank = -result.verdict.ratio if result.verdict.ratio is not None else None
+        elif sort == "joules":
+            rank = -result.verdict.joules_per_unit if result.verdict.joules_per_unit is not None else None
+        elif sort == "watts":
+            rank = -watts if (watts := _watts(result)) is not None else None
+        elif sort == "seconds":
+            rank = -seconds if (seconds := _seconds(result)) is not None else None
+        return (math.inf if rank is None else rank, result.test)
+
+    return key

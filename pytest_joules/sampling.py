@@ -1,0 +1,477 @@
+"""Sampling: warm-up, blocks of whole ticks, and when to stop.
+
+:class:`Sampler` is driven from outside, one call at a time, so that plain and
+``async`` functions go through the same code::
+
+    while sampler.wants_call():
+        result = fn()
+        sampler.called(result, counts)
+
+It notes when each call was complete, takes the joules at the ticks in between,
+and counts the calls between two ticks by interpolation.  Nothing is read, and
+nothing waits, on the measured side but the completion of the work itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from statistics import fmean
+
+import numpy as np
+
+from pytest_joules.attribution import Attribution, attribute
+from pytest_joules.meters.base import Meter
+from pytest_joules.model import Block, Conditions, Device, Measurement, Signals, Tick, WindowKind
+
+BLOCK_TICKS = 5
+CAPPED_BLOCK_TICKS = 10
+"""Ticks in a block; under a power cap the driver's control loop makes shorter ones uneven (H200)."""
+
+WARMUP_SECONDS = 0.5
+CAPPED_WARMUP_SECONDS = 1.2
+LONGEST_WARMUP_SECONDS = 4.0
+"""An H200 that starts a capped load overshoots, dips at 0.9 s and is steady after 1.1 s."""
+
+STEADY_CHANGE = 0.015
+"""Relative change of joules per call, and of the SM clock, between two stretches of a steady load."""
+
+STEADY_TICKS = 2
+FEW_CALLS = 3
+COMPLETION_SECONDS = 0.005
+"""Calls shorter than this are completed several at a time, so that waiting does not slow them."""
+
+PAD_TICKS = 2
+"""Whole idle ticks on either side of a one-shot window."""
+
+TICK_WAIT_SECONDS = 5.0
+
+
+class Step(Enum):
+    """What the judge of a measurement wants next."""
+
+    MORE = "more"
+    CONFIRM = "confirm"
+    DONE = "done"
+
+
+Judge = Callable[[Measurement], Step]
+"""Looks at a measurement so far, at each of the decision's numbers of blocks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one window is to be sampled.
+
+    Attributes:
+        window: Its name.
+        looks: Numbers of blocks at which the judge is asked.
+        max_seconds: Most seconds of measuring after warm-up (two blocks are always taken).
+        rounds: Exactly this many measured calls instead of a stop rule.
+        warmup: Exactly this many warm-up calls instead of warming up until steady.
+        devices: Explicit devices; ``None`` for those that the process tree runs on.
+    """
+
+    window: str
+    looks: tuple[int, ...]
+    max_seconds: float
+    rounds: int | None = None
+    warmup: int | None = None
+    devices: tuple[str, ...] | None = None
+
+
+class CallLog:
+    """Completion times of calls, and how much work was done by then.
+
+    Attributes:
+        times: The start, then the completion times.
+        totals: For every unit, the work done by each of those times.
+        calls: All calls so far.
+        pending: Calls since the last completion.
+    """
+
+    def __init__(self, start: float) -> None:
+        self.times: list[float] = [start]
+        self.totals: dict[str, list[float]] = {}
+        self.calls = 0
+        self.pending = 0
+        self._done: dict[str, float] = {}
+
+    def count(self, counts: Mapping[str, float]) -> None:
+        """Note one call that returned, with its work."""
+        self.calls += 1
+        self.pending += 1
+        for unit, count in counts.items():
+            self._done[unit] = self._done.get(unit, 0.0) + count
+
+    def complete(self, time: float) -> float:
+        """Note that all calls so far were complete at ``time``; returns the seconds a pending one took."""
+        for unit, total in self._done.items():
+            self.totals.setdefault(unit, [0.0] * len(self.times)).append(total)
+        seconds = (time - self.times[-1]) / max(self.pending, 1)
+        self.times.append(time)
+        self.pending = 0
+        return seconds
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds from the start to the last completion."""
+        return self.times[-1] - self.times[0]
+
+
+def whole_tick_blocks(ticks: Sequence[Sequence[Tick]], log: CallLog, min_ticks: int) -> dict[str, list[Block]]:
+    """Cut a stretch of calls into contiguous blocks of whole ticks.
+
+    A block ends at the first tick after the completion of a call that is at
+    least ``min_ticks`` ticks after the block's start, so that long calls, whose
+    power varies inside, fill blocks whole.  Every device is cut at its own
+    ticks; its joules per unit are scaled to the first device's units, then
+    summed.
+
+    Args:
+        ticks: For each device, its ticks; shape (devices, ticks).
+        log: The calls.
+        min_ticks: Least ticks in a block.
+
+    Returns:
+        For each unit, the blocks; all units have the same joules and seconds.
+    """
+    reference = [tick for tick in ticks[0] if log.times[0] <= tick.time <= log.times[-1]]
+    cuts = _cuts(reference, log.times, min_ticks)
+    blocks: dict[str, list[Block]] = {unit: [] for unit in log.totals}
+    for opens, closes in itertools.pairwise(cuts):
+        spans = [(reference[opens], reference[closes])]
+        for other in ticks[1:]:
+            span = _matching_span(other, reference[opens].time, reference[closes].time)
+            if span is None:
+                return blocks
+            spans.append(span)
+        seconds = spans[0][1].time - spans[0][0].time
+        for unit, totals in log.totals.items():
+            units = [_between(a, b, log.times, totals) for a, b in spans]
+            if min(units) <= 0:
+                continue
+            joules = sum((b.joules - a.joules) * units[0] / n for (a, b), n in zip(spans, units, strict=True))
+            blocks[unit].append(Block(joules, units[0], seconds))
+    return blocks
+
+
+def _cuts(ticks: Sequence[Tick], completions: Sequence[float], min_ticks: int) -> list[int]:
+    cuts: list[int] = []
+    if len(ticks) < 2:
+        return cuts
+    period = min(b.time - a.time for a, b in itertools.pairwise(ticks))
+    for index, tick in enumerate(ticks):
+        if cuts and round((tick.time - ticks[cuts[-1]].time) / period) < min_ticks:
+            continue
+        # The last completion at or before this tick has to lie within the cell that the tick closes.
+        completed = completions[bisect_left(completions, tick.time + 1e-9) - 1]
+        if tick.time - completed < period:
+            cuts.append(index)
+    return cuts
+
+
+def _matching_span(ticks: Sequence[Tick], start: float, end: float) -> tuple[Tick, Tick] | None:
+    inside = [tick for tick in ticks if start - 1e-9 <= tick.time <= end + 1e-9]
+    return (inside[0], inside[-1]) if len(inside) >= 2 else None
+
+
+def _between(a: Tick, b: Tick, times: Sequence[float], totals: Sequence[float]) -> float:
+    at_a, at_b = np.interp([a.time, b.time], times, totals)
+    return float(at_b - at_a)
+
+
+class Sampler:
+    """Samples one window of repeated calls."""
+
+    def __init__(
+        self,
+        meter: Meter,
+        completion: Callable[[object], float],
+        plan: Plan,
+        judge: Judge,
+        progress: Callable[[str], None],
+    ) -> None:
+        """Nothing happens before the first call."""
+        self._meter = meter
+        self._completion = completion
+        self._plan = plan
+        self._judge = judge
+        self._progress = progress
+        self._notes: list[str] = []
+        self._confirmed = False
+        self._warm_seconds = 0.0
+        self._measuring = False
+        self._finished: Measurement | None = None
+        self._attribution = Attribution(meter.devices)
+        self._log = CallLog(completion(None))
+        self._calls_per_completion = 1
+        self._next_check = 0.0
+        self._looked = 0
+        if plan.warmup == 0:
+            self._start_measuring()
+
+    def wants_call(self) -> bool:
+        """Whether to make another call."""
+        return self._finished is None
+
+    @property
+    def measurement(self) -> Measurement:
+        """The result, once no further call is wanted."""
+        assert self._finished is not None, "asked for the measurement before it was finished"
+        return self._finished
+
+    def called(self, result: object, counts: Mapping[str, float]) -> None:
+        """Note one call that returned ``result`` and did the work ``counts``."""
+        self._log.count(counts)
+        if self._log.pending < self._calls_per_completion and self._log.calls != self._fixed_calls():
+            return
+        seconds = self._log.complete(self._completion(result))
+        self._meter.mark()
+        wanted = math.ceil(COMPLETION_SECONDS / max(seconds, 1e-9))
+        self._calls_per_completion = max(1, min(wanted, 2 * self._calls_per_completion))
+        if self._measuring:
+            self._continue_measuring()
+        else:
+            self._continue_warmup()
+
+    def _fixed_calls(self) -> int | None:
+        """After how many calls this phase ends, if that was given."""
+        return self._plan.rounds if self._measuring else self._plan.warmup
+
+    def _start_phase(self, measuring: bool) -> None:
+        self._measuring = measuring
+        self._log = CallLog(self._log.times[-1])
+        self._next_check = 0.0
+        self._looked = 0
+
+    # -- warm-up --
+
+    def _continue_warmup(self) -> None:
+        now, elapsed = self._log.times[-1], self._log.elapsed
+        if self._plan.warmup is not None:
+            if self._log.calls >= self._plan.warmup:
+                self._start_measuring()
+            return
+        if elapsed < WARMUP_SECONDS or now < self._next_check:
+            return
+        self._next_check = now + self._period()
+        if self._steady() and elapsed >= (CAPPED_WARMUP_SECONDS if self._capped() else WARMUP_SECONDS):
+            self._start_measuring()
+        elif elapsed >= LONGEST_WARMUP_SECONDS:
+            # A call that takes seconds cannot be seen settling; one of them has warmed everything it touches.
+            if self._log.calls > FEW_CALLS:
+                self._notes.append(f"not steady after {elapsed:.1f} s of warm-up")
+            self._start_measuring()
+
+    def _steady(self) -> bool:
+        blocks = whole_tick_blocks(self._ticks(), self._log, STEADY_TICKS)
+        pieces = next(iter(blocks.values()), [])[-2:]
+        if len(pieces) < 2:
+            return False
+        if abs(math.log(pieces[1].joules_per_unit / pieces[0].joules_per_unit)) > STEADY_CHANGE:
+            return False
+        recent = self._signals(since=time.monotonic() - sum(piece.seconds for piece in pieces))
+        clocks = [s.sm_clock_mhz for s in recent if s.sm_clock_mhz is not None]
+        return len(clocks) < 2 or abs(clocks[-1] - clocks[0]) <= STEADY_CHANGE * clocks[0] or self._capped()
+
+    def _start_measuring(self) -> None:
+        self._warm_seconds += self._log.elapsed
+        self._attribution = attribute(self._meter, self._plan.devices)
+        self._start_phase(measuring=True)
+
+    # -- measuring --
+
+    def _continue_measuring(self) -> None:
+        now, elapsed = self._log.times[-1], self._log.elapsed
+        if self._plan.rounds is not None:
+            if self._log.calls >= self._plan.rounds:
+                self._wait_for_tick(now)
+                self._finished = self._measure()
+            return
+        if now < self._next_check:
+            return
+        self._next_check = now + self._period()
+        self._progress(f"{self._plan.window}: measuring, {elapsed:.1f} s")
+        blocks = len(next(iter(self._blocks().values()), []))
+        look = max((n for n in self._plan.looks if n <= blocks), default=0)
+        out_of_time = elapsed >= self._plan.max_seconds and blocks >= self._plan.looks[0]
+        if look <= self._looked and not out_of_time:
+            return
+        self._looked = look
+        measurement = self._measure()
+        step = Step.DONE if measurement.invalid else self._judge(measurement)
+        if step is Step.CONFIRM and not self._confirmed:
+            self._confirmed = True
+            self._notes.append("confirmed on fresh blocks after a second warm-up")
+            self._start_phase(measuring=False)
+        elif step is not Step.MORE or out_of_time or look >= self._plan.looks[-1]:
+            self._finished = measurement
+
+    def _measure(self) -> Measurement:
+        end = self._log.times[-1]
+        signals = self._signals(self._log.times[0], end)
+        blocks = {unit: tuple(found) for unit, found in self._blocks().items()}
+        attribution = attribute(self._meter, self._plan.devices)
+        calls = sum(block.units for block in blocks.get("call", ()))
+        return Measurement(
+            window=self._plan.window,
+            kind=WindowKind.REPEATED,
+            devices=self._attribution.devices,
+            blocks=blocks,
+            calls=calls,
+            warmup_seconds=self._warm_seconds,
+            conditions=conditions(signals),
+            notes=tuple(note for note in (*self._notes, self._attribution.note) if note),
+            invalid=spoiled(self._meter, self._attribution.devices, attribution.foreign, signals)
+            or _unusable(blocks, self._log),
+        )
+
+    def _wait_for_tick(self, until: float) -> None:
+        """Wait until every device's tick before ``until`` is known."""
+        deadline = time.monotonic() + TICK_WAIT_SECONDS
+        while time.monotonic() < deadline:
+            newest = [max((t.time for t in ticks), default=0.0) for ticks in self._ticks()]
+            if all(tick > until - self._period() for tick in newest):
+                return
+            time.sleep(self._period() / 5)
+
+    def _blocks(self) -> dict[str, list[Block]]:
+        return whole_tick_blocks(self._ticks(), self._log, CAPPED_BLOCK_TICKS if self._capped() else BLOCK_TICKS)
+
+    def _ticks(self) -> list[Sequence[Tick]]:
+        return [self._meter.ticks(device, self._log.times[0]) for device in self._attribution.devices]
+
+    def _signals(self, since: float, until: float = math.inf) -> list[Signals]:
+        return [s for device in self._attribution.devices for s in self._meter.signals(device, since, until)]
+
+    def _capped(self) -> bool:
+        return _share(s.power_capped for s in self._signals(self._log.times[0])) > 0.1
+
+    def _period(self) -> float:
+        return max(self._meter.period(device) for device in self._attribution.devices)
+
+
+class OneShot:
+    """Measures one stretch of code that runs once, between idle ticks."""
+
+    def __init__(
+        self,
+        meter: Meter,
+        completion: Callable[[object], float],
+        window: str,
+        wanted: tuple[str, ...] | None,
+    ) -> None:
+        """Nothing happens before :meth:`open`; ``wanted`` are explicit devices."""
+        self._meter = meter
+        self._completion = completion
+        self._window = window
+        self._wanted = wanted
+        self._opened = self._start = 0.0
+
+    def open(self) -> None:
+        """Let the device fall idle for whole ticks, then begin."""
+        idle_from = self._completion(None)
+        self._opened = idle_from
+        for device in self._meter.devices:
+            _wait_for_ticks(self._meter, device, idle_from, PAD_TICKS + 1)
+        self._start = time.monotonic()
+
+    def close(self, counts: Mapping[str, float]) -> Measurement:
+        """End the window; ``counts`` is the work that it did.
+
+        The joules between the last tick before the window and the first one
+        after it, less what an idle device draws in the two remainders.
+        """
+        end = self._completion(None)
+        attribution = attribute(self._meter, self._wanted)
+        self._meter.mark()
+        joules = idle_watts = 0.0
+        for device in attribution.devices:
+            _wait_for_ticks(self._meter, device, end, PAD_TICKS + 1)
+            ticks = self._meter.ticks(device, self._opened)
+            before = [tick for tick in ticks if tick.time <= self._start]
+            after = [tick for tick in ticks if tick.time >= end]
+            idle_before = _watts(before[-PAD_TICKS - 1], before[-1])
+            idle_after = _watts(after[0], after[PAD_TICKS])
+            padding = idle_before * (self._start - before[-1].time) + idle_after * (after[0].time - end)
+            joules += after[0].joules - before[-1].joules - padding
+            idle_watts += idle_before
+        signals = [s for d in attribution.devices for s in self._meter.signals(d, self._start, end)]
+        blocks = {u: (Block(joules, count, end - self._start),) for u, count in counts.items() if count > 0}
+        unusable = "" if joules > 0 else "no joules above idle: the window is too short or did no GPU work"
+        for unit in counts.keys() - blocks.keys():
+            unusable = _no_work(unit, counts[unit])
+        return Measurement(
+            window=self._window,
+            kind=WindowKind.ONE_SHOT,
+            devices=attribution.devices,
+            blocks=blocks,
+            calls=1.0,
+            warmup_seconds=0.0,
+            conditions=conditions(signals, idle_watts),
+            notes=(attribution.note,) if attribution.note else (),
+            invalid=spoiled(self._meter, attribution.devices, attribution.foreign, signals) or unusable,
+        )
+
+
+def conditions(signals: Sequence[Signals], idle_watts: float | None = None) -> Conditions:
+    """The mean state of the devices over a window."""
+    temperatures = [s.temperature_celsius for s in signals if s.temperature_celsius is not None]
+    clocks = [s.sm_clock_mhz for s in signals if s.sm_clock_mhz is not None]
+    known = any(s.power_capped is not None for s in signals)
+    return Conditions(
+        temperature_celsius=round(fmean(temperatures), 1) if temperatures else None,
+        sm_clock_mhz=round(fmean(clocks)) if clocks else None,
+        power_cap_share=round(_share(s.power_capped for s in signals), 3) if known else None,
+        idle_watts=round(idle_watts, 1) if idle_watts is not None else None,
+    )
+
+
+def spoiled(meter: Meter, devices: Sequence[Device], foreign: str, signals: Sequence[Signals]) -> str:
+    """What makes the joules of a window worthless; empty if nothing does."""
+    for device in devices:
+        if reason := meter.invalid(device):
+            return reason
+    if foreign:
+        return f"{foreign} shares the device: its joules cannot be told apart; stop it, or choose another with devices="
+    if share := _share(s.slowed_down for s in signals):
+        return (
+            f"thermal or power-brake slowdown during {100 * share:.0f}% of the window: cool the machine and run again"
+        )
+    return ""
+
+
+def _unusable(blocks: Mapping[str, Sequence[Block]], log: CallLog) -> str:
+    for unit, totals in log.totals.items():
+        if totals[-1] <= 0:
+            return _no_work(unit, totals[-1])
+    if not any(blocks.values()):
+        return f"{log.elapsed:.2f} s hold no whole block: raise rounds, or let the stop rule choose"
+    if any(block.joules <= 0 for found in blocks.values() for block in found):
+        return "the energy counter rose by 0 J in a block: no joules is never a pass"
+    return ""
+
+
+def _no_work(unit: str, count: float) -> str:
+    return f"the work count of {unit!r} is {count:g}: nothing to divide joules by"
+
+
+def _share(flags: Iterable[bool | None]) -> float:
+    known = [flag for flag in flags if flag is not None]
+    return sum(known) / len(known) if known else 0.0
+
+
+def _watts(a: Tick, b: Tick) -> float:
+    return (b.joules - a.joules) / (b.time - a.time)
+
+
+def _wait_for_ticks(meter: Meter, device: Device, since: float, count: int) -> None:
+    deadline = time.monotonic() + TICK_WAIT_SECONDS
+    while len(meter.ticks(device, since)) < count and time.monotonic() < deadline:
+        time.sleep(meter.period(device) / 5)

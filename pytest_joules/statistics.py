@@ -1,0 +1,156 @@
+"""Means and variances of log joules per unit; pure functions on numbers.
+
+Everything is in natural logarithms of joules per unit, so that standard
+deviations are relative and ratios are differences.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+SAME_DEVICE_SD = 0.003
+"""Prior standard deviation between sessions on one device; seven workloads on an H200 gave 0.0011 to 0.0028."""
+
+OTHER_DEVICE_SD = 0.007
+"""Prior standard deviation between sessions on different devices of a SKU; four H200s gave 0.0026 to 0.0075."""
+
+PRIOR_DF = 3.0
+"""Degrees of freedom that the between-session prior is worth."""
+
+POOL_DF = 12.0
+"""Most degrees of freedom that the suite's other windows lend to one of them."""
+
+BLOCK_SD = 0.003
+BLOCK_PRIOR_DF = 2.0
+"""Prior of the spread of blocks within a session: two blocks alone say too little."""
+
+HISTORY_DF = 8.0
+"""Most degrees of freedom that stored blocks lend to today's: a machine that has become noisy must show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A variance and the degrees of freedom behind it."""
+
+    variance: float
+    df: float
+
+    def limited(self, df: float) -> Spread:
+        """The same variance, worth no more than ``df``."""
+        return Spread(self.variance, min(self.df, df))
+
+
+def combine(spreads: Iterable[Spread]) -> Spread:
+    """The pooled variance: the mean weighted by degrees of freedom."""
+    known = [spread for spread in spreads if spread.df > 0]
+    df = sum(spread.df for spread in known)
+    if df == 0:
+        return Spread(0.0, 0.0)
+    return Spread(sum(spread.variance * spread.df for spread in known) / df, df)
+
+
+def spread_of(values: Sequence[float]) -> Spread:
+    """The sample variance of ``values``."""
+    if len(values) < 2:
+        return Spread(0.0, 0.0)
+    return Spread(float(np.var(values, ddof=1)), len(values) - 1.0)
+
+
+def block_spread(today: Sequence[float], history: Sequence[Sequence[float]]) -> Spread:
+    """The variance of one block within a session, from today's blocks, stored ones and the prior."""
+    stored = combine(spread_of(blocks) for blocks in history)
+    return combine([Spread(BLOCK_SD**2, BLOCK_PRIOR_DF), stored.limited(HISTORY_DF), spread_of(today)])
+
+
+def autocorrelation_inflation(sessions: Sequence[Sequence[float]]) -> float:
+    """How many times larger the variance of a mean is because neighbouring blocks are alike.
+
+    ``(1 + r) / (1 - r)`` for an AR(1) series with lag-1 autocorrelation ``r``,
+    pooled over the sessions; never below 1.
+    """
+    products = squares = 0.0
+    for blocks in sessions:
+        residuals = np.asarray(blocks) - np.mean(blocks)
+        products += float(residuals[1:] @ residuals[:-1])
+        squares += float(residuals @ residuals)
+    if squares == 0:
+        return 1.0
+    correlation = min(max(products / squares, 0.0), 0.8)
+    return (1 + correlation) / (1 - correlation)
+
+
+def session_spread(means: Sequence[float], devices: Sequence[object]) -> Spread:
+    """The variance between session means on one device, pooled over the devices."""
+    groups: dict[object, list[float]] = {}
+    for mean, device in zip(means, devices, strict=True):
+        groups.setdefault(device, []).append(mean)
+    return combine(spread_of(group) for group in groups.values())
+
+
+def between_sessions(own: Spread, suite: Spread) -> Spread:
+    """The between-session variance of one window, shrunk towards the suite's and the prior's."""
+    return combine([Spread(SAME_DEVICE_SD**2, PRIOR_DF), suite.limited(POOL_DF), own])
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the stored sessions say about a new one: its expected mean and the variance around it."""
+
+    mean: float
+    variance: float
+
+
+def predict_session(
+    means: Sequence[float],
+    mean_variances: Sequence[float],
+    devices: Sequence[object],
+    device: object,
+    session_variance: float,
+) -> Prediction:
+    """The best linear unbiased prediction of a session's mean on ``device``.
+
+    Sessions vary by ``session_variance``, and devices of the SKU by
+    :data:`OTHER_DEVICE_SD` in all.  With every session on the same device this
+    is the plain mean, and ``session_variance * (1 + 1/K)``; a session from
+    another device counts for less (ordinary kriging: Cressie, *Statistics for
+    Spatial Data*, 1993, section 3.2).
+
+    Args:
+        means: Mean log joules per unit of K sessions.
+        mean_variances: Variance of each of those means from its own blocks.
+        devices: The device of each session.
+        device: Today's device.
+        session_variance: Variance between sessions on one device.
+    """
+    device_variance = max(OTHER_DEVICE_SD**2 - SAME_DEVICE_SD**2, 0.0)
+    count = len(means)
+    covariance = np.zeros((count + 1, count + 1))
+    covariance[:count, :count] = [[device_variance * (a == b) for b in devices] for a in devices]
+    covariance[range(count), range(count)] += session_variance + np.asarray(mean_variances)
+    covariance[:count, count] = covariance[count, :count] = 1.0
+    towards = np.asarray([*(device_variance * (other == device) for other in devices), 1.0])
+    weights = np.linalg.solve(covariance, towards)
+    variance = device_variance + session_variance - float(weights @ towards)
+    return Prediction(float(weights[:count] @ np.asarray(means)), max(variance, session_variance))
+
+
+def student_quantile(df: float, probability: float) -> float:
+    """The quantile of Student's t distribution."""
+    return float(stdtrit(df, probability))
+
+
+def satterthwaite(parts: Sequence[Spread]) -> Spread:
+    """The variance of a sum of independent parts, with its effective degrees of freedom.
+
+    Satterthwaite, *Biometrics Bulletin* 2 (1946) 110.
+    """
+    total = sum(part.variance for part in parts)
+    if total == 0:
+        return Spread(0.0, math.inf)
+    weight = sum(part.variance**2 / part.df for part in parts if part.variance)
+    return Spread(total, total**2 / weight)

@@ -1,0 +1,104 @@
+"""Joules, watts, percentages and ``J/token`` text to numbers and back.
+
+Every parser takes the whole text or raises :class:`UnitError`; a unit that is
+nearly right is a mistake, not a guess.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+ENERGY_UNITS = {
+    "nJ": 1e-9,
+    "uJ": 1e-6,
+    "µJ": 1e-6,
+    "mJ": 1e-3,
+    "J": 1.0,
+    "kJ": 1e3,
+    "MJ": 1e6,
+    "mWh": 3.6,
+    "Wh": 3600.0,
+    "kWh": 3.6e6,
+}
+"""Joules in one of each energy unit that a limit may be written in."""
+
+_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
+_QUANTITY = re.compile(rf"\s*({_NUMBER})\s*([A-Za-zµ]+)\s*/\s*([A-Za-z_][A-Za-z0-9_]*)\s*")
+_PERCENT = re.compile(rf"\s*({_NUMBER})\s*%\s*")
+_SI_PREFIXES = ((1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+
+
+class UnitError(ValueError):
+    """Text that is not a quantity; the message names the text and the fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyPerUnit:
+    """A limit: ``joules`` (J) per one ``unit`` of work."""
+
+    joules: float
+    unit: str
+
+    def __str__(self) -> str:
+        return f"{format_joules(self.joules)}/{self.unit}"
+
+
+def parse_energy_per_unit(text: str) -> EnergyPerUnit:
+    """Read ``"80 mJ/token"``, ``"1.2 kJ/image"`` or ``"0.3 Wh/video"``.
+
+    Raises:
+        UnitError: for anything else, for an unknown energy unit, and for a
+            limit that is not above zero.
+    """
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
+        raise UnitError(f"{text!r} is not an energy per unit of work; write it like '80 mJ/token'")
+    number, energy, unit = match.groups()
+    if energy not in ENERGY_UNITS:
+        raise UnitError(f"unknown energy unit {energy!r} in {text!r}; use one of {', '.join(ENERGY_UNITS)}")
+    joules = float(number) * ENERGY_UNITS[energy]
+    if not (joules > 0 and math.isfinite(joules)):
+        raise UnitError(f"the limit {text!r} must be a finite energy above zero")
+    return EnergyPerUnit(joules, unit)
+
+
+def parse_percent(text: str) -> float:
+    """Read ``"2.5%"`` as the fraction 0.025.
+
+    Raises:
+        UnitError: for text without the sign ``%``, and outside (0, 100) %.
+    """
+    match = _PERCENT.fullmatch(text)
+    if match is None:
+        raise UnitError(f"{text!r} is not a percentage; write it like '2%'")
+    fraction = float(match.group(1)) / 100
+    if not 0 < fraction < 1:
+        raise UnitError(f"{text!r} must lie between 0% and 100%")
+    return fraction
+
+
+def _format_si(value: float, symbol: str, digits: int) -> str:
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g} {symbol}"
+    reached = (pair for pair in _SI_PREFIXES if abs(value) >= pair[0] * (1 - 0.5 * 10.0**-digits))
+    scale, prefix = next(reached, _SI_PREFIXES[-1])
+    scaled = value / scale
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(scaled))))
+    return f"{scaled:.{decimals}f} {prefix}{symbol}"
+
+
+def format_joules(joules: float, digits: int = 4) -> str:
+    """``0.0742`` as ``"74.20 mJ"``, to ``digits`` significant digits."""
+    return _format_si(joules, "J", digits)
+
+
+def format_seconds(seconds: float, digits: int = 3) -> str:
+    """``0.0213`` as ``"21.3 ms"``."""
+    return f"{seconds:.1f} s" if seconds >= 100 else _format_si(seconds, "s", digits)
+
+
+def format_percent(fraction: float, *, signed: bool = False, digits: int = 1) -> str:
+    """``0.0213`` as ``"2.1%"``, or ``"+2.1%"`` when ``signed``."""
+    return f"{100 * fraction:{'+' if signed else ''}.{digits}f}%"

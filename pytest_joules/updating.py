@@ -1,0 +1,58 @@
+"""From a run's results to stored sessions."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+
+from pytest_joules.baselines.store import Addition, BaselineStore
+from pytest_joules.model import BaselineChange, BaselineKey, BudgetResult, RunResult, Session
+from pytest_joules.options import Options
+from pytest_joules.policy import starts_afresh, stores
+
+
+def update_baselines(store: BaselineStore, run: RunResult, options: Options) -> tuple[BaselineChange, ...]:
+    """Store one session for every result that the options let in; one write a SKU.
+
+    Raises:
+        BaselineError: if a file cannot be read or written; files before it are written whole.
+    """
+    by_sku: dict[str, dict[BaselineKey, Addition]] = defaultdict(dict)
+    products: dict[str, tuple[str, bool]] = {}
+    for result in run.results:
+        measurement = result.measurement
+        if measurement is None or result.sku is None or result.key is None or not stores(result, options):
+            continue
+        by_sku[result.sku][result.key] = Addition(_session(result, run), starts_afresh(result))
+        products[result.sku] = (measurement.devices[0].name, measurement.devices[0].simulated)
+    changes: list[BaselineChange] = []
+    for sku, additions in sorted(by_sku.items()):
+        name, simulated = products[sku]
+        changes += store.update(sku, name, simulated, additions)
+    return tuple(changes)
+
+
+def commit_of(directory: Path) -> str | None:
+    """The commit checked out in ``directory``, marked if the tree differs; ``None`` outside git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        asked = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return asked.stdout.strip() or None
+
+
+def _session(result: BudgetResult, run: RunResult) -> Session:
+    assert result.measurement is not None
+    assert result.key is not None
+    measurement = result.measurement
+    return Session(
+        recorded=run.created,
+        devices=tuple(device.identity for device in measurement.devices),
+        blocks=measurement.blocks[result.key.unit],
+        kind=measurement.kind,
+        commit=run.commit,
+        driver=measurement.devices[0].driver,
+        conditions=measurement.conditions,
+    )

@@ -1,0 +1,1 @@
+"""What a call produced, and when the device had finished it."""
