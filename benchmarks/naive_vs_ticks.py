@@ -1,12 +1,18 @@
 """Naive windows against tick-aligned blocks, on the same stream of calls.
 
-    python benchmarks/naive_vs_ticks.py --seconds 40 --out results.json
+    python benchmarks/naive_vs_ticks.py --seconds 20 --out results.json
 
-Calls run without a gap.  ZeusMonitor windows are opened and closed around
-them back to back, while the reading process follows the counter; afterwards
-the same calls are cut into blocks of whole ticks of the same lengths.  What is
-compared is the spread of joules per call, which for an unchanging load should
-be none.  Without a GPU, ``--simulated`` rehearses it.
+One steady load, three ways to take joules per call from it:
+
+* *ZeusMonitor windows*, opened and closed around the calls back to back, as
+  its users do;
+* *naive differences* of the counter at the start and the end of the same
+  windows as ours, on the same stream of calls: what such a window would have
+  read had it cost nothing to open and close;
+* *whole ticks*: our blocks on that stream.
+
+What is compared is the spread of joules per call, which for an unchanging load
+should be none.  ``--simulated`` rehearses it without a GPU.
 """
 
 from __future__ import annotations
@@ -20,17 +26,20 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tabulate import tabulate
 
 from pytest_joules.meters.zeus import ZeusMeter, simulated_host
+from pytest_joules.model import Tick
 from pytest_joules.sampling import CallLog, whole_tick_blocks
 from pytest_joules.testing import launch, synchronize
 from pytest_joules.workloads.completion import Completion
 
-LENGTHS = (0.25, 0.5, 1.0, 2.0)
+LENGTHS = (0.27, 0.53, 1.03, 2.07)
+"""Seconds; no multiples of a tick, since a window in step with the counter looks better than it is."""
 
 
 def decode_step() -> Callable[[], object]:
@@ -50,69 +59,72 @@ def simulated_step() -> None:
     synchronize()
 
 
-def spread(values: list[float]) -> dict[str, float]:
-    """Relative standard deviation and largest deviation from the median."""
+def spread(values: list[float]) -> tuple[int, str, str]:
+    """How many, their relative standard deviation, and the largest deviation from the median."""
     middle = statistics.median(values)
-    return {
-        "windows": len(values),
-        "sd": statistics.stdev(values) / middle,
-        "worst": max(abs(value / middle - 1) for value in values),
-        "zero": sum(value == 0 for value in values),
-    }
+    worst = max(abs(value / middle - 1) for value in values)
+    return len(values), f"{statistics.stdev(values) / middle:.2%}", f"{worst:.2%}"
+
+
+def zeus_windows(step: Callable[[], object], completion: Completion, length: float, seconds: float) -> list[float]:
+    """Joules per call of back-to-back ZeusMonitor windows."""
+    from zeus.monitor import ZeusMonitor
+
+    monitor = ZeusMonitor(gpu_indices=[0], cpu_indices=[])
+    found = []
+    end = completion() + seconds
+    while (now := completion()) < end:
+        calls = 0
+        monitor.begin_window("naive", sync_execution=False)
+        while completion() - now < length:
+            step()
+            calls += 1
+        completion()
+        found.append(monitor.end_window("naive", sync_execution=False).total_energy / calls)
+    return found
+
+
+def stream(step: Callable[[], object], completion: Completion, seconds: float) -> CallLog:
+    """Calls without a gap."""
+    log = CallLog(completion())
+    while log.elapsed < seconds:
+        step()
+        log.count({"call": 1.0})
+        log.complete(completion())
+    return log
+
+
+def naive_differences(ticks: Sequence[Tick], log: CallLog, length: float) -> list[float]:
+    """Joules per call from the counter as it stood at the start and the end of windows of whole calls."""
+    found = []
+    opened = bisect_left(log.times, ticks[0].time)
+    for closed in range(opened, len(log.times)):
+        if log.times[closed] - log.times[opened] >= length:
+            before, after = (ticks[bisect_right(ticks, log.times[i], key=_time) - 1] for i in (opened, closed))
+            found.append((after.joules - before.joules) / (closed - opened))
+            opened = closed
+    return found
+
+
+def _time(tick: Tick) -> float:
+    return tick.time
 
 
 def main() -> None:
-    """Run the stream, print the table, write the raw numbers."""
+    """Run the streams, print the table, write the raw numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=40.0, help="length of the stream for each window length")
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of each stream")
     parser.add_argument("--simulated", action="store_true", help="on the simulated H200")
     parser.add_argument("--out", type=Path, help="write the raw numbers here, as JSON")
     options = parser.parse_args()
-    warnings.simplefilter("ignore")  # Zeus warns at every window that reads 0 J; the table counts them
-    raw: dict[str, object] = {}
-    rows = []
+    warnings.simplefilter("ignore")  # Zeus warns at every window that reads 0 J; the table shows them
+    series: dict[str, dict[str, list[float]]] = {}
     with contextlib.ExitStack() as stack:
         host = simulated_host("h200", {"seed": "1"}, stack) if options.simulated else None
         step = simulated_step if options.simulated else decode_step()
         meter = ZeusMeter(os.environ, host)
         stack.callback(meter.close)
-        from zeus.monitor import ZeusMonitor
-
-        monitor = ZeusMonitor(gpu_indices=[0], cpu_indices=[])
         completion = Completion(meter)
-        warm_until = time.monotonic() + 5
-        while time.monotonic() < warm_until:
-            step()
-            completion()
-        for length in LENGTHS:
-            log, naive = CallLog(completion()), []
-            began = log.times[0]
-            while log.elapsed < options.seconds:
-                opened = completion()
-                monitor.begin_window("naive", sync_execution=False)
-                calls = log.calls
-                while log.times[-1] - opened < length:
-                    step()
-                    log.count({"call": 1.0})
-                    log.complete(completion())
-                naive.append(monitor.end_window("naive", sync_execution=False).total_energy / (log.calls - calls))
-            time.sleep(0.3)
-            ticks = meter.ticks(meter.devices[0], began)
-            min_ticks = max(1, math.floor(length / meter.period(meter.devices[0])))
-            ours = [block.joules_per_unit for block in whole_tick_blocks([ticks], log, min_ticks)["call"]]
-            raw[f"{length}"] = {"naive_joules_per_call": naive, "tick_aligned_joules_per_call": ours}
-            for name, values in (("ZeusMonitor window", naive), ("whole ticks", ours)):
-                found = spread(values)
-                rows.append(
-                    (
-                        f"{length:g} s",
-                        name,
-                        found["windows"],
-                        f"{found['sd']:.3%}",
-                        f"{found['worst']:.2%}",
-                        found["zero"],
-                    )
-                )
         device = meter.devices[0]
         about = {
             "device": device.name,
@@ -120,11 +132,24 @@ def main() -> None:
             "driver": device.driver,
             "meter": meter.description,
         }
-    print(f"{about['device']}{' (simulated)' if about['simulated'] else ''}, driver {about['driver']}")
-    headers = ("window", "method", "windows", "sd of J/call", "worst", "read 0 J")
+        stream(step, completion, 5.0)
+        log = stream(step, completion, 3 * options.seconds)
+        time.sleep(0.3)
+        ticks = meter.ticks(device, log.times[0])
+        for length in LENGTHS:
+            min_ticks = max(1, math.floor(length / meter.period(device)))
+            series[f"{length:g} s"] = {
+                "ZeusMonitor windows": zeus_windows(step, completion, length, options.seconds),
+                "naive differences": naive_differences(ticks, log, length),
+                "whole ticks": [b.joules_per_unit for b in whole_tick_blocks([ticks], log, min_ticks)["call"]],
+            }
+    rows = [(length, method, *spread(values)) for length, found in series.items() for method, values in found.items()]
+    print(f"{about['device']}{' (simulated)' if about['simulated'] else ''}, driver {about['driver']}\n")
+    headers = ("window", "method", "windows", "sd of J/call", "worst")
     print(tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True))
     if options.out:
-        options.out.write_text(json.dumps({"about": about, "series": raw}))
+        stream_data = {"completions": log.times, "ticks": [[tick.time, tick.joules] for tick in ticks]}
+        options.out.write_text(json.dumps({"about": about, "series": series, "stream": stream_data}))
 
 
 if __name__ == "__main__":
