@@ -21,7 +21,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from statistics import fmean
+from statistics import fmean, variance
 
 import numpy as np
 
@@ -38,10 +38,16 @@ CAPPED_WARMUP_SECONDS = 1.2
 LONGEST_WARMUP_SECONDS = 4.0
 """An H200 that starts a capped load overshoots, dips at 0.9 s and is steady after 1.1 s."""
 
-STEADY_CHANGE = 0.015
-"""Relative change of joules per call, and of the SM clock, between two stretches of a steady load."""
+STEADY_TICKS = 5
+"""Ticks in each of the two stretches that are compared."""
 
-STEADY_TICKS = 2
+STEADY_CHANGE = 0.003
+STEADY_NOISE = 1.5
+"""Two stretches of a steady load differ by no more than this, or than so many standard errors of a noisy one.
+A cold H200 draws 1.2 % less in its first second of a memory-bound load than after three."""
+
+STEADY_CELSIUS = 1.0
+STEADY_CLOCK = 0.015
 FEW_CALLS = 3
 COMPLETION_SECONDS = 0.005
 """Calls shorter than this are completed several at a time, so that waiting does not slow them."""
@@ -270,15 +276,23 @@ class Sampler:
             self._start_measuring()
 
     def _steady(self) -> bool:
-        blocks = whole_tick_blocks(self._ticks(), self._log, STEADY_TICKS)
-        pieces = next(iter(blocks.values()), [])[-2:]
-        if len(pieces) < 2:
+        """Whether joules per call, SM clock and temperature of the last two stretches are alike."""
+        blocks = whole_tick_blocks(self._ticks(), self._log, 1)
+        pieces = next(iter(blocks.values()), [])[-2 * STEADY_TICKS :]
+        half = len(pieces) // 2
+        if half < 2:
             return False
-        if abs(math.log(pieces[1].joules_per_unit / pieces[0].joules_per_unit)) > STEADY_CHANGE:
+        earlier, later = ([math.log(piece.joules_per_unit) for piece in p] for p in (pieces[:half], pieces[half:]))
+        noise = math.sqrt((variance(earlier) + variance(later)) / half)
+        if abs(fmean(later) - fmean(earlier)) > max(STEADY_CHANGE, STEADY_NOISE * noise):
             return False
-        recent = self._signals(since=time.monotonic() - sum(piece.seconds for piece in pieces))
+        recent = self._signals(since=self._log.times[-1] - sum(piece.seconds for piece in pieces))
+        degrees = [s.temperature_celsius for s in recent if s.temperature_celsius is not None]
         clocks = [s.sm_clock_mhz for s in recent if s.sm_clock_mhz is not None]
-        return len(clocks) < 2 or abs(clocks[-1] - clocks[0]) <= STEADY_CHANGE * clocks[0] or self._capped()
+        if degrees and max(degrees) - min(degrees) > STEADY_CELSIUS:
+            return False
+        # A power cap is held by moving the clock; only a free clock has to stand still.
+        return self._capped() or not clocks or max(clocks) - min(clocks) <= STEADY_CLOCK * max(clocks)
 
     def _start_measuring(self) -> None:
         self._warm_seconds += self._log.elapsed

@@ -67,13 +67,13 @@ class Poller:
         records.touch()
         state = str(simulated_state) if simulated_state else None
         assignment = Assignment(str(records), os.getpid(), tuple(indices), state)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "pytest_joules.meters.poller", json.dumps(asdict(assignment))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(complaints := Path(self._directory.name, "stderr").open("wb")),
-        )
-        complaints.close()
+        with Path(self._directory.name, "stderr").open("wb") as complaints:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "pytest_joules.meters.poller", json.dumps(asdict(assignment))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+            )
         self._failure: dict[str, str] = {}
         self._records = records.open("rb")
         self._trackers = [TickTracker() for _ in indices]
@@ -229,7 +229,7 @@ def poll(assignment: Assignment) -> None:
 
             host = SimulatedHost.attach(Path(assignment.simulated_state))
             stack.enter_context(host.in_place_of_nvml(accounts_for=assignment.parent))
-        records = stack.enter_context(open(assignment.records, "ab", buffering=0))
+        records = stack.enter_context(Path(assignment.records).open("ab", buffering=0))
         readers = [_CounterReader(position, NvmlGpu(index)) for position, index in enumerate(assignment.indices)]
         while True:
             reader = min(readers, key=lambda reader: reader.due)

@@ -69,17 +69,22 @@ class TickGrid:
         return self.phase + index * self.period
 
 
-def fit_grid(brackets: Sequence[Bracket]) -> TickGrid | None:
+def fit_grid(brackets: Sequence[Bracket], around: float | None = None) -> TickGrid | None:
     """The grid that most brackets agree on, or ``None`` if they are too few.
 
     The period has to put an edge into every bracket; the roundest of the
     possible ones is taken.  The phase is the middle of the stretch that the
     most brackets share.
+
+    Args:
+        brackets: Oldest first.
+        around: The period as far as it is known.  Without it some neighbouring edges have to be
+            bracketed: edges ten cells apart fit a grid ten times as coarse just as well.
     """
     if len(brackets) < 3:
         return None
     first = brackets[0]
-    period = _fit_period(brackets)
+    period = _fit_period(brackets, around)
     offsets = []
     for bracket in brackets:
         cells = round((bracket.middle - first.middle) / period)
@@ -90,11 +95,10 @@ def fit_grid(brackets: Sequence[Bracket]) -> TickGrid | None:
     return TickGrid(period=period, phase=(low + high) / 2, error=(high - low) / 2)
 
 
-def _fit_period(brackets: Sequence[Bracket]) -> float:
+def _fit_period(brackets: Sequence[Bracket], around: float | None) -> float:
     first = brackets[0]
     distances = [b.middle - a.middle for a, b in itertools.pairwise(brackets)]
-    # In steady reading the brackets are many cells apart: the smallest distance counts the cells of the others.
-    smallest = min(distances)
+    smallest = around or min(distances)
     period = median(distance / round(distance / smallest) for distance in distances)
     low, high = 0.0, math.inf
     for bracket in brackets[1:]:
@@ -144,7 +148,8 @@ class GridTracker:
             return False
         self._brackets.append(Bracket(last.start, read.end))
         self.edges_seen += 1
-        self.grid = fit_grid(tuple(self._brackets)) or self.grid
+        known = self.grid.period if self.grid else None
+        self.grid = fit_grid(tuple(self._brackets), around=known) or self.grid
         return True
 
 
