@@ -6,6 +6,7 @@ import contextlib
 import os
 
 from pytest_joules.meters.base import Meter, MeterError, NoDevice
+from pytest_joules.meters.simulated import SimulatedHost
 from pytest_joules.meters.windows import WindowsMeter, old_nvidia_source, zeus_source
 from pytest_joules.meters.zeus import NoEnergyCounter, ZeusMeter, simulated_host
 from pytest_joules.options import Options
@@ -24,7 +25,7 @@ def open_meter(options: Options, stack: contextlib.ExitStack) -> Meter:
             raise MeterError("a simulated GPU has no CPU joules; drop --energy-devices cpu")
         meter = WindowsMeter(zeus_source(cpu=True))
     elif choice.kind == "simulated":
-        meter = ZeusMeter(os.environ, simulated_host(choice.sku, dict(choice.settings), stack))
+        meter = _open_nvidia(simulated_host(choice.sku, dict(choice.settings), stack))
     else:
         meter = _open_real()
     stack.callback(meter.close)
@@ -33,11 +34,16 @@ def open_meter(options: Options, stack: contextlib.ExitStack) -> Meter:
 
 def _open_real() -> Meter:
     try:
-        return ZeusMeter(os.environ)
-    except NoEnergyCounter as old:
-        return WindowsMeter(old_nvidia_source(old.gpus))
+        return _open_nvidia(None)
     except NoDevice as missing:
         try:
             return WindowsMeter(zeus_source(cpu=False))
         except NoDevice:
             raise missing from None
+
+
+def _open_nvidia(simulated: SimulatedHost | None) -> Meter:
+    try:
+        return ZeusMeter(os.environ, simulated)
+    except NoEnergyCounter as old:
+        return WindowsMeter(old_nvidia_source(old.gpus))

@@ -117,6 +117,7 @@ class _State(ctypes.Structure):
         ("queue_end", ctypes.c_double),
         ("host_seconds", ctypes.c_double),
         ("fault", ctypes.c_int32),
+        ("capped", ctypes.c_int32),
         ("head", ctypes.c_int64),
         ("tail", ctypes.c_int64),
         ("pids", ctypes.c_int32 * _MAX_PIDS),
@@ -132,6 +133,7 @@ class _State(ctypes.Structure):
     queue_end: float
     host_seconds: float
     fault: int
+    capped: int
     head: int
     tail: int
     pids: ctypes.Array[ctypes.c_int32]
@@ -219,7 +221,7 @@ class SimulatedGpu:
 
     @property
     def capped(self) -> bool:
-        return self.busy and self._state.watts > 0.97 * self.sku.power_limit_watts
+        return self.busy and bool(self._state.capped)
 
     @property
     def processes(self) -> list[int]:
@@ -262,7 +264,8 @@ class SimulatedGpu:
             work = self._work_watts(opens, closes)
             static = sku.context_watts if state.tail else sku.idle_watts
             watts = static + work + host_watts
-            if watts > 0.99 * sku.power_limit_watts:
+            state.capped = watts > 0.99 * sku.power_limit_watts
+            if state.capped:
                 watts *= _interpolate(CAP_TRANSIENT, opens + PERIOD / 2 - state.busy_since)
             else:
                 watts *= 1 + LEAKAGE_PER_CELSIUS * (state.celsius - 40)

@@ -47,8 +47,6 @@ class WindowSource:
 class WindowsMeter:
     """Makes ticks out of Zeus' windows: one at each call's completion, at most every 0.2 s."""
 
-    simulated = False
-
     def __init__(self, source: WindowSource) -> None:
         """Begin the first window."""
         self._source = source
@@ -60,6 +58,10 @@ class WindowsMeter:
     @property
     def devices(self) -> tuple[Device, ...]:
         return self._source.devices
+
+    @property
+    def simulated(self) -> bool:
+        return any(device.simulated for device in self.devices)
 
     @property
     def description(self) -> str:

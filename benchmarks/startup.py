@@ -1,0 +1,45 @@
+"""What the installed plugin adds to an empty pytest run without ``--energy``.
+
+    python benchmarks/startup.py
+
+Interleaved runs of an empty suite with the plugin and with ``-p no:joules``;
+the difference of the two minima is what the plugin itself costs.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+RUNS = 12
+
+
+def seconds(directory: Path, *arguments: str) -> float:
+    """One run of pytest, s."""
+    began = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *arguments], cwd=directory, stdout=subprocess.DEVNULL, check=True
+    )
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Print the two minima and their difference."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        (directory / "test_empty.py").write_text("def test_nothing():\n    pass\n")
+        seconds(directory)
+        with_plugin, without = [], []
+        for _ in range(RUNS):
+            with_plugin.append(seconds(directory))
+            without.append(seconds(directory, "-p", "no:joules"))
+    added = min(with_plugin) - min(without)
+    print(f"with pytest-joules {1000 * min(with_plugin):.0f} ms, without {1000 * min(without):.0f} ms: ", end="")
+    print(f"{1000 * added:+.1f} ms added (minima of {RUNS} interleaved runs)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The ``pytest-joules`` command."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import SKU, Suite
+
+
+def joules(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest_joules.cli", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_record_adds_one_session_a_process_and_show_prints_them(suite: Suite) -> None:
+    suite.write("@pytest.mark.energy_budget\ndef test_step(energy):\n    energy.repeat(step, work=tokens)\n")
+    ran = joules("record", "--sessions", "2", "--", "--energy-meter=simulated", "-q", cwd=suite.path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "pytest-joules: 2 session(s) stored" in ran.stdout
+    shown = joules("show", cwd=suite.path)
+    assert shown.returncode == 0
+    assert f"{SKU} (NVIDIA H100 80GB HBM3, simulated)" in shown.stdout
+    row = next(line for line in shown.stdout.splitlines() if line.startswith("test_it.py::test_step"))
+    assert "mJ/token" in row
+    assert " 2 " in row
+    assert joules("show", str(suite.store.path(SKU)), cwd=Path("/")).stdout == shown.stdout
+
+
+def test_record_stops_at_a_failing_session(suite: Suite) -> None:
+    suite.write("def test_fails():\n    assert False\n")
+    ran = joules("record", "--", "--energy-meter=simulated", "-q", cwd=suite.path)
+    assert ran.returncode == 1
+    assert "session 1 failed with exit code 1; 0 stored" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["show"], "no baseline file in ./baselines"),
+        (["show", "nowhere.json"], "nowhere.json: there is no such file"),
+        (["record", "--sessions", "0"], "'0' is not a whole number above zero"),
+        (["show", "--", "-q"], "show takes no pytest arguments: -q"),
+        ([], "COMMAND"),
+    ],
+)
+def test_wrong_use_is_one_clear_line_and_exit_code_2(tmp_path: Path, arguments: list[str], complaint: str) -> None:
+    ran = joules(*arguments, cwd=tmp_path)
+    assert ran.returncode == 2
+    assert complaint in ran.stderr
+
+
+def test_a_corrupt_file_is_named_with_its_line(suite: Suite) -> None:
+    suite.store_baseline()
+    path = suite.store.path(SKU)
+    path.write_text(path.read_text().replace('"simulated": true', '"simulated": maybe'))
+    ran = joules("show", cwd=suite.path)
+    assert ran.returncode == 2
+    assert f"{SKU}.json:5: not JSON" in ran.stderr
+
+
+def test_help_names_the_commands(tmp_path: Path) -> None:
+    ran = joules("--help", cwd=tmp_path)
+    assert ran.returncode == 0
+    assert "record" in ran.stdout
+    assert "show" in ran.stdout

@@ -1,0 +1,39 @@
+"""The examples and the committed baselines, as a newcomer runs them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_joules.baselines.store import BaselineStore
+
+ROOT = Path(__file__).parents[1]
+
+
+def run_pytest(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_quickstart_passes_against_its_committed_baseline() -> None:
+    ran = run_pytest("--energy", "--energy-meter", "simulated", "--energy-strict", "examples/quickstart")
+    assert ran.returncode == 0, ran.stdout
+    assert "energy: 2 passed, 0 regressed, 0 inconclusive, 0 unmeasured" in ran.stdout
+
+
+def test_torch_example_skips_with_a_reason_without_a_gpu() -> None:
+    ran = run_pytest("--energy", "--energy-meter", "simulated", "examples/torch", "-rs")
+    assert ran.returncode in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED), ran.stdout
+    assert "needs torch" in ran.stdout or "needs a CUDA GPU" in ran.stdout
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "baselines").glob("*.json")), ids=lambda path: path.stem)
+def test_committed_baselines_are_sound(path: Path) -> None:
+    file = BaselineStore(path.parent).load(path.stem)
+    assert file.entries
+    assert all(len(sessions) >= 3 for sessions in file.entries.values())
