@@ -50,7 +50,8 @@ def decode_step() -> Callable[[], object]:
 
     x = torch.randn(32, 1, decoder.HIDDEN, device="cuda", dtype=torch.bfloat16)
     graph = decoder.capture(decoder.make_decoder(40, 32, 512), x)
-    return graph.replay
+    replay: Callable[[], object] = graph.replay
+    return replay
 
 
 def simulated_step() -> None:

@@ -7,7 +7,20 @@ fixture, the ``energy_budget`` marker and the hooks of
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from pytest_joules.fixture import Energy, Window
-from pytest_joules.model import Block, Device, Measurement, Verdict, VerdictKind
+
+if TYPE_CHECKING:
+    from pytest_joules.model import Block, Device, Measurement, Verdict, VerdictKind
 
 __all__ = ["Block", "Device", "Energy", "Measurement", "Verdict", "VerdictKind", "Window"]
+
+
+def __getattr__(name: str) -> Any:
+    # The plugin is imported by every pytest run, and making the value objects takes longer than all the rest of it.
+    if name in __all__:
+        from pytest_joules import model
+
+        return getattr(model, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -81,7 +81,7 @@ class Energy:
         run = _Run(self._recorder, sampler, window, work)
         if inspect.iscoroutinefunction(fn):
             return cast("T", _repeat_async(calls, run))
-        return cast(T, _repeat(calls, run))
+        return cast("T", _repeat(calls, run))
 
     def window(self, name: str) -> Window:
         """Measure a stretch of the test once: ``with energy.window("prefill") as window: ...``.

@@ -109,9 +109,9 @@ def test_idle_watts_rise_with_a_context() -> None:
 def test_matrix_products_hit_the_power_cap_and_copies_do_not() -> None:
     sku = SKUS["h200"]
     with meter() as (host, opened):
-        for work, capped in (({"flops": sku.flops_per_second}, True), ({"bytes": sku.bytes_per_second}, False)):
+        for flops, moved, capped in ((sku.flops_per_second, 0.0, True), (0.0, sku.bytes_per_second, False)):
             began = time.monotonic()
-            launch(**work)
+            launch(flops=flops, bytes=moved)
             synchronize()
             middle = [
                 s for s in opened.signals(opened.devices[0], began + 0.3, began + 0.8) if s.power_capped is not None
@@ -197,9 +197,9 @@ def test_everything_says_simulated(suite: Suite) -> None:
 
 
 def test_no_work_no_device_and_no_fault_by_mistake() -> None:
-    for wrong in ({"flops": -1.0}, {}):
+    for flops in (-1.0, 0.0):
         with pytest.raises(ValueError, match="declare some work"):
-            launch(**wrong)
+            launch(flops=flops)
     with meter(), pytest.raises(ValueError, match="1 GPU"):
         launch(flops=1.0, device=3)
     assert FAULTS[0] == "none"
