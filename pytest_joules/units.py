@@ -84,7 +84,7 @@ def _format_si(value: float, symbol: str, digits: int) -> str:
         return f"{value:g} {symbol}"
     reached = (pair for pair in _SI_PREFIXES if abs(value) >= pair[0] * (1 - 0.5 * 10.0**-digits))
     scale, prefix = next(reached, _SI_PREFIXES[-1])
-    scaled = value / scale
+    scaled = float(f"{value / scale:.{digits}g}")
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(scaled))))
     return f"{scaled:.{decimals}f} {prefix}{symbol}"
 

@@ -1,0 +1,328 @@
+"""The baseline store: hostile reads, atomic and merging writes, text made for review."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from pytest_joules.baselines.keys import sku_key, slug
+from pytest_joules.baselines.store import (
+    KEPT_SESSIONS,
+    Addition,
+    BaselineError,
+    BaselineFile,
+    BaselineStore,
+    render,
+    schema,
+)
+from pytest_joules.model import BaselineKey, Block, Conditions, Device, Session, WindowKind
+
+SKU = "nvidia-h200"
+
+amounts = st.floats(1e-3, 1e9).map(lambda value: float(f"{value:.7g}"))
+names = st.text(min_size=1, max_size=12)
+conditions = st.builds(
+    Conditions,
+    temperature_celsius=st.none() | st.integers(0, 90).map(float),
+    sm_clock_mhz=st.none() | st.integers(0, 3000).map(float),
+    power_cap_share=st.none() | st.sampled_from([0.0, 0.5, 1.0]),
+    idle_watts=st.none() | st.integers(0, 500).map(float),
+    versions=st.dictionaries(names, names, max_size=2),
+)
+sessions = st.builds(
+    Session,
+    recorded=names,
+    devices=st.lists(names, min_size=1, max_size=2).map(tuple),
+    blocks=st.lists(st.builds(Block, amounts, amounts, amounts), min_size=1, max_size=3).map(tuple),
+    kind=st.sampled_from(WindowKind),
+    commit=st.none() | names,
+    driver=st.none() | names,
+    conditions=conditions,
+)
+keys = st.builds(BaselineKey, names, names, names)
+entries = st.dictionaries(keys, st.lists(sessions, min_size=1, max_size=3).map(tuple), max_size=4)
+
+
+def one_session(joules: float = 50.0, blocks: int = 2) -> Session:
+    return Session("2026-11-21T00:00:00+00:00", ("abc",), (Block(joules, 100.0, 0.5),) * blocks, commit="c0ffee")
+
+
+def key(test: str) -> BaselineKey:
+    return BaselineKey(test, "main", "token")
+
+
+def stored(store: BaselineStore, tests: int = 3) -> str:
+    """A file with a session for each of some tests; returns its text."""
+    store.update(SKU, "NVIDIA H200", False, {key(f"test_{n}"): Addition(one_session()) for n in range(tests)})
+    return store.path(SKU).read_text()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> BaselineStore:
+    return BaselineStore(tmp_path / "baselines")
+
+
+@settings(deadline=None)
+@given(entries)
+def test_files_read_back_and_fit_the_schema(
+    tmp_path_factory: pytest.TempPathFactory, found: dict[BaselineKey, Any]
+) -> None:
+    store = BaselineStore(tmp_path_factory.mktemp("b"))
+    file = BaselineFile(SKU, "NVIDIA H200", False, found)
+    text = render(file)
+    store.path(SKU).write_text(text, encoding="utf-8")
+    assert store.load(SKU) == file
+    assert render(store.load(SKU)) == text
+    Draft202012Validator(schema()).validate(json.loads(text))
+
+
+def mutate(data: Any, random_: random.Random) -> Any:
+    """Replace, drop or add one thing somewhere inside."""
+    junk: list[Any] = [None, -1, 0, 1e20, "x" * 300, [], {}, True, "repeated", 0.5, [[1, 2, 3]]]
+    if isinstance(data, dict) and data and random_.random() < 0.85:
+        name = random_.choice(sorted(data))
+        if random_.random() < 0.1:
+            return {other: value for other, value in data.items() if other != name}
+        if random_.random() < 0.1:
+            return {**data, "surprise": random_.choice(junk)}
+        return {**data, name: mutate(data[name], random_)}
+    if isinstance(data, list) and data and random_.random() < 0.85:
+        at = random_.randrange(len(data))
+        return [*data[:at], mutate(data[at], random_), *data[at + 1 :]]
+    return random_.choice(junk)
+
+
+@settings(deadline=None, max_examples=300)
+@given(entries.filter(bool), st.randoms(use_true_random=False))
+def test_the_fast_reading_accepts_what_the_schema_accepts(
+    tmp_path_factory: pytest.TempPathFactory, found: dict[BaselineKey, Any], random_: random.Random
+) -> None:
+    store = BaselineStore(tmp_path_factory.mktemp("b"))
+    data = mutate(json.loads(render(BaselineFile(SKU, "NVIDIA H200", False, found))), random_)
+    store.path(SKU).write_text(json.dumps(data))
+    try:
+        store.load(SKU)
+        accepted = True
+    except BaselineError as error:
+        accepted = "holds baselines of" in str(error) or "contradicts" in str(error)
+    assert accepted == Draft202012Validator(schema()).is_valid(data), data
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(0, 3000), st.binary(max_size=4), st.booleans())
+def test_damaged_files_are_refused_or_right(
+    tmp_path_factory: pytest.TempPathFactory, at: int, junk: bytes, cut: bool
+) -> None:
+    store = BaselineStore(tmp_path_factory.mktemp("b"))
+    text = stored(store).encode()
+    at %= len(text)
+    store.path(SKU).write_bytes(text[:at] + junk + (b"" if cut else text[at + len(junk) :]))
+    with contextlib.suppress(BaselineError):
+        store.load(SKU)
+
+
+def test_a_missing_file_is_empty(store: BaselineStore) -> None:
+    assert store.load(SKU) == BaselineFile(SKU)
+    assert not store.directory.exists()
+
+
+@pytest.mark.parametrize(
+    ("find", "put", "complaint"),
+    [
+        ('"sku"', "'sku'", ":3: not JSON"),
+        ('"simulated": false', '"simulated": NaN', ":5: holds NaN"),
+        ("[50.0, 100.0", "[1e999, 100.0", ":10: holds the number 1e999"),
+        ("[50.0, 100.0", "[123456789012345678901234567890, 100.0", ":10: holds the number 1234567890"),
+        ('"device": ', '"sku": "nvidia-h200",\n "device": ', ":4: holds the key 'sku' twice"),
+        ('"schema": 1', '"schema": 2', "schema 2 was written by a newer pytest-joules"),
+        ("[50.0, 100.0, 0.5]]", "[50.0, -1, 0.5]]", ":10: entries/test_0/main/token/0/blocks/1/1"),
+        ('"commit": "c0ffee"', '"commit": 7', ":10: entries/test_0/main/token/0/commit: 7 is not of type 'string'"),
+        ('"sku": "nvidia-h200"', '"sku": "nvidia-b200"', "holds baselines of 'nvidia-b200', not of 'nvidia-h200'"),
+        ('"simulated": false', '"simulated": true', "simulated and real joules never mix"),
+    ],
+)
+def test_what_is_wrong_is_said_with_file_and_line(store: BaselineStore, find: str, put: str, complaint: str) -> None:
+    text = stored(store)
+    assert find in text
+    damaged = text.replace(find, put, 1)
+    store.path(SKU).write_text(damaged)
+    with pytest.raises(BaselineError) as caught:
+        store.load(SKU)
+    assert f"{SKU}.json" in str(caught.value)
+    assert complaint in str(caught.value)
+    with pytest.raises(BaselineError):
+        stored(store)
+    assert store.path(SKU).read_text() == damaged
+
+
+@pytest.mark.parametrize(
+    "data", [b"[" * 200_000, b'{"a":' * 200_000, b"\xff\xfe", b"", b"null", b"[]", b'{"schema": true}']
+)
+def test_hostile_bytes_are_refused(store: BaselineStore, data: bytes) -> None:
+    store.directory.mkdir()
+    store.path(SKU).write_bytes(data)
+    with pytest.raises(BaselineError):
+        store.load(SKU)
+
+
+def test_only_regular_files_are_read(store: BaselineStore, tmp_path: Path) -> None:
+    stored(store)
+    moved = tmp_path / "real.json"
+    store.path(SKU).rename(moved)
+    store.path(SKU).symlink_to(moved)
+    with pytest.raises(BaselineError, match="not a regular file"):
+        store.load(SKU)
+    store.path(SKU).unlink()
+    store.path(SKU).mkdir()
+    with pytest.raises(BaselineError, match="not a regular file"):
+        store.load(SKU)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_an_unreadable_file_is_not_a_missing_one(store: BaselineStore) -> None:
+    stored(store)
+    store.path(SKU).chmod(0)
+    with pytest.raises(BaselineError, match="cannot be read"):
+        store.load(SKU)
+
+
+def test_a_change_of_one_test_touches_only_its_lines(store: BaselineStore) -> None:
+    before = stored(store, 5)
+    store.update(SKU, "NVIDIA H200", False, {key("test_3"): Addition(one_session(60.0), replace=True)})
+    after = store.path(SKU).read_text()
+    changed = [line for line in difflib.ndiff(before.splitlines(), after.splitlines()) if line[0] in "+-"]
+    assert [line[0] for line in changed] == ["-", "+"]
+    assert "60.0" in changed[1]
+
+
+def test_updates_merge_count_and_report(store: BaselineStore) -> None:
+    stored(store)
+    (change,) = store.update(SKU, "NVIDIA H200", False, {key("test_1"): Addition(one_session(52.0))})
+    assert (change.sessions, change.replaced) == (2, False)
+    assert change.old == pytest.approx(0.5)
+    assert change.new == pytest.approx(math.sqrt(0.5 * 0.52))
+    (change,) = store.update(SKU, "NVIDIA H200", False, {key("test_1"): Addition(one_session(80.0), replace=True)})
+    assert (change.sessions, change.replaced, change.new) == (1, True, pytest.approx(0.8))
+    assert len(store.load(SKU).entries) == 3
+
+
+def test_the_last_ten_sessions_are_kept(store: BaselineStore) -> None:
+    for number in range(KEPT_SESSIONS + 3):
+        store.update(SKU, "NVIDIA H200", False, {key("t"): Addition(one_session(50.0 + number))})
+    kept = store.load(SKU).sessions(key("t"))
+    assert [session.blocks[0].joules for session in kept] == [53.0 + number for number in range(KEPT_SESSIONS)]
+
+
+def test_simulated_joules_are_never_written_beside_real_ones(store: BaselineStore) -> None:
+    with pytest.raises(BaselineError, match="never written beside real"):
+        store.update(SKU, "NVIDIA H200", True, {key("t"): Addition(one_session())})
+    with pytest.raises(BaselineError, match="never written beside real"):
+        store.update(f"simulated-{SKU}", "NVIDIA H200", False, {key("t"): Addition(one_session())})
+    assert not store.directory.exists()
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(
+    store: BaselineStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = stored(store)
+
+    def interrupt(descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        stored(store, 5)
+    assert store.path(SKU).read_text() == before
+    assert [path.name for path in store.directory.iterdir()] == [f"{SKU}.json"]
+
+
+def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BaselineError, match="cannot be written"):
+        stored(BaselineStore(tmp_path / "file"))
+
+
+UPDATER = """
+import sys
+from pathlib import Path
+from pytest_joules.baselines.store import *
+from pytest_joules.model import *
+store = BaselineStore(Path(sys.argv[1]))
+session = Session("now", ("abc",), (Block(1.0, 1.0, 1.0),) * 20)
+print("ready", flush=True)
+for number in range(int(sys.argv[3])):
+    additions = {BaselineKey(f"{sys.argv[2]}-{number}-{k}", "main", "token"): Addition(session) for k in range(3)}
+    store.update("nvidia-h200", "NVIDIA H200", False, additions)
+"""
+
+
+def updater(store: BaselineStore, name: str, count: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", UPDATER, str(store.directory), name, str(count)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_eight_updaters_lose_nothing(store: BaselineStore) -> None:
+    running = [updater(store, f"p{n}", 5) for n in range(8)]
+    assert [process.wait() for process in running] == [0] * 8
+    for process in running:
+        process.communicate()
+    assert len(store.load(SKU).entries) == 8 * 5 * 3
+
+
+def test_kill_in_the_middle_leaves_a_whole_file(store: BaselineStore) -> None:
+    random_ = random.Random(7)
+    counts = [0]
+    for attempt in range(12):
+        process = updater(store, f"a{attempt}", 10_000)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(random_.uniform(0.0, 0.15))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        counts.append(len(store.load(SKU).entries))
+        assert counts[-1] % 3 == 0
+    assert counts == sorted(counts)
+    assert counts[-1] > 0
+
+
+def device(
+    name: str = "NVIDIA H200", simulated: bool = False, limit: float | None = 700.0, scope: str = "gpu"
+) -> Device:
+    return Device(0, name, "id", scope, limit, 700.0, None, simulated)
+
+
+def test_sku_keys() -> None:
+    assert sku_key([device()]) == "nvidia-h200"
+    assert sku_key([device("NVIDIA H100 80GB HBM3")]) == "nvidia-h100-80gb-hbm3"
+    assert sku_key([device(limit=450.0)]) == "nvidia-h200+450w"
+    assert sku_key([device(limit=None)]) == "nvidia-h200"
+    assert sku_key([device(scope="module")]) == "nvidia-h200+module"
+    assert sku_key([device(), device()]) == "nvidia-h200+x2"
+    assert sku_key([device("B"), device("A")]) == sku_key([device("A"), device("B")]) == "a+and+b"
+    assert sku_key([device(simulated=True)]) == "simulated-nvidia-h200"
+    with pytest.raises(ValueError, match="simulated and real"):
+        sku_key([device(), device(simulated=True)])
+    with pytest.raises(ValueError, match="no device"):
+        sku_key([])
+
+
+@given(st.text())
+def test_no_name_becomes_a_path(name: str) -> None:
+    cleaned = slug(name)
+    assert cleaned
+    assert set(cleaned) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
