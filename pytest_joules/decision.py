@@ -205,18 +205,18 @@ def _against_baseline(
         [today.block_spread.variance * today.inflation / len(s.blocks) for s in baseline],
         homes,
         devices,
-        session.variance,
+        session,
     )
     d, t = today.mean - expected.mean, math.log1p(tolerance)
-    total = _total(expected, session, today.looked_at())
+    total = _total(expected, today.looked_at())
     width = _half_widths(total, terms.family)
-    best = _half_widths(_total(expected, session, today.looked_at(LOOKS[-1])), terms.family)
+    best = _half_widths(_total(expected, today.looked_at(LOOKS[-1])), terms.family)
     kind = _classify(d, t, width)
     detectable = max(t, width.fail) + student_quantile(total.df, DETECTION) * math.sqrt(total.variance)
     return replace(
         verdict,
         kind=kind,
-        reason=_reason(kind, d, t, width, best, len(baseline)),
+        reason=_reason(kind, d, t, width, best, homes.count(devices), len(homes)),
         baseline_joules_per_unit=math.exp(expected.mean),
         baseline_sessions=len(baseline),
         ratio=math.exp(d),
@@ -229,8 +229,8 @@ def _against_baseline(
     )
 
 
-def _total(expected: Prediction, session: Spread, within: Spread) -> Spread:
-    return satterthwaite([Spread(expected.variance, session.df), within])
+def _total(expected: Prediction, within: Spread) -> Spread:
+    return satterthwaite([expected.from_sessions, expected.from_devices, within])
 
 
 def _classify(d: float, t: float, width: _HalfWidths) -> VerdictKind:
@@ -243,7 +243,9 @@ def _classify(d: float, t: float, width: _HalfWidths) -> VerdictKind:
     return VerdictKind.INCONCLUSIVE
 
 
-def _reason(kind: VerdictKind, d: float, t: float, width: _HalfWidths, best: _HalfWidths, sessions: int) -> str:
+def _reason(
+    kind: VerdictKind, d: float, t: float, width: _HalfWidths, best: _HalfWidths, here: int, sessions: int
+) -> str:
     if kind is VerdictKind.REGRESSED:
         return f"joules per unit rose by {format_percent(math.expm1(d))}, more than {format_percent(math.expm1(t))}"
     if kind is VerdictKind.IMPROVED:
@@ -255,6 +257,9 @@ def _reason(kind: VerdictKind, d: float, t: float, width: _HalfWidths, best: _Ha
     )
     if _classify(d, t, best) is not VerdictKind.INCONCLUSIVE:
         return f"{noise}; more GPU time would settle it (--energy-max-seconds)"
+    if not here:
+        strangers = f"none of the {sessions} stored session(s) is from this device, and devices differ"
+        return f"{noise}; {strangers}: record one here"
     return f"{noise}; {sessions} stored session(s) are too few or too scattered: record more, or widen the tolerance"
 
 

@@ -71,6 +71,7 @@ class Gate:
         self.results: dict[str, Sequence[BudgetResult]] = {}
         self.extra_info: dict[str, Mapping[str, Any]] = {}
         self.declared: dict[str, tuple[EnergyBudget, ...]] = {}
+        self.info: MeterInfo | None = None
         self.run: RunResult | None = None
         self.collected: set[str] = set()
         self._progress_shown = False
@@ -105,6 +106,7 @@ class Gate:
         if made is not None:
             self.stack.callback(made.close)
         self._meter = made or open_meter(self.options, self.stack)
+        self.info = MeterInfo(self._meter.description, self._meter.simulated, tuple(self._meter.devices))
         for device in self._meter.devices:
             self._load(sku_key([device]))
 
@@ -272,16 +274,12 @@ class Gate:
         return RunResult(
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             version=version("pytest-joules"),
-            meter=self.meter_info(),
+            meter=self.info,
             commit=commit_of(self.config.rootpath),
             results=tuple(results),
             extra_info=self.extra_info,
             not_collected=tuple(self._not_collected(results)),
         )
-
-    def meter_info(self) -> MeterInfo | None:
-        """What the run's result says of the meter."""
-        return MeterInfo(self.meter.description, self.meter.simulated, tuple(self.meter.devices))
 
     def _not_collected(self, results: Sequence[BudgetResult]) -> list[BaselineKey]:
         """Stored series whose test this run should have collected, and did not.

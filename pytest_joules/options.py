@@ -42,8 +42,8 @@ class OptionError(ValueError):
 def _percent(text: str) -> float:
     try:
         return parse_percent(text if text.rstrip().endswith("%") else f"{text}%")
-    except UnitError as error:
-        raise OptionError(str(error)) from error
+    except UnitError:
+        raise OptionError(f"{text!r} is not a percentage between 0% and 100%; write it like 2%") from None
 
 
 def _seconds(text: str) -> float:

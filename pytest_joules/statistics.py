@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from scipy.special import stdtrit
@@ -16,11 +17,12 @@ from scipy.special import stdtrit
 SAME_DEVICE_SD = 0.003
 """Prior standard deviation between sessions on one device; seven workloads on an H200 gave 0.0011 to 0.0028."""
 
-OTHER_DEVICE_SD = 0.007
-"""Prior standard deviation between sessions on different devices of a SKU; four H200s gave 0.0026 to 0.0075."""
+OTHER_DEVICE_SD = 0.05
+"""Prior standard deviation between devices of one SKU.  Four H200s of one host differed by 0.0026 to 0.0075, but two
+of different hosts by 0.121 in a memory-bound step and 0.027 in a power-capped one: an unseen device is no reference."""
 
 PRIOR_DF = 3.0
-"""Degrees of freedom that the between-session prior is worth."""
+"""Degrees of freedom that either of these priors is worth."""
 
 POOL_DF = 12.0
 """Most degrees of freedom that the suite's other windows lend to one of them."""
@@ -97,12 +99,21 @@ def between_sessions(own: Spread, suite: Spread) -> Spread:
     return combine([Spread(SAME_DEVICE_SD**2, PRIOR_DF), suite.limited(POOL_DF), own])
 
 
+def between_devices(means: Sequence[float], devices: Sequence[object]) -> Spread:
+    """The variance between devices of a SKU, from those that have sessions and the prior."""
+    groups: dict[object, list[float]] = {}
+    for mean, device in zip(means, devices, strict=True):
+        groups.setdefault(device, []).append(mean)
+    return combine([Spread(OTHER_DEVICE_SD**2, PRIOR_DF), spread_of([fmean(group) for group in groups.values()])])
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the stored sessions say about a new one: its expected mean and the variance around it."""
+    """What the stored sessions say about a new one: its expected mean, and the two parts of the variance around it."""
 
     mean: float
-    variance: float
+    from_sessions: Spread
+    from_devices: Spread
 
 
 def predict_session(
@@ -110,33 +121,36 @@ def predict_session(
     mean_variances: Sequence[float],
     devices: Sequence[object],
     device: object,
-    session_variance: float,
+    session: Spread,
 ) -> Prediction:
     """The best linear unbiased prediction of a session's mean on ``device``.
 
-    Sessions vary by ``session_variance``, and devices of the SKU by
-    :data:`OTHER_DEVICE_SD` in all.  With every session on the same device this
-    is the plain mean, and ``session_variance * (1 + 1/K)``; a session from
-    another device counts for less (ordinary kriging: Cressie, *Statistics for
-    Spatial Data*, 1993, section 3.2).
+    Sessions vary by ``session``, and devices by :func:`between_devices`.  With
+    every session on the same device this is the plain mean, and the variance
+    ``session * (1 + 1/K)``; a session from another device counts for less
+    (ordinary kriging: Cressie, *Statistics for Spatial Data*, 1993, section 3.2).
 
     Args:
         means: Mean log joules per unit of K sessions.
         mean_variances: Variance of each of those means from its own blocks.
         devices: The device of each session.
         device: Today's device.
-        session_variance: Variance between sessions on one device.
+        session: Variance between sessions on one device.
     """
-    device_variance = max(OTHER_DEVICE_SD**2 - SAME_DEVICE_SD**2, 0.0)
     count = len(means)
-    covariance = np.zeros((count + 1, count + 1))
-    covariance[:count, :count] = [[device_variance * (a == b) for b in devices] for a in devices]
-    covariance[range(count), range(count)] += session_variance + np.asarray(mean_variances)
-    covariance[:count, count] = covariance[count, :count] = 1.0
-    towards = np.asarray([*(device_variance * (other == device) for other in devices), 1.0])
-    weights = np.linalg.solve(covariance, towards)
-    variance = device_variance + session_variance - float(weights @ towards)
-    return Prediction(float(weights[:count] @ np.asarray(means)), max(variance, session_variance))
+    between = between_devices(means, devices)
+    alike = np.asarray([[float(a == b) for b in devices] for a in devices])
+    here = np.asarray([float(other == device) for other in devices])
+    noise = session.variance + np.asarray(mean_variances)
+    system = np.ones((count + 1, count + 1))
+    system[:count, :count] = between.variance * alike + np.diag(noise)
+    system[count, count] = 0.0
+    weights = np.linalg.solve(system, np.append(between.variance * here, 1.0))[:count]
+    of_sessions = session.variance + float(weights**2 @ noise)
+    of_devices = between.variance * max(0.0, float(1 - 2 * weights @ here + weights @ alike @ weights))
+    return Prediction(
+        float(weights @ np.asarray(means)), Spread(of_sessions, session.df), Spread(of_devices, between.df)
+    )
 
 
 def student_quantile(df: float, probability: float) -> float:

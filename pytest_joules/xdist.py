@@ -23,7 +23,7 @@ OUTPUT = "pytest_joules"
 class WorkerRun:
     """What a worker found out, as it travels to the controller."""
 
-    meter: MeterInfo
+    meter: MeterInfo | None
     results: Mapping[str, tuple[BudgetResult, ...]]
     declared: Mapping[str, tuple[EnergyBudget, ...]]
     collected: tuple[str, ...]
@@ -53,7 +53,7 @@ class WorkerGate(Gate):
 
     def finish(self, session: pytest.Session, exitstatus: int) -> None:
         found = WorkerRun(
-            meter=MeterInfo(self.meter.description, self.meter.simulated, tuple(self.meter.devices)),
+            meter=self.info,
             results={test: tuple(results) for test, results in self.results.items()},
             declared=self.declared,
             collected=tuple(sorted(self.collected)),
@@ -68,16 +68,8 @@ class ControllerGate(Gate):
 
     holds_devices_for_run = False
 
-    def __init__(self, config: pytest.Config, options: Options) -> None:
-        """No worker has answered yet."""
-        super().__init__(config, options)
-        self._info: MeterInfo | None = None
-
     def open(self) -> None:
         """Nothing: each worker opens its own meter."""
-
-    def meter_info(self) -> MeterInfo | None:
-        return self._info
 
     def pytest_report_header(self) -> list[str]:
         return [f"energy: each worker measures; baselines in {self.shown(self.options.baselines)}"]
@@ -91,7 +83,7 @@ class ControllerGate(Gate):
         if output is None:
             return
         found = decode(WorkerRun, json.loads(output))
-        self._info = found.meter
+        self.info = found.meter
         self.results.update(found.results)
         self.declared.update(found.declared)
         self.collected.update(found.collected)

@@ -152,6 +152,12 @@ def test_noisy_blocks_ask_for_more_gpu_time() -> None:
     assert verdict.more_gpu_time_helps
 
 
+def test_a_device_without_a_session_is_not_judged_by_others() -> None:
+    verdict = decide(today([0.12] * 6), [session([0.0] * 4, "there") for _ in range(3)], TERMS)
+    assert verdict.kind is VerdictKind.INCONCLUSIVE
+    assert "record one here" in verdict.reason
+
+
 def test_another_device_is_trusted_less() -> None:
     at_home = decide(today([0.0] * 6), [session([0.0] * 4) for _ in range(3)], TERMS)
     elsewhere = decide(today([0.0] * 6), [session([0.0] * 4, "there") for _ in range(3)], TERMS)
@@ -220,19 +226,22 @@ def test_false_alarms_and_misses_in_simulation() -> None:
 
 
 def test_prediction_on_one_device_is_the_plain_mean() -> None:
-    found = predict_session([0.1, 0.2, 0.3], [0.0] * 3, ["a"] * 3, "a", 1e-4)
+    found = predict_session([0.1, 0.2, 0.3], [0.0] * 3, ["a"] * 3, "a", Spread(1e-4, 5))
     assert found.mean == pytest.approx(0.2)
-    assert found.variance == pytest.approx(1e-4 * (1 + 1 / 3))
+    assert found.from_sessions.variance == pytest.approx(1e-4 * (1 + 1 / 3))
+    assert found.from_sessions.df == 5
+    assert found.from_devices.variance == pytest.approx(0.0, abs=1e-12)
 
 
 def test_prediction_on_a_new_device_adds_the_devices_spread() -> None:
-    found = predict_session([0.1, 0.3], [0.0] * 2, ["a", "b"], "c", SAME_DEVICE_SD**2)
+    found = predict_session([0.2, 0.2], [0.0] * 2, ["a", "b"], "c", Spread(SAME_DEVICE_SD**2, 3))
     assert found.mean == pytest.approx(0.2)
-    assert found.variance == pytest.approx(OTHER_DEVICE_SD**2 * 1.5, rel=1e-6)
+    assert found.from_devices.variance == pytest.approx(OTHER_DEVICE_SD**2 * 0.75 * 1.5, rel=1e-6)
+    assert found.from_devices.df == 4
 
 
 def test_prediction_leans_on_the_same_device() -> None:
-    found = predict_session([0.0, 0.01, 0.01], [0.0] * 3, ["a", "b", "b"], "a", 1e-6)
+    found = predict_session([0.0, 0.01, 0.01], [0.0] * 3, ["a", "b", "b"], "a", Spread(1e-6, 3))
     assert found.mean < 0.002
 
 

@@ -27,6 +27,10 @@ WIDEST_BRACKET = 0.03
 ROUND_PERIODS = (0.1, 0.05, 0.02, 0.01, 0.005, 0.001)
 """Seconds; firmware timers run on round numbers, so among possible periods the roundest is the likely one."""
 
+FEWEST_BRACKETS = 3
+UNEXPLAINED_SHARE = 0.05
+"""Of the pairs of reads; a host that stops a process for a moment between sampling and answering makes some."""
+
 KEPT_BRACKETS = 64
 """Enough for a phase to 2 ms, few enough to follow a drifting clock."""
 
@@ -81,7 +85,7 @@ def fit_grid(brackets: Sequence[Bracket], around: float | None = None) -> TickGr
         around: The period as far as it is known.  Without it some neighbouring edges have to be
             bracketed: edges ten cells apart fit a grid ten times as coarse just as well.
     """
-    if len(brackets) < 3:
+    if len(brackets) < FEWEST_BRACKETS:
         return None
     first = brackets[0]
     period = _fit_period(brackets, around)
@@ -90,7 +94,7 @@ def fit_grid(brackets: Sequence[Bracket], around: float | None = None) -> TickGr
         cells = round((bracket.middle - first.middle) / period)
         offsets.append((bracket.low - cells * period, bracket.high - cells * period))
     low, high, agreeing = _densest(offsets)
-    if agreeing < max(3, 0.6 * len(brackets)):
+    if agreeing < max(FEWEST_BRACKETS, 0.6 * len(brackets)):
         return None
     return TickGrid(period=period, phase=(low + high) / 2, error=(high - low) / 2)
 
@@ -99,7 +103,7 @@ def _fit_period(brackets: Sequence[Bracket], around: float | None) -> float:
     first = brackets[0]
     distances = [b.middle - a.middle for a, b in itertools.pairwise(brackets)]
     smallest = around or min(distances)
-    period = median(distance / round(distance / smallest) for distance in distances)
+    period = median(distance / max(1, round(distance / smallest)) for distance in distances)
     low, high = 0.0, math.inf
     for bracket in brackets[1:]:
         # From near to far: each bracket makes the period sharp enough to count the cells up to the next.
@@ -132,6 +136,18 @@ def _densest(intervals: Sequence[tuple[float, float]]) -> tuple[float, float, in
     return (*stretch, best)
 
 
+def explains(grid: TickGrid, reads: Sequence[Read]) -> bool:
+    """Whether neighbouring reads tell the same joules just where the grid has them in the same cell."""
+    agree = differ = 0
+    for a, b in itertools.pairwise(reads):
+        cells = [(grid.cell(read.start - grid.error), grid.cell(read.end + grid.error)) for read in (a, b)]
+        if all(opens == closes for opens, closes in cells):
+            same = cells[0] == cells[1]
+            agree += same == (a.joules == b.joules)
+            differ += same != (a.joules == b.joules)
+    return agree > 0 and differ <= UNEXPLAINED_SHARE * agree
+
+
 class GridTracker:
     """Follows the grid through a growing stream of reads."""
 
@@ -140,17 +156,36 @@ class GridTracker:
         self.latest: Read | None = None
         self.edges_seen = 0
         self._brackets: deque[Bracket] = deque(maxlen=KEPT_BRACKETS)
+        self._unexplained: list[Read] = []
 
     def add(self, read: Read) -> bool:
         """Take the next read; whether it and the last one bracket an edge."""
         last, self.latest = self.latest, read
+        if self.grid is None:
+            self._unexplained.append(read)
         if last is None or read.joules == last.joules or read.end - last.start > WIDEST_BRACKET:
             return False
         self._brackets.append(Bracket(last.start, read.end))
         self.edges_seen += 1
-        known = self.grid.period if self.grid else None
-        self.grid = fit_grid(tuple(self._brackets), around=known) or self.grid
+        if self.grid is None:
+            self._find_grid()
+        else:
+            self.grid = fit_grid(tuple(self._brackets), around=self.grid.period) or self.grid
         return True
+
+    def _find_grid(self) -> None:
+        """Take the coarsest grid that every read so far agrees with: where edges were missed, the brackets
+        alone would fit a multiple of the period.
+        """
+        if len(self._brackets) < FEWEST_BRACKETS:
+            return
+        smallest = min(b.middle - a.middle for a, b in itertools.pairwise(self._brackets))
+        for parts in (1, 2, 3, 4):
+            grid = fit_grid(tuple(self._brackets), around=smallest / parts)
+            if grid is not None and explains(grid, self._unexplained):
+                self.grid = grid
+                self._unexplained.clear()
+                return
 
 
 class TickTracker(GridTracker):

@@ -1,0 +1,281 @@
+"""Whatever is wrong is said plainly, with the place and the fix; nothing is lost, nothing passes unmeasured."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import SKU, Suite
+
+from pytest_joules.meters.simulated import SimulatedHost
+
+PLAIN = """
+    @pytest.mark.energy_budget(tolerance="2%")
+    def test_step(energy):
+        energy.repeat(step, work=tokens)
+"""
+
+
+@pytest.mark.parametrize("energy", [[], ["--energy", "--energy-meter=simulated"]])
+@pytest.mark.parametrize(
+    ("marker", "complaint"),
+    [
+        ("'80 mX/token'", "unknown energy unit 'mX' in '80 mX/token'; use one of *"),
+        ("'-1 mJ/token'", "the limit '-1 mJ/token' must be a finite energy above zero"),
+        ("tolerance='2'", "tolerance: '2' is not a percentage; write it like '2%'"),
+    ],
+)
+def test_wrong_markers_are_collection_errors(suite: Suite, marker: str, complaint: str, energy: list[str]) -> None:
+    suite.write(f"@pytest.mark.energy_budget({marker})\nclass TestIt:\n    def test_a(self, energy): pass\n")
+    ran = suite.pytester.runpytest_subprocess(*energy)
+    assert ran.ret == pytest.ExitCode.INTERRUPTED
+    ran.assert_outcomes(errors=1)
+    ran.stdout.fnmatch_lines([f"test_it.py::TestIt::test_a: energy_budget: *{complaint}*"])
+
+
+def test_two_budgets_for_one_window_are_refused(suite: Suite) -> None:
+    suite.write("@pytest.mark.energy_budget\n@pytest.mark.energy_budget\ndef test_a(energy): pass\n")
+    ran = suite.run()
+    ran.stdout.fnmatch_lines(["test_it.py::test_a: energy_budget: two budgets for the same window*"])
+
+
+def test_wrong_marker_added_by_a_conftest(suite: Suite) -> None:
+    suite.write(
+        """
+        import pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_collection_modifyitems(items):
+            items[0].add_marker(pytest.mark.energy_budget("2"))
+        """,
+        "conftest.py",
+        prelude="",
+    )
+    suite.write(PLAIN)
+    ran = suite.run()
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    ran.stderr.fnmatch_lines(["ERROR: test_it.py::test_step: energy_budget: limit: '2' is not an energy*"])
+
+
+@pytest.mark.parametrize(
+    ("flag", "complaint"),
+    [
+        ("--energy-tolerance=much", "--energy-tolerance: 'much' is not a percentage*"),
+        ("--energy-meter=toy", "--energy-meter: 'toy' is not a meter; use auto, zeus or simulated*"),
+        ("--energy-columns=colour", "--energy-columns: unknown column 'colour'; choose from test,*"),
+        ("--energy-max-seconds=0", "--energy-max-seconds: '0' is not a time above zero*"),
+    ],
+)
+def test_wrong_flags_are_usage_errors(suite: Suite, flag: str, complaint: str) -> None:
+    ran = suite.run(flag)
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    ran.stderr.fnmatch_lines([f"ERROR: {complaint}"])
+
+
+def test_no_gpu_says_how_to_try_it(suite: Suite) -> None:
+    suite.write(PLAIN)
+    ran = suite.run(meter="auto")
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    ran.stderr.fnmatch_lines(["ERROR: pytest-joules: no NVIDIA GPU*: pytest --energy --energy-meter simulated"])
+
+
+@pytest.mark.parametrize(
+    ("shown", "complaint"),
+    [("", "*CUDA_VISIBLE_DEVICES='' hides every GPU*"), ("MIG-1", "*names a MIG slice*"), ("x", "*hides every GPU*")],
+)
+def test_hidden_devices_are_no_pass(suite: Suite, monkeypatch: pytest.MonkeyPatch, shown: str, complaint: str) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+    ran = suite.run()
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    ran.stderr.fnmatch_lines([complaint])
+
+
+@pytest.mark.parametrize(
+    ("find", "put", "complaint"),
+    [
+        ('"sku"', "sku", f"*{SKU}.json:3: not JSON: *"),
+        ('"schema": 1', '"schema": 7', "*schema 7 was written by a newer pytest-joules*"),
+        (f'"sku": "{SKU}"', '"sku": "nvidia-h200"', f"*holds baselines of 'nvidia-h200', not of '{SKU}'*"),
+    ],
+)
+@pytest.mark.parametrize("update", [[], ["--energy-update"]])
+def test_bad_baselines_stop_the_run_and_stay(
+    suite: Suite, find: str, put: str, complaint: str, update: list[str]
+) -> None:
+    suite.write(PLAIN)
+    suite.store_baseline()
+    path = suite.store.path(SKU)
+    damaged = path.read_text().replace(find, put)
+    path.write_text(damaged)
+    ran = suite.run(*update)
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    ran.stderr.fnmatch_lines([complaint])
+    assert path.read_text() == damaged
+
+
+@pytest.mark.parametrize(
+    ("work", "complaint"),
+    [
+        ("{'token': 0}", "INVALID: the work count of 'token' is 0: nothing to divide joules by"),
+        ("{'token': -1}", "*WindowError: work {'token': -1} must be a finite number, not below zero"),
+        ("{'token': float('nan')}", "*WindowError: work {'token': nan} must be a finite number*"),
+        ("7", "*WindowError: work must be a mapping like {'token': 512}*"),
+        ("{'other': 1}", "INVALID: the window did not count 'token', only 'call', 'other': declare it with work=*"),
+    ],
+)
+def test_work_that_cannot_be_counted(suite: Suite, work: str, complaint: str) -> None:
+    suite.write(f"""
+    @pytest.mark.energy_budget(per="token")
+    def test_step(energy):
+        energy.repeat(step, work={work}, rounds=80, warmup=5)
+    """)
+    ran = suite.run("--energy-update")
+    ran.assert_outcomes(failed=1)
+    ran.stdout.re_match_lines(
+        [complaint.replace("*", ".*").replace("{", r"\{").replace("}", r"\}").replace("(", r"\(")]
+    )
+    assert not suite.store.directory.exists()
+
+
+def test_two_windows_with_one_name(suite: Suite) -> None:
+    suite.write("def test_a(energy):\n    energy(step)\n    energy(step)\n")
+    ran = suite.run()
+    ran.assert_outcomes(failed=1)
+    ran.stdout.fnmatch_lines(["*the test measures two windows named 'main': give each its own name*"])
+
+
+def test_a_function_that_raises_shows_its_own_error_and_stores_nothing(suite: Suite) -> None:
+    suite.write(
+        """
+    calls = []
+
+    def breaks():
+        calls.append(1)
+        if len(calls) == 60:
+            raise RuntimeError("the engine died")
+        return step()
+
+    @pytest.mark.energy_budget
+    def test_breaks(energy):
+        energy(breaks)
+    """
+        + PLAIN
+    )
+    ran = suite.run("--energy-update")
+    ran.assert_outcomes(failed=1, passed=1)
+    ran.stdout.fnmatch_lines(
+        ["E *RuntimeError: the engine died", "*test_breaks: UNMEASURED: the test failed in call", "*1 unmeasured"]
+    )
+    assert [key.test for key in suite.store.load(SKU).entries] == ["test_it.py::test_step"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "complaint"),
+    [
+        ("lost", "INVALID: GPU 0 is lost*"),
+        ("reset", "INVALID: the energy counter of GPU 0 went back from *"),
+        ("stuck", "INVALID: the energy counter of GPU 0 stood still at *"),
+        ("zero", "INVALID: the energy counter *"),
+        ("thermal", "INVALID: thermal or power-brake slowdown during *"),
+        ("foreign", "INVALID: process 1 (*) on GPU 0 shares the device*"),
+        ("mig", "INVALID: MIG is enabled on GPU 0*"),
+    ],
+)
+def test_what_goes_wrong_in_mid_run_is_invalid(suite: Suite, fault: str, complaint: str) -> None:
+    suite.write(f"""
+    calls = []
+
+    def step_and_break():
+        calls.append(1)
+        if len(calls) == 120:
+            inject("{fault}")
+        return step()
+
+    @pytest.mark.energy_budget(tolerance="2%")
+    def test_step(energy):
+        assert energy.repeat(step_and_break, work=tokens) == {{"token": 64}}
+    """)
+    suite.store_baseline()
+    ran = suite.run("--energy-update", "--energy-max-seconds=6")
+    ran.assert_outcomes(failed=1)
+    ran.stdout.fnmatch_lines([complaint, "energy: 0 passed, 0 regressed, 1 invalid*"])
+    assert len(suite.store.load(SKU).entries) == 1
+
+
+def test_after_a_lost_device_the_rest_is_invalid_too(suite: Suite) -> None:
+    suite.write("""
+    @pytest.mark.energy_budget
+    def test_first(energy):
+        inject("lost")
+        energy(step)
+
+    @pytest.mark.energy_budget(window="w")
+    def test_second(energy):
+        with energy.window("w"):
+            step()
+    """)
+    ran = suite.run()
+    ran.assert_outcomes(failed=2)
+    ran.stdout.fnmatch_lines(["energy: 0 passed, 0 regressed, 2 invalid, 0 inconclusive, 0 unmeasured"])
+
+
+def test_nvml_without_permission(suite: Suite) -> None:
+    suite.write(PLAIN)
+    ran = suite.run(meter="simulated:h100-sxm,fault=no-permission")
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    ran.stderr.fnmatch_lines(["ERROR: pytest-joules: NVML refuses to read GPU 0 *: run with access to *"])
+
+
+@pytest.mark.parametrize("update", [[], ["--energy-update"]])
+def test_an_interrupt_leaves_nothing_half_written(suite: Suite, update: list[str]) -> None:
+    suite.write(
+        """
+    def test_ready(energy):
+        print("READY", flush=True)
+
+    @pytest.mark.energy_budget
+    def test_long(energy):
+        energy.repeat(step, rounds=100000)
+    """
+        + PLAIN.replace("test_step", "test_aa")
+    )
+    suite.store_baseline()
+    before = suite.store.path(SKU).read_text()
+    command = [sys.executable, "-m", "pytest", "-s", "--energy", "--energy-meter=simulated", *update]
+    running = subprocess.Popen(command, cwd=suite.path, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert running.stdout is not None
+    while "READY" not in running.stdout.readline():
+        pass
+    time.sleep(1.0)
+    os.killpg(running.pid, signal.SIGINT)
+    said, _ = running.communicate(timeout=30)
+    assert running.returncode == pytest.ExitCode.INTERRUPTED
+    assert "KeyboardInterrupt" in said
+    assert "energy: 0 passed, 0 regressed, 0 inconclusive, 2 unmeasured" in said
+    assert suite.store.path(SKU).read_text() == before
+    assert [path.name for path in suite.store.directory.iterdir()] == [f"{SKU}.json"]
+
+
+def test_the_second_run_on_a_device_waits_and_says_for_whom(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite.write("""
+    @pytest.mark.energy_budget(gate=False)
+    def test_step(energy):
+        print("MEASURING", flush=True)
+        energy.repeat(step, rounds=200, warmup=50)
+    """)
+    SimulatedHost.create(suite.path / "state", "h100-sxm", {"seed": "1"})
+    monkeypatch.setenv("PYTEST_JOULES_SIMULATED_STATE", str(suite.path / "state"))
+    command = [sys.executable, "-m", "pytest", "-s", "--energy", "--energy-meter=simulated"]
+    first = subprocess.Popen(command, cwd=suite.path, stdout=subprocess.PIPE, text=True)
+    assert first.stdout is not None
+    while "MEASURING" not in first.stdout.readline():
+        pass
+    second = suite.run()
+    second.assert_outcomes(passed=1)
+    second.stdout.fnmatch_lines([f"energy: * (GPU 0) is being measured by process {first.pid}, since *; waiting"])
+    first.communicate()
+    assert first.returncode == 0
