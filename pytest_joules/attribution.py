@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from pytest_joules.meters.base import Meter, NoDevice
+from pytest_joules.meters.base import Meter, NoDevice, identity_of
 from pytest_joules.model import Device
 
 
@@ -32,7 +32,7 @@ def attribute(meter: Meter, wanted: Sequence[str] | None) -> Attribution:
 
     Args:
         meter: Whose devices are chosen from.
-        wanted: Explicit CUDA indices or UUID hashes, which win; ``None`` to find out.
+        wanted: Explicit CUDA indices or UUIDs, which win; ``None`` to find out.
 
     Raises:
         NoDevice: if a wanted device does not exist.
@@ -56,6 +56,9 @@ def attribute(meter: Meter, wanted: Sequence[str] | None) -> Attribution:
 def _named(meter: Meter, name: str) -> Device:
     if name.isdecimal() and int(name) < len(meter.devices):
         return meter.devices[int(name)]
+    for device in meter.devices:
+        if device.identity == identity_of(name):
+            return device
     raise NoDevice(f"device {name!r} does not exist: CUDA shows {len(meter.devices)} device(s), counted from 0")
 
 

@@ -8,6 +8,7 @@ end of the run makes one ``RunResult`` that is reported and stored.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -48,6 +49,12 @@ RECORDER = pytest.StashKey[Recorder]()
 ENERGY = pytest.StashKey[Energy]()
 
 
+def as_json(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What a test put into ``extra_info`` as JSON values; what JSON does not know becomes text."""
+    values: dict[str, Any] = json.loads(json.dumps(info, default=str), parse_constant=str)
+    return values
+
+
 class EnergyBudgetFailed(pytest.fail.Exception):  # type: ignore[name-defined,misc]
     """A budget that its test did not keep."""
 
@@ -74,6 +81,7 @@ class Gate:
         self.info: MeterInfo | None = None
         self.run: RunResult | None = None
         self.collected: set[str] = set()
+        self._family = 1
         self._progress_shown = False
         self.why_unmeasured: dict[str, str] = {}
         self._meter: Meter | None = None
@@ -86,9 +94,9 @@ class Gate:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
-        json = self.options.json
-        if json is not None and not json.absolute().parent.is_dir():
-            raise pytest.UsageError(f"--energy-json {json}: its directory does not exist")
+        path = self.options.json
+        if path is not None and not path.absolute().parent.is_dir():
+            raise pytest.UsageError(f"--energy-json {path}: its directory does not exist")
         try:
             self.open()
         except (MeterError, BaselineError) as error:
@@ -147,6 +155,19 @@ class Gate:
             items[:] = [item for item in items if item.nodeid in self.declared]
             if others:
                 self.config.hook.pytest_deselected(items=others)
+        # The error rate is shared out before anything is measured, whatever becomes of the tests.
+        self._family = sum(len(self.declared.get(item.nodeid, ())) for item in items)
+        self._refuse_shared_keys(items)
+
+    def _refuse_shared_keys(self, items: Sequence[pytest.Item]) -> None:
+        owners: dict[str, str] = {}
+        for item in items:
+            for key in {budget.key for budget in self.declared.get(item.nodeid, ()) if budget.key}:
+                other = owners.setdefault(key, item.nodeid)
+                if other != item.nodeid:
+                    raise pytest.UsageError(
+                        f"{item.nodeid}: {MARKER}: key={key!r} is taken by {other}; give each its own"
+                    )
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         for item in items:
@@ -181,7 +202,7 @@ class Gate:
         bench = Bench(
             meter=self.meter,
             options=self.options,
-            family=sum(len(b) for n, b in self.declared.items() if n not in self.why_unmeasured),
+            family=self._family,
             sessions=self._sessions,
             suite=self._suite,
             count=lambda result: self.config.hook.pytest_joules_count_work(result=result) or {},
@@ -193,8 +214,12 @@ class Gate:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        outcome = yield
-        self._end_progress()
+        # A rerun of the test starts afresh.
+        self.results.pop(item.nodeid, None)
+        try:
+            outcome = yield
+        finally:
+            self._end_progress()
         self._judge(item)
         return outcome
 
@@ -217,7 +242,7 @@ class Gate:
         results = [replace(result, failed=fails(result, self.options)) for result in results]
         self.results[item.nodeid] = results
         if ENERGY in item.stash and item.stash[ENERGY].extra_info:
-            self.extra_info[item.nodeid] = dict(item.stash[ENERGY].extra_info)
+            self.extra_info[item.nodeid] = as_json(item.stash[ENERGY].extra_info)
         for result in results:
             self.config.hook.pytest_joules_verdict(result=result)
         if failed := [result for result in results if result.failed]:
@@ -291,7 +316,8 @@ class Gate:
         known |= {budget.key for budgets in self.declared.values() for budget in budgets if budget.key}
         files = {test.partition("::")[0] for test in self.collected}
         picked = any("::" in str(argument) for argument in self.config.args)
-        skus = dict.fromkeys(result.sku for result in results if result.sku)
+        here = [sku_key([device]) for device in (self.info.devices if self.info else ())]
+        skus = dict.fromkeys([*here, *(result.sku for result in results if result.sku)])
         stored = [key for sku in skus for key in self._load(sku).entries if key.test not in known]
         if self.options.strict:
             return stored

@@ -36,6 +36,8 @@ def fails(result: BudgetResult, options: Options) -> bool:
 def stores(result: BudgetResult, options: Options) -> bool:
     """Whether the run's update stores this result as a session."""
     kind = result.verdict.kind
+    if not result.declared:
+        return False
     if options.update:
         return kind in _STORABLE
     return options.update_new and kind is VerdictKind.NO_BASELINE

@@ -6,7 +6,7 @@ import subprocess
 from collections import defaultdict
 from pathlib import Path
 
-from pytest_joules.baselines.store import Addition, BaselineStore
+from pytest_joules.baselines.store import Addition, BaselineError, BaselineStore
 from pytest_joules.model import BaselineChange, BaselineKey, BudgetResult, RunResult, Session
 from pytest_joules.options import Options
 from pytest_joules.policy import starts_afresh, stores
@@ -19,11 +19,17 @@ def update_baselines(store: BaselineStore, run: RunResult, options: Options) -> 
         BaselineError: if a file cannot be read or written; files before it are written whole.
     """
     by_sku: dict[str, dict[BaselineKey, Addition]] = defaultdict(dict)
+    owners: dict[tuple[str, BaselineKey], str] = {}
     products: dict[str, tuple[str, bool]] = {}
     for result in run.results:
         measurement = result.measurement
         if measurement is None or result.sku is None or result.key is None or not stores(result, options):
             continue
+        if result.test != owners.setdefault((result.sku, result.key), result.test):
+            raise BaselineError(
+                f"{result.key} of {result.test} is taken by {owners[result.sku, result.key]}: "
+                "pytest_joules_baseline_key has to name each test its own"
+            )
         by_sku[result.sku][result.key] = Addition(_session(result, run), starts_afresh(result))
         products[result.sku] = (measurement.devices[0].name, measurement.devices[0].simulated)
     changes: list[BaselineChange] = []

@@ -279,3 +279,27 @@ def test_the_second_run_on_a_device_waits_and_says_for_whom(suite: Suite, monkey
     second.stdout.fnmatch_lines([f"energy: * (GPU 0) is being measured by process {first.pid}, since *; waiting"])
     first.communicate()
     assert first.returncode == 0
+
+
+def test_one_key_for_two_tests_is_refused(suite: Suite) -> None:
+    suite.write("""
+    @pytest.mark.parametrize("batch", [1, 2])
+    @pytest.mark.energy_budget(key="decode")
+    def test_step(energy, batch):
+        energy(step)
+    """)
+    ran = suite.run()
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    ran.stderr.fnmatch_lines(["ERROR: test_it.py::test_step[[]2[]]: energy_budget: key='decode' is taken by *"])
+
+
+def test_extra_info_that_json_does_not_know_becomes_text(suite: Suite) -> None:
+    suite.write("""
+    def test_step(energy):
+        energy.extra_info.update(nan=float("nan"), kind=object, batch=8)
+        energy.repeat(step, rounds=70, warmup=1)
+    """)
+    _, report = suite.report()
+    info = report["extra_info"]["test_it.py::test_step"]
+    assert (info["nan"], info["batch"]) == ("NaN", 8)
+    assert "object" in info["kind"]

@@ -295,6 +295,7 @@ def test_what_is_stored() -> None:
     assert not stores(result(VerdictKind.PASS), ON)
     assert stores(result(VerdictKind.PASS), replace(ON, update=True))
     assert not stores(result(VerdictKind.INVALID), replace(ON, update=True))
+    assert not stores(result(VerdictKind.PASS, declared=False), replace(ON, update=True))
     assert [kind for kind in VerdictKind if stores(result(kind), replace(ON, update_new=True))] == [
         VerdictKind.NO_BASELINE
     ]

@@ -84,6 +84,7 @@ def test_a_test_is_charged_for_the_devices_that_its_processes_run_on() -> None:
         assert [device.index for device in found.devices] == [1]
         assert found.note == ""
         assert [device.index for device in attribute(meter, ("0", "1")).devices] == [0, 1]
+        assert [device.index for device in attribute(meter, ("GPU-simulated-h200-1",)).devices] == [1]
 
 
 def test_hidden_processes_charge_every_visible_device_and_say_so() -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from pytest_joules.meters.base import MeterError, NoDevice
+from pytest_joules.meters.base import MeterError, NoDevice, identity_of
 from pytest_joules.meters.nvml import TRY_SIMULATED, NvmlGpu, device_count, driver_version, plain_errors
 from pytest_joules.meters.poller import Poller
 from pytest_joules.meters.simulated import SimulatedHost
@@ -185,7 +184,7 @@ def _describe(gpu: NvmlGpu, index: int, simulated: bool) -> Device:
     return Device(
         index=index,
         name=gpu.name(),
-        identity=hashlib.sha256(gpu.uuid().encode()).hexdigest()[:12],
+        identity=identity_of(gpu.uuid()),
         scope=gpu.scope(),
         power_limit_watts=enforced,
         default_power_limit_watts=default,
