@@ -18,8 +18,9 @@ SAME_DEVICE_SD = 0.003
 """Prior standard deviation between sessions on one device; seven workloads on an H200 gave 0.0011 to 0.0028."""
 
 OTHER_DEVICE_SD = 0.05
-"""Prior standard deviation between devices of one SKU.  Four H200s of one host differed by 0.0026 to 0.0075, but two
-of different hosts by 0.121 in a memory-bound step and 0.027 in a power-capped one: an unseen device is no reference."""
+"""Prior standard deviation between devices of one SKU.  Four H200s of one host differed by 0.0026 to 0.0075, but
+three of different hosts by up to 0.121 in a memory-bound step and 0.026 in a power-capped one: an unseen device is no
+reference."""
 
 PRIOR_DF = 3.0
 """Degrees of freedom that either of these priors is worth."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Suite
+from conftest import STEP_JOULES_PER_TOKEN, Suite
 
 BUDGET = "@pytest.mark.energy_budget(tolerance='2%')\n"
 
@@ -92,7 +92,7 @@ def test_tests_that_end_otherwise_are_unmeasured(suite: Suite, test: str, outcom
 def test_inconclusive_is_counted_and_fails_where_asked(suite: Suite) -> None:
     budget = BUDGET.replace("2%", "1%")
     suite.write(budget + "def test_step(energy):\n    energy.repeat(step, work=tokens)\n")
-    suite.store_baseline(0.0648 / 1.014, sessions=1)
+    suite.store_baseline(STEP_JOULES_PER_TOKEN / 1.014, sessions=1)
     relaxed = suite.run()
     assert relaxed.ret == pytest.ExitCode.OK
     relaxed.stdout.fnmatch_lines(["*INCONCLUSIVE*", "energy: 0 passed, 0 regressed, 1 inconclusive, 0 unmeasured"])

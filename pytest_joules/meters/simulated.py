@@ -5,6 +5,9 @@ real Zeus and the real reading process run on a device that is not there.  Its
 state lives in a memory-mapped file that the test process, its children and the
 reading process share.
 
+Processor time of the test's process tree draws watts while no declared work
+runs, so that a test of nothing but Python has joules, too.
+
 The device behaves as an H200 was measured to (docs/measurement.md): its energy
 counter ticks every 100 ms, a read takes 3 ms and 15 ms just after a tick, a
 power-capped load overshoots, dips and settles within 1.1 s, and power rises
@@ -42,7 +45,7 @@ READ_SECONDS = 0.003
 READ_SECONDS_AFTER_TICK = 0.015
 RUN_AHEAD = 0.1
 HOST_WATTS = 50.0
-"""Simulated watts that one busy host core draws on the first device."""
+"""Simulated watts that one busy host core draws on the first device while no declared work runs there."""
 
 CAP_TRANSIENT = ((0.0, 857 / 700), (0.07, 857 / 700), (0.15, 1.0), (0.5, 1.0), (0.9, 574 / 700), (1.1, 1.0))
 """Power of a capped load over the cap by seconds since its start; measured on an H200 at 700 W."""
@@ -263,7 +266,8 @@ class SimulatedGpu:
             opens, closes = state.edge, state.edge + PERIOD
             work = self._work_watts(opens, closes)
             static = sku.context_watts if state.tail else sku.idle_watts
-            watts = static + work + host_watts
+            # What declared work costs must not depend on the host, so the host draws only where there is none.
+            watts = static + (work or host_watts)
             state.capped = watts > 0.99 * sku.power_limit_watts
             if state.capped:
                 watts *= _interpolate(CAP_TRANSIENT, opens + PERIOD / 2 - state.busy_since)

@@ -63,11 +63,13 @@ def headline(result: BudgetResult) -> str:
         return f"{verdict.kind.value}: {today}" + (f": {verdict.reason}" if verdict.reason else "")
     assert verdict.ratio_low is not None
     assert verdict.ratio_high is not None
+    because = f": {verdict.reason}" if verdict.kind is VerdictKind.INCONCLUSIVE else ""
     return (
         f"{verdict.kind.value}: {today} is {format_percent(verdict.ratio - 1, signed=True)} against the baseline's "
         f"{format_joules(verdict.baseline_joules_per_unit)} "
         f"(ratio {verdict.ratio:.4f}, 98% interval {verdict.ratio_low:.4f} to {verdict.ratio_high:.4f}"
         + (f", tolerance {format_percent(result.tolerance)})" if result.tolerance is not None else ")")
+        + because
     )
 
 
@@ -89,7 +91,7 @@ def details(result: BudgetResult, baselines: str, update_command: str) -> list[s
         )
     if verdict.baseline_sessions:
         lines.append(f"  baseline   {verdict.baseline_sessions} session(s) in {baselines}/{result.sku}.json")
-    if verdict.reason and verdict.ratio is not None:
+    if verdict.kind is VerdictKind.REGRESSED:
         lines.append(f"  because    {verdict.reason}")
     lines += [f"  note       {note}" for note in (*verdict.notes, *(measurement.notes if measurement else ()))]
     if verdict.kind in (VerdictKind.REGRESSED, VerdictKind.NO_BASELINE):
