@@ -2,12 +2,13 @@
 
     python benchmarks/startup.py
 
-Interleaved runs of an empty suite with the plugin and with ``-p no:joules``;
-the difference of the two minima is what the plugin itself costs.
+Interleaved runs of an empty suite with this plugin alone and with none; the
+difference of the two minima is what the plugin itself costs.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,9 +21,9 @@ RUNS = 12
 def seconds(directory: Path, *arguments: str) -> float:
     """One run of pytest, s."""
     began = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *arguments], cwd=directory, stdout=subprocess.DEVNULL, check=True
-    )
+    command = [sys.executable, "-m", "pytest", "-q", *arguments]
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    subprocess.run(command, cwd=directory, env=environment, stdout=subprocess.DEVNULL, check=True)
     return time.perf_counter() - began
 
 
@@ -34,8 +35,8 @@ def main() -> None:
         seconds(directory)
         with_plugin, without = [], []
         for _ in range(RUNS):
-            with_plugin.append(seconds(directory))
-            without.append(seconds(directory, "-p", "no:joules"))
+            with_plugin.append(seconds(directory, "-p", "pytest_joules.plugin"))
+            without.append(seconds(directory))
     added = min(with_plugin) - min(without)
     print(f"with pytest-joules {1000 * min(with_plugin):.0f} ms, without {1000 * min(without):.0f} ms: ", end="")
     print(f"{1000 * added:+.1f} ms added (minima of {RUNS} interleaved runs)")

@@ -25,8 +25,8 @@ ENERGY_UNITS = {
 """Joules in one of each energy unit that a limit may be written in."""
 
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
-_QUANTITY = re.compile(rf"\s*({_NUMBER})\s*([A-Za-zµ]+)\s*/\s*([A-Za-z_][A-Za-z0-9_]*)\s*")
-_PERCENT = re.compile(rf"\s*({_NUMBER})\s*%\s*")
+_QUANTITY = rf"\s*({_NUMBER})\s*([A-Za-zµ]+)\s*/\s*([A-Za-z_][A-Za-z0-9_]*)\s*"
+_PERCENT = rf"\s*({_NUMBER})\s*%\s*"
 _SI_PREFIXES = ((1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
 
@@ -52,7 +52,7 @@ def parse_energy_per_unit(text: str) -> EnergyPerUnit:
         UnitError: for anything else, for an unknown energy unit, and for a
             limit that is not above zero.
     """
-    match = _QUANTITY.fullmatch(text)
+    match = re.fullmatch(_QUANTITY, text)
     if match is None:
         raise UnitError(f"{text!r} is not an energy per unit of work; write it like '80 mJ/token'")
     number, energy, unit = match.groups()
@@ -70,7 +70,7 @@ def parse_percent(text: str) -> float:
     Raises:
         UnitError: for text without the sign ``%``, and outside (0, 100) %.
     """
-    match = _PERCENT.fullmatch(text)
+    match = re.fullmatch(_PERCENT, text)
     if match is None:
         raise UnitError(f"{text!r} is not a percentage; write it like '2%'")
     fraction = float(match.group(1)) / 100
