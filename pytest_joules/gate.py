@@ -219,7 +219,7 @@ class Gate:
         try:
             outcome = yield
         finally:
-            self._end_progress()
+            self._end_progress(item)
         self._judge(item)
         return outcome
 
@@ -343,22 +343,38 @@ class Gate:
 
     def _say(self, text: str) -> None:
         if reporter := self._reporter():
-            reporter.ensure_newline()
-            reporter.write_line(f"energy: {text}")
+            with self._uncaptured():
+                reporter.ensure_newline()
+                reporter.write_line(f"energy: {text}")
 
     def _progress(self, text: str) -> None:
         reporter = self._reporter()
-        if reporter is not None and reporter.isatty and reporter.verbosity >= 0:
+        if reporter is None or not reporter.isatty or reporter.verbosity < 0:
+            return
+        with self._uncaptured():
             if not self._progress_shown:
                 reporter.ensure_newline()
             self._progress_shown = True
             reporter.rewrite(f"energy: {text}", erase=True)
+            reporter.flush()
 
-    def _end_progress(self) -> None:
+    def _end_progress(self, item: pytest.Item) -> None:
         reporter = self._reporter()
         if self._progress_shown and reporter is not None:
-            reporter.rewrite("", erase=True)
+            with self._uncaptured():
+                reporter.rewrite("", erase=True)
+                if reporter.showfspath:
+                    # The test's letter belongs behind its file's name.
+                    reporter.write_fspath_result(item.nodeid, "")
         self._progress_shown = False
+
+    def _uncaptured(self) -> contextlib.AbstractContextManager[None]:
+        """What is written to the terminal while a test runs would else end in the test's own output."""
+        capture = self.config.pluginmanager.get_plugin("capturemanager")
+        disabled: contextlib.AbstractContextManager[None] = (
+            capture.global_and_fixture_disabled() if capture else contextlib.nullcontext()
+        )
+        return disabled
 
     def shown(self, path: Path) -> str:
         with contextlib.suppress(ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -158,3 +159,18 @@ def test_latency_that_pays_for_level_joules_is_said(suite: Suite) -> None:
     ran = suite.run()
     ran.assert_outcomes(passed=1)
     ran.stdout.fnmatch_lines(["*test_step: joules are level but seconds per unit rose by 50%: latency pays"])
+
+
+def test_progress_shows_on_a_terminal_and_stays_out_of_the_tests_output(suite: Suite) -> None:
+    pexpect = pytest.importorskip("pexpect")
+    suite.write("""
+    def test_step(energy, capsys):
+        print("mine")
+        energy(step)
+        assert capsys.readouterr().out == "mine\\n"
+    """)
+    command = f"{sys.executable} -m pytest --energy --energy-meter=simulated -p no:cacheprovider"
+    said = pexpect.run(command, cwd=str(suite.path), timeout=60).decode()
+    assert "energy: main: measuring, " in said
+    assert "1 passed" in said
+    assert "energy: main: measuring" not in suite.run().stdout.str()
