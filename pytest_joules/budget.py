@@ -8,12 +8,6 @@ from typing import Any
 
 from pytest_joules.units import EnergyPerUnit, UnitError, parse_energy_per_unit, parse_percent
 
-SIGNATURE = (
-    "energy_budget(limit=None, *, tolerance=None, per=None, window=None, devices=None, gate=True, key=None): "
-    "fail the test under --energy when its GPU joules per unit of work rise above the stored baseline "
-    "by more than the tolerance, or above the limit, e.g. energy_budget('80 mJ/token', tolerance='2%')"
-)
-
 _KEYWORDS = ("tolerance", "per", "window", "devices", "gate", "key")
 
 

@@ -11,9 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from pytest_joules.units import UnitError, parse_percent
+from typing import Any, NamedTuple
 
 COLUMNS = (
     "test",
@@ -40,6 +38,8 @@ class OptionError(ValueError):
 
 
 def _percent(text: str) -> float:
+    from pytest_joules.units import UnitError, parse_percent
+
     try:
         return parse_percent(text if text.rstrip().endswith("%") else f"{text}%")
     except UnitError:
@@ -125,8 +125,7 @@ class MeterChoice:
         return cls(kind, sku, tuple(settings))
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """One setting: its flag is ``--energy-NAME``, its ini key ``energy_NAME``."""
 
     name: str

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_joules.budget import SIGNATURE
 from pytest_joules.fixture import Energy
-from pytest_joules.markers import check_markers
+from pytest_joules.markers import SIGNATURE, check_markers
 from pytest_joules.options import SETTINGS, OptionError, Options
 
 if TYPE_CHECKING:

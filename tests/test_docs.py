@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_joules import hookspec
-from pytest_joules.budget import SIGNATURE
+from pytest_joules.markers import SIGNATURE
 from pytest_joules.model import VerdictKind
 from pytest_joules.options import COLUMNS, SETTINGS, SORTS
 
