@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,9 +90,3 @@ class Suite:
 @pytest.fixture
 def suite(pytester: pytest.Pytester) -> Suite:
     return Suite(pytester)
-
-
-@pytest.fixture
-def baseline_text(suite: Suite) -> Path:
-    """The baseline file of the simulated H100."""
-    return suite.store.path(SKU)
