@@ -230,6 +230,8 @@ class Gate:
             self.why_unmeasured[report.nodeid] = f"skipped: {reason}"
         elif report.failed:
             self.why_unmeasured[report.nodeid] = f"the test failed in {report.when}"
+        elif report.when == "call":
+            self.why_unmeasured.pop(report.nodeid, None)  # an earlier attempt's
 
     def _judge(self, item: pytest.Item) -> None:
         recorder = item.stash.get(RECORDER, None)
@@ -276,7 +278,9 @@ class Gate:
         run = self.collect_run()
         if self.options.writes_baselines and exitstatus != pytest.ExitCode.INTERRUPTED:
             try:
-                run = replace(run, changes=update_baselines(self._store, run, self.options))
+                sound = tuple(result for result in run.results if result.test not in self.why_unmeasured)
+                changes = update_baselines(self._store, replace(run, results=sound), self.options)
+                run = replace(run, changes=changes)
             except BaselineError as error:
                 session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
                 self._say(f"baselines not written: {error}")

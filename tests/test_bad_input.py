@@ -303,3 +303,19 @@ def test_extra_info_that_json_does_not_know_becomes_text(suite: Suite) -> None:
     info = report["extra_info"]["test_it.py::test_step"]
     assert (info["nan"], info["batch"]) == ("NaN", 8)
     assert "object" in info["kind"]
+
+
+def test_a_test_whose_teardown_fails_stores_nothing(suite: Suite) -> None:
+    suite.write("""
+    @pytest.fixture
+    def engine():
+        yield
+        raise RuntimeError("the engine would not stop")
+
+    @pytest.mark.energy_budget
+    def test_step(energy, engine):
+        energy.repeat(step, rounds=80, warmup=2)
+    """)
+    ran = suite.run("--energy-update")
+    ran.assert_outcomes(passed=1, errors=1)
+    ran.stdout.fnmatch_lines(["baselines: nothing was written"])
