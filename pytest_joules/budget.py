@@ -108,6 +108,14 @@ def _devices(value: object) -> tuple[str, ...] | None:
     if not isinstance(items, (list, tuple)) or not items:
         raise BudgetError(f"devices={value!r} must be a CUDA index or a list of them, like [0, 1]")
     for item in items:
-        if isinstance(item, bool) or not isinstance(item, (int, str)) or (isinstance(item, int) and item < 0):
+        if (
+            isinstance(item, bool)
+            or not isinstance(item, (int, str))
+            or item == ""
+            or (isinstance(item, int) and item < 0)
+        ):
             raise BudgetError(f"devices={value!r}: {item!r} is neither a CUDA index nor a UUID")
-    return tuple(str(item) for item in items)
+    names = tuple(str(item) for item in items)
+    if len(set(names)) < len(names):
+        raise BudgetError(f"devices={value!r} names a device twice: its joules would count double")
+    return names

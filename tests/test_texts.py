@@ -119,6 +119,8 @@ def test_a_bare_limit_is_judged_alone_and_all_else_against_the_baseline() -> Non
         ((), {"devices": []}, "devices=[] must be"),
         ((), {"devices": -1}, "-1 is neither a CUDA index nor a UUID"),
         ((), {"devices": [True]}, "True is neither"),
+        ((), {"devices": ""}, "'' is neither"),
+        ((), {"devices": [0, "0"]}, "names a device twice"),
     ],
 )
 def test_wrong_markers_name_the_argument_and_the_fix(
