@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
+import gc
 import json
 import math
 import os
 import random
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -20,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from pytest_joules.baselines import store as store_module
 from pytest_joules.baselines.keys import sku_key, slug
 from pytest_joules.baselines.store import (
     KEPT_SESSIONS,
@@ -72,6 +76,13 @@ def stored(store: BaselineStore, tests: int = 3) -> str:
     return store.path(SKU).read_text()
 
 
+def refusal(store: BaselineStore) -> str:
+    """Why the file is refused."""
+    with pytest.raises(BaselineError) as caught:
+        store.load(SKU)
+    return str(caught.value)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> BaselineStore:
     return BaselineStore(tmp_path / "baselines")
@@ -91,9 +102,24 @@ def test_files_read_back_and_fit_the_schema(
     Draft202012Validator(schema()).validate(json.loads(text))
 
 
+@settings(deadline=None)
+@given(st.lists(st.builds(Block, *[st.floats(1e-15, 1e15)] * 3), min_size=1, max_size=3))
+def test_a_stored_line_never_changes_again(tmp_path_factory: pytest.TempPathFactory, blocks: list[Block]) -> None:
+    store = BaselineStore(tmp_path_factory.mktemp("b"))
+    session = Session("now", ("abc",), tuple(blocks))
+    store.update(SKU, "NVIDIA H200", False, {key("a"): Addition(session)})
+    before = store.path(SKU).read_text()
+    store.update(SKU, "NVIDIA H200", False, {key("b"): Addition(one_session())})
+    store.update(SKU, "NVIDIA H200", False, {key("a"): Addition(session, replace=True)})
+    assert set(before.splitlines()) - set(store.path(SKU).read_text().splitlines()) <= {" }"}
+
+
 def mutate(data: Any, random_: random.Random) -> Any:
     """Replace, drop or add one thing somewhere inside."""
-    junk: list[Any] = [None, -1, 0, 1e20, "x" * 300, [], {}, True, "repeated", 0.5, [[1, 2, 3]]]
+    junk: list[Any] = [None, -1, 0, 1.0, 1e-300, 1e20, 10**18, "", "x" * 300, [], {}, True, "repeated", 0.5]
+    junk += [[[1, 2, 3]], [1, 2], "NaN", "\ud800", math.inf]
+    if isinstance(data, dict) and random_.random() < 0.05:
+        return [list(member) for member in data.items()]
     if isinstance(data, dict) and data and random_.random() < 0.85:
         name = random_.choice(sorted(data))
         if random_.random() < 0.1:
@@ -114,7 +140,7 @@ def test_the_fast_reading_accepts_what_the_schema_accepts(
 ) -> None:
     store = BaselineStore(tmp_path_factory.mktemp("b"))
     data = mutate(json.loads(render(BaselineFile(SKU, "NVIDIA H200", False, found))), random_)
-    store.path(SKU).write_text(json.dumps(data))
+    store.path(SKU).write_text(json.dumps(data).replace("Infinity", "1e999"))
     try:
         store.load(SKU)
         accepted = True
@@ -133,7 +159,8 @@ def test_damaged_files_are_refused_or_right(
     at %= len(text)
     store.path(SKU).write_bytes(text[:at] + junk + (b"" if cut else text[at + len(junk) :]))
     with contextlib.suppress(BaselineError):
-        store.load(SKU)
+        found = store.load(SKU)
+        Draft202012Validator(schema()).validate(json.loads(render(found)))
 
 
 def test_a_missing_file_is_empty(store: BaselineStore) -> None:
@@ -145,8 +172,8 @@ def test_a_missing_file_is_empty(store: BaselineStore) -> None:
     ("find", "put", "complaint"),
     [
         ('"sku"', "'sku'", ":3: not JSON"),
-        ('"simulated": false', '"simulated": NaN', ":5: holds NaN"),
-        ("[50.0, 100.0", "[1e999, 100.0", ":10: holds the number 1e999"),
+        ('"simulated": false', '"simulated": NaN', ":5: holds the number NaN"),
+        ("[50.0, 100.0", "[1e999, 100.0", ":10: entries/test_0/main/token/0/blocks/0/0: inf is greater"),
         ("[50.0, 100.0", "[123456789012345678901234567890, 100.0", ":10: holds the number 1234567890"),
         ('"device": ', '"sku": "nvidia-h200",\n "device": ', ":4: holds the key 'sku' twice"),
         ('"schema": 1', '"schema": 2', "schema 2 was written by a newer pytest-joules"),
@@ -161,23 +188,74 @@ def test_what_is_wrong_is_said_with_file_and_line(store: BaselineStore, find: st
     assert find in text
     damaged = text.replace(find, put, 1)
     store.path(SKU).write_text(damaged)
-    with pytest.raises(BaselineError) as caught:
-        store.load(SKU)
-    assert f"{SKU}.json" in str(caught.value)
-    assert complaint in str(caught.value)
+    told = refusal(store)
+    assert told.startswith(str(store.path(SKU)))
+    assert complaint in told
+    assert any(fix in told for fix in ("restore it from git", "upgrade pytest-joules", "rename it", "never mix"))
     with pytest.raises(BaselineError):
         stored(store)
     assert store.path(SKU).read_text() == damaged
 
 
+def repr_of_bytes(data: bytes) -> str:
+    return repr(data[:12])
+
+
 @pytest.mark.parametrize(
-    "data", [b"[" * 200_000, b'{"a":' * 200_000, b"\xff\xfe", b"", b"null", b"[]", b'{"schema": true}']
+    "data",
+    [
+        *(b"[" * 200_000, b'{"a":' * 200_000, b"[" * 200_000 + b"]" * 200_000, b"\xff\xfe", b"\xef\xbb\xbf{}"),
+        *(b"", b"null", b"[]", b"7", b'"x"', b'{"schema": true}', b'{"schema": 1e99999}', b"1" * 100_000),
+        *(b'[["schema", 1], ["sku", "nvidia-h200"], ["device", "x"], ["simulated", false], ["entries", {}]]',),
+    ],
+    ids=repr_of_bytes,
 )
 def test_hostile_bytes_are_refused(store: BaselineStore, data: bytes) -> None:
     store.directory.mkdir()
     store.path(SKU).write_bytes(data)
-    with pytest.raises(BaselineError):
-        store.load(SKU)
+    assert "restore it from git" in refusal(store) or "upgrade" in refusal(store)
+    assert gc.isenabled()
+
+
+@pytest.mark.parametrize("depth", range(800, 1000, 10))
+def test_deep_trees_are_refused_where_the_parser_still_takes_them(store: BaselineStore, depth: int) -> None:
+    text = stored(store)
+    store.path(SKU).write_text(text.replace("[50.0, 100.0, 0.5]", "[" * depth + "]" * depth, 1))
+    assert "restore it from git" in refusal(store)
+
+
+@pytest.mark.parametrize(
+    ("test", "put"),
+    [
+        ("test_NaN", "[NaN, 100.0"),
+        ("test_x[12345678901234567890123]", "[12345678901234567890123, 100.0"),
+        ('test_"quoted": {', "[NaN, 100.0"),
+        ("sku", '50.0], "sku": 1, "sku": ['),
+    ],
+)
+def test_the_line_is_that_of_the_fault_not_of_its_like(store: BaselineStore, test: str, put: str) -> None:
+    additions = {key(test): Addition(one_session()), key("zz"): Addition(one_session(60.0))}
+    store.update(SKU, "NVIDIA H200", False, additions)
+    text = store.path(SKU).read_text()
+    damaged = text.replace('"blocks": [[60.0, 100.0', f'"blocks": [{put}')
+    assert damaged != text
+    store.path(SKU).write_text(damaged)
+    assert refusal(store).startswith(f"{store.path(SKU)}:17: ")
+
+
+def test_a_file_too_large_is_not_read(store: BaselineStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = stored(store)
+    monkeypatch.setattr(store_module, "LARGEST_FILE", len(text) - 1)
+    assert "too large" in refusal(store)
+
+
+@pytest.mark.parametrize("sku", ["", ".", "..", "../nvidia-h200", "/etc/passwd", "a/b", "A", "a\0", "a\n", "-rf"])
+def test_no_sku_is_a_path(store: BaselineStore, sku: str) -> None:
+    with pytest.raises(BaselineError, match="cannot name a baseline file"):
+        store.load(sku)
+    with pytest.raises(BaselineError, match="cannot name a baseline file"):
+        store.update(sku, "X", False, {key("t"): Addition(one_session())})
+    assert not store.directory.exists()
 
 
 def test_only_regular_files_are_read(store: BaselineStore, tmp_path: Path) -> None:
@@ -185,6 +263,10 @@ def test_only_regular_files_are_read(store: BaselineStore, tmp_path: Path) -> No
     moved = tmp_path / "real.json"
     store.path(SKU).rename(moved)
     store.path(SKU).symlink_to(moved)
+    with pytest.raises(BaselineError, match="not a regular file"):
+        store.load(SKU)
+    store.path(SKU).unlink()
+    os.mkfifo(store.path(SKU))
     with pytest.raises(BaselineError, match="not a regular file"):
         store.load(SKU)
     store.path(SKU).unlink()
@@ -208,6 +290,19 @@ def test_a_change_of_one_test_touches_only_its_lines(store: BaselineStore) -> No
     changed = [line for line in difflib.ndiff(before.splitlines(), after.splitlines()) if line[0] in "+-"]
     assert [line[0] for line in changed] == ["-", "+"]
     assert "60.0" in changed[1]
+
+
+def test_text_is_sorted_stable_and_one_session_a_line(store: BaselineStore, tmp_path: Path) -> None:
+    additions = {key(f"test_{n}"): Addition(one_session(50.0 + n)) for n in range(4)}
+    store.update(SKU, "NVIDIA H200", False, additions)
+    other = BaselineStore(tmp_path / "other")
+    for name in sorted(additions, key=str, reverse=True):
+        other.update(SKU, "NVIDIA H200", False, {name: additions[name]})
+    text = store.path(SKU).read_text()
+    assert other.path(SKU).read_text() == text
+    assert text.endswith("}\n")
+    lines = [line for line in text.splitlines() if "recorded" in line]
+    assert [json.loads(line)["blocks"][0][0] for line in lines] == [50.0, 51.0, 52.0, 53.0]
 
 
 def test_updates_merge_count_and_report(store: BaselineStore) -> None:
@@ -235,6 +330,73 @@ def test_simulated_joules_are_never_written_beside_real_ones(store: BaselineStor
     with pytest.raises(BaselineError, match="never written beside real"):
         store.update(f"simulated-{SKU}", "NVIDIA H200", False, {key("t"): Addition(one_session())})
     assert not store.directory.exists()
+
+
+@pytest.mark.parametrize(
+    "session",
+    [
+        Session("now", ("abc",), ()),
+        Session("now", (), (Block(1.0, 1.0, 1.0),)),
+        Session("now", ("abc",), (Block(math.nan, 1.0, 1.0),)),
+        Session("now", ("abc",), (Block(math.inf, 1.0, 1.0),)),
+        Session("now", ("abc",), (Block(0.0, 1.0, 1.0),)),
+        Session("now", ("abc",), (Block(1.0, -1.0, 1.0),)),
+        Session("now", ("abc",), (Block(1.0, 1.0, 0.0),)),
+        Session("now", ("abc",), (Block(1.0, 1.0, 1.0),), commit="c" * 1000),
+        Session("now", ("abc",), (Block(1.0, 1.0, 1.0),), conditions=Conditions(temperature_celsius=math.nan)),
+        Session("\ud800", ("abc",), (Block(1.0, 1.0, 1.0),)),
+    ],
+)
+def test_what_would_not_read_back_is_not_written(store: BaselineStore, session: Session) -> None:
+    before = stored(store)
+    with pytest.raises(BaselineError, match=r"left as it was: entries/new/main/token/0.* cannot be stored|be written"):
+        store.update(SKU, "NVIDIA H200", False, {key("good"): Addition(one_session()), key("new"): Addition(session)})
+    assert store.path(SKU).read_text() == before
+    with pytest.raises(BaselineError, match="device cannot be stored"):
+        BaselineStore(store.directory / "new").update(SKU, "", False, {key("t"): Addition(one_session())})
+
+
+def test_a_full_disk_leaves_the_old_file(store: BaselineStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = stored(store)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(BaselineError, match="No space left on device"):
+        stored(store, 5)
+    assert store.path(SKU).read_text() == before
+    assert [path.name for path in store.directory.iterdir()] == [f"{SKU}.json"]
+
+
+def test_a_directory_that_cannot_be_synced_is_no_failure(store: BaselineStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync = os.fsync
+
+    def picky(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", picky)
+    stored(store, 5)
+    assert len(store.load(SKU).entries) == 5
+
+
+def test_a_held_lock_is_waited_for_then_named(store: BaselineStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = stored(store)
+    monkeypatch.setattr(store_module, "LOCK_SECONDS", 0.1)
+    with store_module._locked(store.path(SKU)), pytest.raises(BaselineError, match="locked by another process"):
+        stored(store, 5)
+    assert store.path(SKU).read_text() == before
+    stored(store, 5)
+
+
+def test_a_rewritten_file_keeps_its_mode(store: BaselineStore) -> None:
+    stored(store)
+    assert store.path(SKU).stat().st_mode & 0o777 == 0o644
+    store.path(SKU).chmod(0o640)
+    stored(store)
+    assert store.path(SKU).stat().st_mode & 0o777 == 0o640
 
 
 def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(
@@ -288,17 +450,19 @@ def test_eight_updaters_lose_nothing(store: BaselineStore) -> None:
 def test_kill_in_the_middle_leaves_a_whole_file(store: BaselineStore) -> None:
     random_ = random.Random(7)
     counts = [0]
-    for attempt in range(12):
+    for attempt in range(30):
         process = updater(store, f"a{attempt}", 10_000)
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(random_.uniform(0.0, 0.15))
+        time.sleep(random_.uniform(0.0, 0.08))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         counts.append(len(store.load(SKU).entries))
         assert counts[-1] % 3 == 0
     assert counts == sorted(counts)
     assert counts[-1] > 0
+    # What a kill leaves is hidden and in nobody's way.
+    assert [path.name for path in store.directory.glob("[!.]*")] == [f"{SKU}.json"]
 
 
 def device(
@@ -312,7 +476,10 @@ def test_sku_keys() -> None:
     assert sku_key([device("NVIDIA H100 80GB HBM3")]) == "nvidia-h100-80gb-hbm3"
     assert sku_key([device(limit=450.0)]) == "nvidia-h200+450w"
     assert sku_key([device(limit=None)]) == "nvidia-h200"
+    assert sku_key([device(limit=700.4)]) == "nvidia-h200"
     assert sku_key([device(scope="module")]) == "nvidia-h200+module"
+    assert sku_key([device(limit=450.0), device(limit=450.0)]) == "nvidia-h200+450w+x2"
+    assert sku_key([device(limit=450.0), device()]) == "nvidia-h200+and+nvidia-h200+450w"
     assert sku_key([device(), device()]) == "nvidia-h200+x2"
     assert sku_key([device("B"), device("A")]) == sku_key([device("A"), device("B")]) == "a+and+b"
     assert sku_key([device(simulated=True)]) == "simulated-nvidia-h200"
@@ -322,8 +489,9 @@ def test_sku_keys() -> None:
         sku_key([])
 
 
-@given(st.text())
-def test_no_name_becomes_a_path(name: str) -> None:
-    cleaned = slug(name)
-    assert cleaned
-    assert set(cleaned) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
+@given(st.text() | st.sampled_from(["../../etc/passwd", "a/../b", "con\0", "..", "+x2", "simulated-x"]), st.text())
+def test_no_name_becomes_a_path(name: str, scope: str) -> None:
+    assert set(slug(name)) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
+    path = BaselineStore(Path("b")).path(sku_key([device(name, scope=scope)]))
+    assert path.parent == Path("b")
+    assert path.suffix == ".json"

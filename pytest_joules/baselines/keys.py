@@ -42,5 +42,5 @@ def _one(device: Device) -> str:
     return (
         slug(device.name)
         + (f"+{limit:.0f}w" if limited else "")
-        + (f"+{device.scope}" if device.scope != "gpu" else "")
+        + (f"+{slug(device.scope)}" if device.scope != "gpu" else "")
     )

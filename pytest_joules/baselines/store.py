@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import json
 import math
@@ -10,8 +11,9 @@ import os
 import re
 import stat
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,11 +25,25 @@ from pytest_joules.model import BaselineChange, BaselineKey, Block, Conditions, 
 SCHEMA_VERSION = 1
 KEPT_SESSIONS = 10
 LARGEST_FILE = 256 * 1024 * 1024
-LARGEST_NUMBER = 1e15
+SMALLEST_NUMBER, LARGEST_NUMBER = 1e-15, 1e15
 LOCK_SECONDS = 60.0
 
 _OPTIONAL_NUMBERS = ("temperature_celsius", "sm_clock_mhz", "power_cap_share", "idle_watts")
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
+_SKU = re.compile(r"[a-z0-9][a-z0-9+.-]*")
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"(?P<colon>\s*:)?|[{}\[\],]|[^\s{}\[\],:"]+')
+_STUMBLES = (TypeError, ValueError, KeyError, AttributeError)
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """A large file is a million objects and no cycle; looking for one takes more time than reading."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class BaselineError(Exception):
@@ -64,9 +80,16 @@ class BaselineStore:
         self.directory = directory
 
     def path(self, sku: str) -> Path:
-        """The file of one SKU."""
+        """The file of one SKU.
+
+        Raises:
+            BaselineError: for a name that no SKU has, such as a path.
+        """
+        if not _SKU.fullmatch(sku):
+            raise BaselineError(f"{self.directory}: {sku!r} cannot name a baseline file; it takes a-z, 0-9, +, . and -")
         return self.directory / f"{sku}.json"
 
+    @_no_garbage_collection()
     def load(self, sku: str) -> BaselineFile:
         """Read one SKU's file; a missing one is empty.
 
@@ -77,7 +100,10 @@ class BaselineStore:
         text = _read(path)
         if text is None:
             return BaselineFile(sku)
-        found = _parse(text, path)
+        try:
+            found = _parse(text, path)
+        except RecursionError as error:
+            raise BaselineError(f"{path}: nested too deeply for a baseline file; restore it from git") from error
         if found.sku != sku:
             raise BaselineError(
                 f"{path}: holds baselines of {found.sku!r}, not of {sku!r}; rename it to {found.sku}.json"
@@ -86,6 +112,7 @@ class BaselineStore:
             raise BaselineError(f"{path}: 'simulated' contradicts the SKU's name; simulated and real joules never mix")
         return found
 
+    @_no_garbage_collection()
     def update(
         self, sku: str, device: str, simulated: bool, additions: Mapping[BaselineKey, Addition]
     ) -> tuple[BaselineChange, ...]:
@@ -96,30 +123,31 @@ class BaselineStore:
         """
         if simulated != sku.startswith("simulated-"):
             raise BaselineError(f"{self.path(sku)}: simulated joules are never written beside real ones")
+        path = self.path(sku)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            with _locked(self.path(sku)):
+            with _locked(path):
                 stored = self.load(sku)
-                entries = dict(stored.entries)
-                changes = []
-                for key, addition in additions.items():
-                    old = entries.get(key, ())
-                    kept = () if addition.replace else old
-                    entries[key] = (*kept, addition.session)[-KEPT_SESSIONS:]
-                    changes.append(
-                        BaselineChange(
-                            key=key,
-                            sku=sku,
-                            old=_joules_per_unit(old) if old else None,
-                            new=_joules_per_unit(entries[key]),
-                            sessions=len(entries[key]),
-                            replaced=bool(old) and addition.replace,
-                        )
-                    )
-                _write(self.path(sku), render(BaselineFile(sku, stored.device or device, simulated, entries)))
-        except OSError as error:
-            raise BaselineError(f"{self.path(sku)}: cannot be written: {error}") from error
-        return tuple(changes)
+                merged = {
+                    key: (*(() if addition.replace else stored.sessions(key)), addition.session)[-KEPT_SESSIONS:]
+                    for key, addition in additions.items()
+                }
+                fresh = BaselineFile(sku, stored.device or device, simulated, merged)
+                _check(fresh, path)
+                _write(path, render(replace(fresh, entries={**stored.entries, **merged})))
+        except (OSError, UnicodeEncodeError) as error:
+            raise BaselineError(f"{path}: cannot be written: {error}") from error
+        return tuple(
+            BaselineChange(
+                key=key,
+                sku=sku,
+                old=_joules_per_unit(old) if (old := stored.sessions(key)) else None,
+                new=_joules_per_unit(new),
+                sessions=len(new),
+                replaced=bool(old) and additions[key].replace,
+            )
+            for key, new in merged.items()
+        )
 
 
 def render(file: BaselineFile) -> str:
@@ -157,10 +185,14 @@ def _session_data(session: Session) -> dict[str, Any]:
     data |= {name: value for name in ("commit", "driver") if (value := getattr(session, name)) is not None}
     data |= {"kind": session.kind.value, "devices": list(session.devices)}
     data |= {name: value for name in _OPTIONAL_NUMBERS if (value := getattr(conditions, name)) is not None}
-    data["watts"] = _short(sum(b.joules for b in session.blocks) / sum(b.seconds for b in session.blocks), 4)
+    blocks = [[_short(b.joules), _short(b.units), _short(b.seconds)] for b in session.blocks]
+    # From what is stored, so that rewriting a session that was read changes nothing.
+    joules, seconds = sum(block[0] for block in blocks), sum(block[2] for block in blocks)
+    if seconds and SMALLEST_NUMBER <= (watts := _short(joules / seconds, 4)) <= LARGEST_NUMBER:
+        data["watts"] = watts
     if conditions.versions:
         data["versions"] = dict(sorted(conditions.versions.items()))
-    data["blocks"] = [[_short(b.joules), _short(b.units), _short(b.seconds)] for b in session.blocks]
+    data["blocks"] = blocks
     return data
 
 
@@ -181,9 +213,11 @@ def _read(path: Path) -> str | None:
     try:
         mode = path.lstat()
         if not stat.S_ISREG(mode.st_mode):
-            raise BaselineError(f"{path}: not a regular file (a link or a device); put the file itself there")
+            raise BaselineError(
+                f"{path}: not a regular file (a link, a directory or a device); put the file itself there"
+            )
         if mode.st_size > LARGEST_FILE:
-            raise BaselineError(f"{path}: {mode.st_size} bytes is too large for a baseline file")
+            raise BaselineError(f"{path}: {mode.st_size} bytes is too large for a baseline file; restore it from git")
         return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         return None
@@ -193,69 +227,85 @@ def _read(path: Path) -> str | None:
         raise BaselineError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _parse(text: str, path: Path) -> BaselineFile:
-    def refuse(what: str) -> NoReturn:
-        raise ValueError(what)
+class _Refused(ValueError):
+    """A word that JSON allows but no baseline file holds: a number's text, or the name of a key given twice."""
 
-    def number(literal: str) -> float:
-        value = float(literal)
-        return value if math.isfinite(value) else refuse(f"the number {literal}")
+    def __init__(self, what: str, word: str, *, twice: bool = False) -> None:
+        super().__init__(what)
+        self.word, self.twice = word, twice
+
+
+def _parse(text: str, path: Path) -> BaselineFile:
+    def refuse(literal: str) -> NoReturn:
+        raise _Refused(f"the number {literal[:20]}", literal)
 
     def whole(literal: str) -> int:
-        return int(literal) if len(literal) < 20 else refuse(f"the number {literal[:20]}...")
+        return int(literal) if len(literal) < 20 else refuse(literal)
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         members = dict(pairs)
         if len(members) < len(pairs):
-            names = [name for name, _ in pairs]
-            refuse(f"the key {next(name for name in names if names.count(name) > 1)!r} twice")
+            ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
+            raise _Refused(f"the key {name!r} twice", name, twice=True)
         return members
 
     try:
-        data = json.loads(text, parse_float=number, parse_int=whole, parse_constant=refuse, object_pairs_hook=unique)
+        data = json.loads(text, parse_int=whole, parse_constant=refuse, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         raise BaselineError(f"{path}:{error.lineno}: not JSON: {error.msg}; restore it from git") from error
-    except RecursionError as error:
-        raise BaselineError(f"{path}: nested too deeply for a baseline file") from error
-    except ValueError as error:
-        line = _line_of_refused(text, str(error))
-        raise BaselineError(f"{path}:{line}: holds {error}; restore it from git") from error
+    except _Refused as error:
+        raise BaselineError(f"{path}:{_line_of_refused(text, error)}: holds {error}; restore it from git") from error
     version = data.get("schema") if isinstance(data, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
+    if isinstance(version, (int, float)) and version > SCHEMA_VERSION:
         raise BaselineError(f"{path}: schema {version} was written by a newer pytest-joules; upgrade pytest-joules")
     try:
         return _decode(data)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise BaselineError(_explain(data, text, path)) from error
+    except _STUMBLES as error:
+        place, what = _misfit(data)
+        line = next((line for found, line, _ in _positions(text) if found == place), 1)
+        raise BaselineError(f"{path}:{line}: {_where(place)}: {what}; restore it from git") from error
+
+
+def _check(file: BaselineFile, path: Path) -> None:
+    """Refuse what would be written but not be read back."""
+    data = json.loads(render(file), parse_constant=str)  # or the schema would take NaN for a number
+    try:
+        _decode(data)
+    except _STUMBLES as error:
+        place, what = _misfit(data)
+        raise BaselineError(f"{path}: left as it was: {_where(place)} cannot be stored: {what}") from error
 
 
 def _decode(data: Any) -> BaselineFile:
     """A fast reading that stumbles over everything that the schema forbids; the schema then says what it was."""
-    head = dict(data)
+    head = dict.copy(data)
     tree = head.pop("entries")
     if set(head) != {"schema", "sku", "device", "simulated"} or head["schema"] != SCHEMA_VERSION:
         raise ValueError
-    if type(head["schema"]) is not int or type(head["simulated"]) is not bool:
+    if type(head["schema"]) is bool or type(head["simulated"]) is not bool:
         raise TypeError
-    if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]*", head["sku"]) or not 1 <= len(head["device"]) <= 200:
+    if not _SKU.fullmatch(head["sku"]) or not 1 <= len(head["device"]) <= 200:
         raise ValueError
-    entries = {
+    return BaselineFile(head["sku"], _text(head["device"], 200), head["simulated"], _entries(tree))
+
+
+def _entries(tree: dict[str, Any]) -> dict[BaselineKey, tuple[Session, ...]]:
+    return {
         BaselineKey(test, window, unit): _sessions(sessions)
         for test, windows in tree.items()
         for window, units in windows.items()
         for unit, sessions in units.items()
     }
-    return BaselineFile(head["sku"], _text(head["device"], 200), head["simulated"], entries)
 
 
 def _sessions(data: Any) -> tuple[Session, ...]:
     if type(data) is not list or not 1 <= len(data) <= KEPT_SESSIONS:
         raise ValueError
-    return tuple(map(_session, data))
+    return tuple([_session(session) for session in data])
 
 
 def _session(data: dict[str, Any]) -> Session:
-    rest = dict(data)
+    rest = dict.copy(data)
     recorded, kind, devices, blocks = (rest.pop(name) for name in ("recorded", "kind", "devices", "blocks"))
     commit, driver, versions = rest.pop("commit", None), rest.pop("driver", None), rest.pop("versions", {})
     if "watts" in rest:
@@ -270,8 +320,8 @@ def _session(data: dict[str, Any]) -> Session:
         raise ValueError
     return Session(
         recorded=_text(recorded, 40),
-        devices=tuple(_text(device, 80) for device in devices),
-        blocks=tuple(_block(block) for block in blocks),
+        devices=tuple([_text(device, 80) for device in devices]),
+        blocks=tuple([_block(block) for block in blocks]),
         kind=WindowKind(kind),
         commit=None if "commit" not in data else _text(commit, 80),
         driver=None if "driver" not in data else _text(driver, 80),
@@ -290,12 +340,11 @@ _BOUNDS = {
 def _block(data: Any) -> Block:
     if type(data) is not list:
         raise TypeError
-    joules, units, seconds = data
-    return Block(_amount(joules), _amount(units), _amount(seconds))
+    return Block(*[_amount(value) for value in data])
 
 
 def _amount(value: Any) -> float:
-    if type(value) not in (int, float) or not 0 < value <= LARGEST_NUMBER:
+    if type(value) not in (int, float) or not SMALLEST_NUMBER <= value <= LARGEST_NUMBER:
         raise ValueError
     return float(value)
 
@@ -309,34 +358,46 @@ def _text(value: Any, longest: int) -> str:
 # -- explaining what is wrong --
 
 
-def _explain(data: Any, text: str, path: Path) -> str:
+_Place = tuple[str | int, ...]
+
+
+def _misfit(data: Any) -> tuple[_Place, str]:
+    """Where data offends most against the schema, and how."""
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import best_match
 
+    if isinstance(data, dict) and isinstance(tree := data.get("entries"), dict):
+        # The schema takes a hundred times longer than the decoder: leave it what the decoder refuses.
+        data = {**data, "entries": {test: windows for test, windows in tree.items() if not _sound(test, windows)}}
     error = best_match(Draft202012Validator(schema()).iter_errors(data))
-    if error is None:
-        return f"{path}: not a baseline file; restore it from git"
-    place = tuple(error.absolute_path)
-    line = next((line for found, line in _positions(text) if found == place), 1)
-    where = "/".join(str(step) for step in place) or "the file"
-    return f"{path}:{line}: {where}: {error.message[:200]}; restore it from git"
+    return ((), "not a baseline file") if error is None else (tuple(error.absolute_path), error.message[:200])
 
 
-def _line_of_refused(text: str, what: str) -> int:
-    """The line of a duplicate key, or of the first number that is none."""
+def _sound(test: str, windows: Any) -> bool:
+    try:
+        _entries({test: windows})
+    except _STUMBLES:
+        return False
+    return True
+
+
+def _where(place: _Place) -> str:
+    return "/".join(str(step) for step in place) or "the file"
+
+
+def _line_of_refused(text: str, refused: _Refused) -> int:
+    """The line of a number that is none, or of a key's second value."""
     seen = set()
-    for place, line in _positions(text):
-        if what.endswith("twice") and place in seen:
+    for place, line, token in _positions(text):
+        if (place in seen and place[-1] == refused.word) if refused.twice else token == refused.word:
             return line
         seen.add(place)
-    literal = next(iter(re.findall(r"(?:NaN|-?Infinity)|-?[\d.]+[eE]\+?\d{3,}|-?\d{20,}", text)), "")
-    return text.count("\n", 0, text.find(literal)) + 1 if literal else 1
+    return 1
 
 
-def _positions(text: str) -> Iterator[tuple[tuple[str | int, ...], int]]:
-    """The path and line of every value in JSON text."""
+def _positions(text: str) -> Iterator[tuple[_Place, int, str]]:
+    """The path, the line and the first token of every value in JSON text."""
     stack: list[str | int] = []
-    pending: str | None = None
     line, last = 1, 0
     for match in _TOKEN.finditer(text):
         line += text.count("\n", last, match.start())
@@ -347,18 +408,12 @@ def _positions(text: str) -> Iterator[tuple[tuple[str | int, ...], int]]:
         elif token == ",":
             if isinstance(stack[-1], int):
                 stack[-1] += 1
-        elif token == ":":
-            stack[-1] = json.loads(pending or '""')
+        elif match["colon"]:
+            stack[-1] = json.loads(token[: -len(match["colon"])])
         else:
-            in_list = bool(stack) and isinstance(stack[-1], int)
-            is_key = bool(stack) and not in_list and text[match.end() :].lstrip()[:1] == ":"
-            if not is_key:
-                yield tuple(stack), line
-            if token == "{":
-                stack.append("")
-            elif token == "[":
-                stack.append(0)
-            pending = token
+            yield tuple(stack), line, token
+            if token in "{[":
+                stack.append("" if token == "{" else 0)
 
 
 # -- writing --
@@ -393,8 +448,9 @@ def _write(path: Path, text: str) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    with contextlib.suppress(OSError):  # some file systems cannot sync a directory; the file is in place already
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)

@@ -1,0 +1,165 @@
+"""Options from flags and their ini twins, with plain look-ups in place of pytest's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_joules.options import COLUMNS, SETTINGS, SIMULATED_SKUS, SORTS, MeterChoice, OptionError, Options
+
+ROOT = Path("/root-of-suite")
+
+
+def resolve(flags: dict[str, Any] | None = None, ini: dict[str, str] | None = None) -> Options:
+    flag_values = {"energy": True, **(flags or {})}
+    return Options.resolve(flag_values.get, lambda name: (ini or {}).get(name, ""), ROOT)
+
+
+GOOD: dict[str, list[tuple[str, object]]] = {
+    "baselines": [("here", ROOT / "here"), ("/elsewhere", Path("/elsewhere"))],
+    "meter": [
+        ("auto", MeterChoice()),
+        ("zeus", MeterChoice("zeus")),
+        ("simulated", MeterChoice("simulated", "h100-sxm")),
+        ("simulated:b200,seed=3", MeterChoice("simulated", "b200", (("seed", "3"),))),
+        ("simulated:h200,gpus=2,fault=x", MeterChoice("simulated", "h200", (("gpus", "2"), ("fault", "x")))),
+    ],
+    "devices": [("0, 1", ("0", "1")), ("GPU-5a", ("GPU-5a",))],
+    "tolerance": [("3", 0.03), ("3%", 0.03), ("0.5 %", 0.005)],
+    "max_seconds": [("2.5", 2.5), ("1e3", 1000.0)],
+    "missing": [("warn", "warn"), ("fail", "fail")],
+    "inconclusive": [("fail", "fail"), ("warn", "warn")],
+    "strict": [("yes", True), ("TRUE", True), ("1", True), ("off", False), ("0", False)],
+    "sort": [(sort, sort) for sort in SORTS],
+    "columns": [("test,ratio", ("test", "ratio")), (", ".join(COLUMNS), COLUMNS)],
+}
+"""For each setting, texts and what they mean."""
+
+BAD: dict[str, list[tuple[str, str]]] = {
+    "meter": [
+        ("simulatd", "use auto, zeus or simulated"),
+        ("zeus:h200", "use auto, zeus or simulated"),
+        ("simulated:h300", "use one of h100-sxm, h200, b200"),
+        ("simulated:h200,speed=2", "use gpus=N, seed=N or fault=NAME"),
+        ("simulated:h200,seed", "use gpus=N, seed=N or fault=NAME"),
+        ("simulated:h200,seed=x", "must give a whole number"),
+        ("simulated:h200,seed=-1", "must give a whole number"),
+    ],
+    "devices": [("0,,1", "write it like 0,1"), ("0,0", "list of different devices"), (",", "write it like 0,1")],
+    "tolerance": [(text, "write it like 2%") for text in ("0", "100", "200%", "x", "nan", "-1%", "2%%", "2% foo")],
+    "max_seconds": [(text, "give seconds, like 10") for text in ("0", "-1", "soon", "inf", "nan", "1e999", "10 s")],
+    "missing": [("ignore", "not one of fail, warn"), ("FAIL", "not one of fail, warn")],
+    "inconclusive": [("pass", "not one of fail, warn")],
+    "strict": [("perhaps", "neither true nor false")],
+    "sort": [("colour", "not one of test, verdict")],
+    "columns": [("test,colour", "unknown column 'colour'; choose from test,"), ("test,", "unknown column ''")],
+}
+"""For each setting, texts that cannot be used, and the fix that is named."""
+
+good = [(name, text, value) for name, cases in GOOD.items() for text, value in cases]
+bad = [(name, text, fix) for name, cases in BAD.items() for text, fix in cases]
+
+
+def test_every_setting_has_a_case() -> None:
+    assert set(GOOD) == {setting.name for setting in SETTINGS}
+    assert set(BAD) == set(GOOD) - {"baselines"}
+
+
+def test_flag_and_ini_names_are_twins() -> None:
+    for setting in SETTINGS:
+        assert setting.dest == f"energy_{setting.name}"
+        assert setting.flag == f"--{setting.dest.replace('_', '-')}"
+
+
+@pytest.mark.parametrize(("name", "text", "value"), good)
+def test_flag_and_ini_twin_read_the_same(name: str, text: str, value: object) -> None:
+    by_flag = resolve(flags={f"energy_{name}": text})
+    assert getattr(by_flag, name) == value
+    assert resolve(ini={f"energy_{name}": text}) == by_flag
+
+
+@pytest.mark.parametrize(("name", "text", "fix"), bad)
+def test_bad_texts_name_flag_or_ini_key_and_the_fix(name: str, text: str, fix: str) -> None:
+    sources: list[tuple[str, dict[str, Any]]] = [
+        (f"--energy-{name.replace('_', '-')}: ", {"flags": {f"energy_{name}": text}}),
+        (f"ini option energy_{name}: ", {"ini": {f"energy_{name}": text}}),
+    ]
+    for source, where in sources:
+        with pytest.raises(OptionError) as caught:
+            resolve(**where)
+        assert str(caught.value).startswith(source)
+        assert fix in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(set(GOOD) - {"baselines", "strict"}))
+def test_an_empty_flag_is_refused_but_an_empty_ini_value_is_absent(name: str) -> None:
+    with pytest.raises(OptionError, match=f"--energy-{name.replace('_', '-')}: "):
+        resolve(flags={f"energy_{name}": ""})
+    assert resolve(ini={f"energy_{name}": ""}) == resolve()
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+def test_the_flag_wins_over_its_ini_twin(name: str) -> None:
+    texts = [text for text, _ in GOOD[name]]
+    both = resolve(flags={f"energy_{name}": texts[0]}, ini={f"energy_{name}": texts[-1]})
+    assert both == resolve(flags={f"energy_{name}": texts[0]})
+
+
+def test_nothing_given_is_the_defaults() -> None:
+    options = Options.resolve(lambda name: None, lambda name: "", ROOT)
+    assert options == Options(baselines=ROOT / "baselines")
+    assert not options.enabled
+    assert (options.tolerance, options.max_seconds) == (0.02, 10.0)
+    assert (options.missing, options.inconclusive, options.strict) == ("fail", "warn", False)
+
+
+def test_a_switch_is_on_by_flag_alone_and_stays_on_over_a_false_ini() -> None:
+    assert resolve(flags={"energy_strict": True}).strict
+    assert resolve(flags={"energy_strict": True}, ini={"energy_strict": "false"}).strict
+
+
+@pytest.mark.parametrize(
+    ("flags", "writes"),
+    [({"energy_update": True}, True), ({"energy_update_new": True}, True), ({"energy_only": True}, False), ({}, False)],
+)
+def test_actions(flags: dict[str, Any], writes: bool) -> None:
+    options = resolve(flags={**flags, "energy_json": "out.json"})
+    assert options.writes_baselines is writes
+    assert options.json == Path("out.json")
+    assert options.only is bool(flags.get("energy_only"))
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [{"energy_update": True}, {"energy_update_new": True}, {"energy_only": True}, {"energy_json": "out.json"}],
+)
+def test_actions_need_the_run(flags: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match="need --energy"):
+        resolve(flags={"energy": False, **flags})
+
+
+def test_updates_exclude_each_other() -> None:
+    with pytest.raises(OptionError, match="not both"):
+        resolve(flags={"energy_update": True, "energy_update_new": True})
+
+
+@pytest.mark.parametrize("name", ["energy", "energy_update", "energy_update_new", "energy_only", "energy_json"])
+def test_actions_have_no_ini_twin(name: str) -> None:
+    assert resolve(ini={name: "true"}) == resolve()
+
+
+@given(st.sampled_from(sorted(GOOD)), st.text(max_size=12), st.booleans())
+def test_any_text_gives_options_or_an_option_error(name: str, text: str, by_flag: bool) -> None:
+    where = {f"energy_{name}": text}
+    try:
+        options = resolve(flags=where) if by_flag else resolve(ini=where)
+    except OptionError:
+        return
+    assert 0 < options.tolerance < 1
+    assert 0 < options.max_seconds < float("inf")
+    assert options.columns
+    assert options.meter.sku in SIMULATED_SKUS
