@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -28,6 +29,7 @@ from pytest_joules.locks import devices_locked
 from pytest_joules.markers import MARKER, budgets_of
 from pytest_joules.meters.base import Meter, MeterError
 from pytest_joules.meters.factory import open_meter
+from pytest_joules.meters.replay import ReplayMeter, WindowTrace, trace_of
 from pytest_joules.model import (
     BaselineKey,
     BudgetResult,
@@ -53,6 +55,11 @@ def as_json(info: Mapping[str, Any]) -> dict[str, Any]:
     """What a test put into ``extra_info`` as JSON values; what JSON does not know becomes text."""
     values: dict[str, Any] = json.loads(json.dumps(info, default=str), parse_constant=str)
     return values
+
+
+def now() -> str:
+    """UTC time, ISO 8601 to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 class EnergyBudgetFailed(pytest.fail.Exception):  # type: ignore[name-defined,misc]
@@ -84,6 +91,7 @@ class Gate:
         self._family = 1
         self._progress_shown = False
         self.why_unmeasured: dict[str, str] = {}
+        self.traces: list[WindowTrace] | None = None if options.trace is None else []
         self._meter: Meter | None = None
         self._store = BaselineStore(options.baselines)
         # One read of a SKU's file a run: every verdict is against the same baseline.
@@ -98,7 +106,11 @@ class Gate:
         if path is not None and not path.absolute().parent.is_dir():
             raise pytest.UsageError(f"--energy-json {path}: its directory does not exist")
         try:
+            if self.options.trace is not None:
+                self.options.trace.mkdir(parents=True, exist_ok=True)
             self.open()
+        except OSError as error:
+            raise pytest.UsageError(f"--energy-trace: {error}") from error
         except (MeterError, BaselineError) as error:
             self.stack.close()
             raise pytest.UsageError(f"pytest-joules: {error}") from error
@@ -114,7 +126,10 @@ class Gate:
         if made is not None:
             self.stack.callback(made.close)
         self._meter = made or open_meter(self.options, self.stack)
-        self.info = MeterInfo(self._meter.description, self._meter.simulated, tuple(self._meter.devices))
+        replayed = isinstance(self._meter, ReplayMeter)
+        self.info = MeterInfo(self._meter.description, self._meter.simulated, tuple(self._meter.devices), replayed)
+        if self.traces is not None and self._meter.reads(self._meter.devices[0]) is None:
+            raise MeterError(f"--energy-trace: {self._meter.description} has no raw reads to save")
         for device in self._meter.devices:
             self._load(sku_key([device]))
 
@@ -207,6 +222,7 @@ class Gate:
             suite=self._suite,
             count=lambda result: self.config.hook.pytest_joules_count_work(result=result) or {},
             progress=self._progress,
+            traces=self.traces,
         )
         item.stash[RECORDER] = Recorder(bench, item.nodeid, budgets, key=lambda window: self._key(item, window))
         item.stash[ENERGY] = Energy(item.stash[RECORDER])
@@ -269,9 +285,22 @@ class Gate:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         try:
+            self._write_trace()
             self.finish(session, exitstatus)
         finally:
             self.stack.close()
+
+    def _write_trace(self) -> None:
+        if not self.traces or self.options.trace is None or self.info is None:
+            return
+        created = now()
+        name = f"{created.replace(':', '').replace('+0000', '')}-{os.getpid()}.json.gz"
+        try:
+            trace = trace_of(self.meter, self.info, self.traces, created, version("pytest-joules"))
+            trace.write(self.options.trace / name)
+            self._say(f"trace of {len(self.traces)} window(s) in {self.options.trace / name}")
+        except (MeterError, OSError) as error:
+            self._say(f"no trace written: {error}")
 
     def finish(self, session: pytest.Session, exitstatus: int) -> None:
         """Make the run's result, store and report it, and see that nothing ends as a silent pass."""
@@ -301,7 +330,7 @@ class Gate:
                 missing = [BudgetResult(test, budget, True, verdict) for budget in budgets]
                 results += [replace(r, failed=self.options.strict and r.budget.gate) for r in missing]
         return RunResult(
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            created=now(),
             version=version("pytest-joules"),
             meter=self.info,
             commit=commit_of(self.config.rootpath),
@@ -333,7 +362,8 @@ class Gate:
         if self.run is None:
             return
         run, options = self.run, self.options
-        terminalreporter.section("energy (simulated)" if run.meter and run.meter.simulated else "energy")
+        kinds = [kind for kind in ("simulated", "replayed") if run.meter and getattr(run.meter, kind)]
+        terminalreporter.section(f"energy ({', '.join(kinds)})" if kinds else "energy")
         for line in terminal.report(run, options.columns, options.sort):
             terminalreporter.write_line(line)
         if options.writes_baselines and not run.changes:

@@ -1,8 +1,8 @@
 """The value objects that everything else passes around.
 
 Frozen, and with no behaviour beyond arithmetic.  Joules, seconds and watts are
-SI floats; times called ``time`` are seconds of ``time.monotonic()`` unless the
-docstring says otherwise.
+SI floats; times called ``time`` are seconds on the meter's clock, which is
+``time.monotonic()`` except in a replay.
 """
 
 from __future__ import annotations
@@ -39,6 +39,15 @@ class Device:
     default_power_limit_watts: float | None = None
     driver: str | None = None
     simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One read of an energy counter: it was sampled between ``start`` and ``end`` (s)."""
+
+    start: float
+    end: float
+    joules: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +106,7 @@ class Conditions:
         temperature_celsius: Mean over the blocks.
         sm_clock_mhz: Mean over the blocks.
         power_cap_share: Share of the samples at which the driver was power capping.
-        idle_watts: Power right before or after the work, where it was seen.
+        idle_watts: Least power in the half minute before the work: idle, if the device ever was then.
         versions: Versions of the libraries that do the work, by package name.
     """
 
@@ -290,11 +299,19 @@ class BaselineChange:
 
 @dataclass(frozen=True, slots=True)
 class MeterInfo:
-    """Where a run's joules came from: a description, whether they are simulated, and the visible devices."""
+    """Where a run's joules came from.
+
+    Attributes:
+        description: The source in words.
+        simulated: Whether no real device was measured.
+        devices: The visible devices.
+        replayed: Whether an earlier run's reads were played back.
+    """
 
     description: str
     simulated: bool
     devices: tuple[Device, ...]
+    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,26 +91,34 @@ def _columns(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class MeterChoice:
-    """Which meter to open: ``kind`` is ``auto``, ``zeus`` or ``simulated``.
+    """Which meter to open: ``kind`` is ``auto``, ``zeus``, ``simulated`` or ``replay``.
 
     Attributes:
         kind: Where joules come from.
         sku: The simulated SKU.
         settings: Further settings of the simulated device, such as ``seed``.
+        trace: The trace to replay.
     """
 
     kind: str = "auto"
     sku: str = SIMULATED_SKUS[0]
     settings: tuple[tuple[str, str], ...] = ()
+    trace: Path | None = None
 
     @classmethod
     def parse(cls, text: str) -> MeterChoice:
-        """Read ``auto``, ``zeus`` or ``simulated[:SKU[,gpus=N][,seed=N][,fault=NAME]]``."""
+        """Read ``auto``, ``zeus``, ``simulated[:SKU[,gpus=N][,seed=N][,fault=NAME]]`` or ``replay:FILE``."""
         kind, _, rest = text.partition(":")
         if kind in ("auto", "zeus") and not rest:
             return cls(kind)
+        if kind == "replay":
+            if not rest:
+                raise OptionError(f"{text!r} names no trace; write it like replay:traces/trace.json.gz")
+            return cls(kind, trace=Path(rest))
         if kind != "simulated":
-            raise OptionError(f"{text!r} is not a meter; use auto, zeus or simulated[:{'|'.join(SIMULATED_SKUS)}]")
+            raise OptionError(
+                f"{text!r} is not a meter; use auto, zeus, simulated[:{'|'.join(SIMULATED_SKUS)}] or replay:FILE"
+            )
         sku, *pairs = rest.split(",") if rest else (SIMULATED_SKUS[0],)
         if sku not in SIMULATED_SKUS:
             raise OptionError(f"unknown simulated SKU {sku!r}; use one of {', '.join(SIMULATED_SKUS)}")
@@ -148,7 +156,8 @@ SETTINGS = (
         "meter",
         MeterChoice.parse,
         "METER",
-        f"where joules come from: auto, zeus, or simulated[:{'|'.join(SIMULATED_SKUS)}] (default: auto)",
+        f"where joules come from: auto, zeus, simulated[:{'|'.join(SIMULATED_SKUS)}], "
+        "or replay:FILE, a trace of --energy-trace (default: auto)",
     ),
     Setting(
         "devices",
@@ -181,6 +190,7 @@ class Options:
     update_new: bool = False
     only: bool = False
     json: Path | None = None
+    trace: Path | None = None
     baselines: Path = Path("baselines")
     meter: MeterChoice = MeterChoice()
     devices: tuple[str, ...] | None = None
@@ -214,6 +224,7 @@ class Options:
             "update_new": bool(flag("energy_update_new")),
             "only": bool(flag("energy_only")),
             "json": Path(flag("energy_json")) if flag("energy_json") else None,
+            "trace": Path(flag("energy_trace")) if flag("energy_trace") else None,
         }
         for setting in SETTINGS:
             given, text = flag(setting.dest), ini(setting.dest)
@@ -228,8 +239,12 @@ class Options:
             except OptionError as error:
                 raise OptionError(f"{source}: {error}") from error
         options = cls(**values)
-        if (options.writes_baselines or options.only or options.json) and not options.enabled:
-            raise OptionError("--energy-update, --energy-update-new, --energy-only and --energy-json need --energy")
+        if any((options.writes_baselines, options.only, options.json, options.trace)) and not options.enabled:
+            raise OptionError(
+                "--energy-update, --energy-update-new, --energy-only, --energy-json and --energy-trace need --energy"
+            )
         if options.update and options.update_new:
             raise OptionError("give --energy-update or --energy-update-new, not both")
+        if options.meter.kind == "replay" and options.writes_baselines:
+            raise OptionError("replayed joules are stored already or were not meant to be: drop --energy-update")
         return replace(options, baselines=root / options.baselines)

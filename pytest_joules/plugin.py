@@ -40,6 +40,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--energy-only", action="store_true", dest="energy_only", help="run only tests that carry an energy budget"
     )
     group.addoption("--energy-json", metavar="FILE", dest="energy_json", help="write the report as JSON to FILE")
+    group.addoption(
+        "--energy-trace",
+        metavar="DIR",
+        dest="energy_trace",
+        help="save raw counter reads, call times and signals in DIR, for --energy-meter replay:FILE",
+    )
     for setting in SETTINGS:
         text = setting.help.replace("%", "%%")
         if setting.metavar is None:

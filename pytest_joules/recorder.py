@@ -17,6 +17,7 @@ from pytest_joules.baselines.store import BaselineError
 from pytest_joules.budget import EnergyBudget
 from pytest_joules.decision import LOOKS, Terms, decide
 from pytest_joules.meters.base import Meter, MeterError
+from pytest_joules.meters.replay import ReplayMeter, WindowTrace
 from pytest_joules.model import (
     BaselineKey,
     BudgetResult,
@@ -28,7 +29,7 @@ from pytest_joules.model import (
     WindowKind,
 )
 from pytest_joules.options import Options
-from pytest_joules.sampling import OneShot, Plan, Sampler, Step
+from pytest_joules.sampling import OneShot, Plan, Sampler, Step, joined
 from pytest_joules.statistics import Spread
 from pytest_joules.workloads.completion import Completion
 
@@ -56,6 +57,7 @@ class Bench:
         key: Names what a test's window is stored under, by the marker's key and the window.
         count: Counts the work in a call's result.
         progress: Shows what is going on.
+        traces: Takes the calls of every window, if they are to be kept.
     """
 
     meter: Meter
@@ -65,6 +67,7 @@ class Bench:
     suite: Callable[[str], Spread]
     count: Callable[[object], Mapping[str, float]]
     progress: Callable[[str], None]
+    traces: list[WindowTrace] | None = None
 
 
 class WindowError(ValueError):
@@ -96,8 +99,8 @@ class Recorder:
         self._opened: set[str] = set()
         self.measurements: list[Measurement] = []
 
-    def sampler(self, window: str, rounds: int | None, warmup: int | None, max_seconds: float | None) -> Sampler:
-        """Start a window of repeated calls."""
+    def sampler(self, window: str, rounds: int | None, warmup: int | None, max_seconds: float | None) -> Sampler | None:
+        """Start a window of repeated calls; ``None`` if the meter failed."""
         self._open(window)
         options = self._bench.options
         first = RECORDED_BLOCKS if options.writes_baselines else LOOKS[0]
@@ -109,13 +112,20 @@ class Recorder:
             warmup=warmup,
             devices=self._wanted_devices(window),
         )
-        return Sampler(self._bench.meter, Completion(self._bench.meter), plan, self._judge, self._bench.progress)
+        meter = self._bench.meter
+        try:
+            if isinstance(meter, ReplayMeter):
+                meter.seek(meter.window(self._test, window).times[0])
+            return Sampler(meter, Completion(meter), plan, self._judge, self._bench.progress)
+        except MeterError as error:
+            self._add_failed(window, WindowKind.REPEATED, error)
+            return None
 
     def take(self, sampler: Sampler, window: str, result: object, work: Work | None) -> bool:
         """Give one call's result to the sampler; whether it wants another call.
 
         A meter that fails ends the window, not the test: the window is invalid
-        and says why.
+        and says why.  A replay takes the recorded calls instead of further ones.
 
         Raises:
             WindowError: if ``work`` is not a mapping of names to numbers.
@@ -123,13 +133,17 @@ class Recorder:
         declared = work(result) if callable(work) else work
         counts = {"call": 1.0, **self._bench.count(result), **checked_counts(declared or {})}
         try:
-            sampler.called(result, counts)
+            if isinstance(self._bench.meter, ReplayMeter):
+                play(self._bench.meter, self._bench.meter.window(self._test, window), sampler)
+            else:
+                sampler.called(result, counts)
         except MeterError as error:
             self._add_failed(window, WindowKind.REPEATED, error)
             return False
         if sampler.wants_call():
             return True
         self._add(sampler.measurement)
+        self._trace(sampler.measurement, *joined(sampler.logs))
         return False
 
     def open_shot(self, window: str) -> OneShot | None:
@@ -138,7 +152,10 @@ class Recorder:
         meter = self._bench.meter
         shot = OneShot(meter, Completion(meter), window, self._wanted_devices(window))
         try:
-            shot.open()
+            self._play_shot(window, 0)
+            shot.settle()
+            self._play_shot(window, 1)
+            shot.begin()
         except MeterError as error:
             self._add_failed(window, WindowKind.ONE_SHOT, error)
             return None
@@ -147,9 +164,38 @@ class Recorder:
     def close_shot(self, window: str, shot: OneShot, counts: Mapping[str, float]) -> None:
         """End a window that is measured once; ``counts`` is the work that it did."""
         try:
-            self._add(shot.close(counts))
+            counts = self._play_shot(window, 2) or counts
+            measurement = shot.close(counts)
         except MeterError as error:
             self._add_failed(window, WindowKind.ONE_SHOT, error)
+            return
+        self._add(measurement)
+        self._trace(measurement, shot.times, {unit: [0.0, 0.0, count] for unit, count in counts.items()})
+
+    def _play_shot(self, window: str, step: int) -> Mapping[str, float]:
+        """In a replay, go to the given time of a recorded shot; returns the work that it did."""
+        meter = self._bench.meter
+        if not isinstance(meter, ReplayMeter):
+            return {}
+        recorded = meter.window(self._test, window)
+        meter.seek(recorded.times[step])
+        return {unit: done[-1] for unit, done in recorded.totals.items()}
+
+    def _trace(self, measurement: Measurement, times: Sequence[float], totals: Mapping[str, Sequence[float]]) -> None:
+        if self._bench.traces is None:
+            return
+        devices = self._bench.meter.devices
+        self._bench.traces.append(
+            WindowTrace(
+                test=self._test,
+                window=measurement.window,
+                kind=measurement.kind,
+                devices=tuple(devices.index(device) for device in measurement.devices),
+                times=tuple(round(time, 6) for time in times),
+                totals={unit: tuple(done) for unit, done in totals.items()},
+                spoiled=measurement.invalid,
+            )
+        )
 
     def results(self) -> list[BudgetResult]:
         """The verdict on every budget, then on every window that has none.  Final: call it when the test ended."""
@@ -252,6 +298,20 @@ class Recorder:
         if not budget.wants_baseline:
             return None
         return budget.tolerance if budget.tolerance is not None else self._bench.options.tolerance
+
+
+def play(meter: ReplayMeter, recorded: WindowTrace, sampler: Sampler) -> None:
+    """Give the recorded calls to ``sampler`` until it wants no more, or there are no more.
+
+    Raises:
+        MeterError: if the reads around the window are too few.
+    """
+    for time, counts in recorded.steps():
+        meter.seek(time)
+        sampler.replayed(time, counts)
+        if not sampler.wants_call():
+            return
+    sampler.stop(f"the recorded calls end after {recorded.times[-1] - recorded.times[0]:.1f} s")
 
 
 def checked_counts(work: object) -> dict[str, float]:

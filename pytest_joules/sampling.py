@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +50,9 @@ STEADY_CLOCK = 0.015
 FEW_CALLS = 3
 COMPLETION_SECONDS = 0.005
 """Calls shorter than this are completed several at a time, so that waiting does not slow them."""
+
+IDLE_SECONDS = 30.0
+"""How far before a window its idle power is looked for; long enough to reach behind a model's set-up."""
 
 PAD_TICKS = 2
 """Whole idle ticks on either side of a one-shot window."""
@@ -108,10 +110,10 @@ class CallLog:
         self.pending = 0
         self._done: dict[str, float] = {}
 
-    def count(self, counts: Mapping[str, float]) -> None:
-        """Note one call that returned, with its work."""
-        self.calls += 1
-        self.pending += 1
+    def count(self, counts: Mapping[str, float], calls: int = 1) -> None:
+        """Note one call that returned, or several, with their work."""
+        self.calls += calls
+        self.pending += calls
         for unit, count in counts.items():
             self._done[unit] = self._done.get(unit, 0.0) + count
 
@@ -128,6 +130,18 @@ class CallLog:
     def elapsed(self) -> float:
         """Seconds from the start to the last completion."""
         return self.times[-1] - self.times[0]
+
+
+def joined(logs: Sequence[CallLog]) -> tuple[list[float], dict[str, list[float]]]:
+    """Consecutive logs as one: the start with all completion times, and for every unit the work done by each."""
+    times = [logs[0].times[0]]
+    totals: dict[str, list[float]] = {unit: [0.0] for log in logs for unit in log.totals}
+    for log in logs:
+        times += log.times[1:]
+        for unit, done in totals.items():
+            before = done[-1]
+            done += [before + count for count in log.totals.get(unit, [0.0] * len(log.times))[1:]]
+    return times, totals
 
 
 def whole_tick_blocks(ticks: Sequence[Sequence[Tick]], log: CallLog, min_ticks: int) -> dict[str, list[Block]]:
@@ -210,12 +224,14 @@ class Sampler:
         self._judge = judge
         self._progress = progress
         self._notes: list[str] = []
+        self._stopped = ""
         self._confirmed = False
         self._warm_seconds = 0.0
         self._measuring = False
         self._finished: Measurement | None = None
         self._attribution = Attribution(meter.devices)
         self._log = CallLog(completion(None))
+        self.logs = [self._log]
         self._calls_per_completion = 1
         self._next_check = 0.0
         self._looked = 0
@@ -237,7 +253,21 @@ class Sampler:
         self._log.count(counts)
         if self._log.pending < self._calls_per_completion and self._log.calls != self._fixed_calls():
             return
-        seconds = self._log.complete(self._completion(result))
+        self._complete(self._completion(result))
+
+    def replayed(self, time: float, counts: Mapping[str, float]) -> None:
+        """Note a recorded completion at ``time``, and the work since the one before."""
+        self._log.count(counts, round(counts.get("call", 1)))
+        self._complete(time)
+
+    def stop(self, because: str) -> None:
+        """No further call can be made: finish with the blocks so far."""
+        if self._finished is None:
+            self._stopped = because if self._measuring else f"{because} before warm-up was over"
+            self._finished = self._measure()
+
+    def _complete(self, time: float) -> None:
+        seconds = self._log.complete(time)
         self._meter.mark()
         wanted = math.ceil(COMPLETION_SECONDS / max(seconds, 1e-9))
         self._calls_per_completion = max(1, min(wanted, 2 * self._calls_per_completion))
@@ -253,6 +283,7 @@ class Sampler:
     def _start_phase(self, measuring: bool) -> None:
         self._measuring = measuring
         self._log = CallLog(self._log.times[-1])
+        self.logs.append(self._log)
         self._next_check = 0.0
         self._looked = 0
 
@@ -340,20 +371,32 @@ class Sampler:
             blocks=blocks,
             calls=calls,
             warmup_seconds=self._warm_seconds,
-            conditions=conditions(signals),
-            notes=tuple(note for note in (*self._notes, self._attribution.note) if note),
+            conditions=conditions(signals, self._idle_watts()),
+            notes=tuple(note for note in (*self._notes, self._stopped, self._attribution.note) if note),
             invalid=spoiled(self._meter, self._attribution.devices, attribution.foreign, signals)
+            or (self._stopped if not self._measuring else "")
             or _unusable(blocks, self._log),
         )
 
+    def _idle_watts(self) -> float | None:
+        """The least power between two ticks before the first call; ``None`` if nobody looked."""
+        opened = self.logs[0].times[0]
+        watts = []
+        for device in self._attribution.devices:
+            before = [t for t in self._meter.ticks(device, opened - IDLE_SECONDS) if t.time <= opened]
+            if len(before) < 2:
+                return None
+            watts.append(min(_watts(a, b) for a, b in itertools.pairwise(before)))
+        return sum(watts)
+
     def _wait_for_tick(self, until: float) -> None:
         """Wait until every device's tick before ``until`` is known."""
-        deadline = time.monotonic() + TICK_WAIT_SECONDS
-        while time.monotonic() < deadline:
+        deadline = self._meter.now() + TICK_WAIT_SECONDS
+        while self._meter.now() < deadline:
             newest = [max((t.time for t in ticks), default=0.0) for ticks in self._ticks()]
             if all(tick > until - self._period() for tick in newest):
                 return
-            time.sleep(self._period() / 5)
+            self._meter.sleep(self._period() / 5)
 
     def _blocks(self) -> dict[str, list[Block]]:
         return whole_tick_blocks(self._ticks(), self._log, CAPPED_BLOCK_TICKS if self._capped() else BLOCK_TICKS)
@@ -381,20 +424,22 @@ class OneShot:
         window: str,
         wanted: tuple[str, ...] | None,
     ) -> None:
-        """Nothing happens before :meth:`open`; ``wanted`` are explicit devices."""
+        """Nothing happens before :meth:`settle`; ``wanted`` are explicit devices."""
         self._meter = meter
         self._completion = completion
         self._window = window
         self._wanted = wanted
-        self._opened = self._start = 0.0
+        self.times: list[float] = []
 
-    def open(self) -> None:
-        """Let the device fall idle for whole ticks, then begin."""
-        idle_from = self._completion(None)
-        self._opened = idle_from
+    def settle(self) -> None:
+        """Let the device fall idle for whole ticks."""
+        self.times.append(self._completion(None))
         for device in self._meter.devices:
-            _wait_for_ticks(self._meter, device, idle_from, PAD_TICKS + 1)
-        self._start = time.monotonic()
+            _wait_for_ticks(self._meter, device, self.times[0], PAD_TICKS + 1)
+
+    def begin(self) -> None:
+        """The work starts now."""
+        self.times.append(self._meter.now())
 
     def close(self, counts: Mapping[str, float]) -> Measurement:
         """End the window; ``counts`` is the work that it did.
@@ -402,22 +447,23 @@ class OneShot:
         The joules between the last tick before the window and the first one
         after it, less what an idle device draws in the two remainders.
         """
-        end = self._completion(None)
+        self.times.append(self._completion(None))
+        opened, start, end = self.times
         attribution = attribute(self._meter, self._wanted)
         self._meter.mark()
         joules = idle_watts = 0.0
         for device in attribution.devices:
             _wait_for_ticks(self._meter, device, end, PAD_TICKS + 1)
-            ticks = self._meter.ticks(device, self._opened)
-            before = [tick for tick in ticks if tick.time <= self._start]
+            ticks = self._meter.ticks(device, opened)
+            before = [tick for tick in ticks if tick.time <= start]
             after = [tick for tick in ticks if tick.time >= end]
             idle_before = _watts(before[-PAD_TICKS - 1], before[-1])
             idle_after = _watts(after[0], after[PAD_TICKS])
-            padding = idle_before * (self._start - before[-1].time) + idle_after * (after[0].time - end)
+            padding = idle_before * (start - before[-1].time) + idle_after * (after[0].time - end)
             joules += after[0].joules - before[-1].joules - padding
             idle_watts += idle_before
-        signals = [s for d in attribution.devices for s in self._meter.signals(d, self._start, end)]
-        blocks = {u: (Block(joules, count, end - self._start),) for u, count in counts.items() if count > 0}
+        signals = [s for d in attribution.devices for s in self._meter.signals(d, start, end)]
+        blocks = {u: (Block(joules, count, end - start),) for u, count in counts.items() if count > 0}
         unusable = "" if joules > 0 else "no joules above idle: the window is too short or did no GPU work"
         for unit in counts.keys() - blocks.keys():
             unusable = _no_work(unit, counts[unit])
@@ -486,6 +532,6 @@ def _watts(a: Tick, b: Tick) -> float:
 
 
 def _wait_for_ticks(meter: Meter, device: Device, since: float, count: int) -> None:
-    deadline = time.monotonic() + TICK_WAIT_SECONDS
-    while len(meter.ticks(device, since)) < count and time.monotonic() < deadline:
-        time.sleep(meter.period(device) / 5)
+    deadline = meter.now() + TICK_WAIT_SECONDS
+    while len(meter.ticks(device, since)) < count and meter.now() < deadline:
+        meter.sleep(meter.period(device) / 5)

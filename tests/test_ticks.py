@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_joules.meters.ticks import Bracket, GridTracker, Read, TickTracker, fit_grid
-from pytest_joules.model import Tick
+from pytest_joules.meters.ticks import Bracket, GridTracker, TickTracker, fit_grid
+from pytest_joules.model import Read, Tick
 from pytest_joules.sampling import CallLog, whole_tick_blocks
 
 READ = 0.003

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from pytest_joules.model import Device, Signals, Tick
+from pytest_joules.model import Device, Read, Signals, Tick
 
 
 class MeterError(Exception):
@@ -40,7 +40,7 @@ def identity_of(uuid: str) -> str:
 
 
 class Meter(Protocol):
-    """Cumulative joules of a set of devices, dated on ``time.monotonic()``.
+    """Cumulative joules of a set of devices, dated on the meter's own clock.
 
     Attributes:
         description: What it is, for the report's header.
@@ -48,7 +48,8 @@ class Meter(Protocol):
         simulated: Whether the joules are simulated ones.
         resolution: Seconds of uncertainty in the date of a tick; a stretch of T seconds errs by
             about ``resolution / T``.
-        lock_directory: Where the locks live that keep two runs from measuring one device at once.
+        lock_directory: Where the locks live that keep two runs from measuring one device at once;
+            ``None`` if the devices are not there to be locked (a replay).
     """
 
     @property
@@ -64,10 +65,19 @@ class Meter(Protocol):
     def resolution(self) -> float: ...
 
     @property
-    def lock_directory(self) -> Path: ...
+    def lock_directory(self) -> Path | None: ...
+
+    def now(self) -> float:
+        """Seconds on the clock that everything here is dated on."""
+
+    def sleep(self, seconds: float) -> None:
+        """Let that clock advance."""
 
     def period(self, device: Device) -> float:
         """Seconds between two ticks of ``device``."""
+
+    def reads(self, device: Device) -> Sequence[Read] | None:
+        """Every raw read of ``device`` so far; ``None`` from a source that has none to give."""
 
     def mark(self) -> None:
         """Note that a call has just completed; some meters can only read between calls."""

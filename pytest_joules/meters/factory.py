@@ -6,6 +6,7 @@ import contextlib
 import os
 
 from pytest_joules.meters.base import Meter, MeterError, NoDevice
+from pytest_joules.meters.replay import ReplayMeter, Trace
 from pytest_joules.meters.simulated import SimulatedHost
 from pytest_joules.meters.windows import WindowsMeter, old_nvidia_source, zeus_source
 from pytest_joules.meters.zeus import NoEnergyCounter, ZeusMeter, simulated_host
@@ -20,7 +21,9 @@ def open_meter(options: Options, stack: contextlib.ExitStack) -> Meter:
     """
     choice = options.meter
     meter: Meter
-    if options.devices == ("cpu",):
+    if choice.trace is not None:
+        meter = ReplayMeter(Trace.read(choice.trace), str(choice.trace))
+    elif options.devices == ("cpu",):
         if choice.kind == "simulated":
             raise MeterError("a simulated GPU has no CPU joules; drop --energy-devices cpu")
         meter = WindowsMeter(zeus_source(cpu=True))

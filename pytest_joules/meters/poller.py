@@ -29,8 +29,8 @@ from typing import NoReturn
 
 from pytest_joules.meters import base
 from pytest_joules.meters.nvml import POWER_CAP, THERMAL_OR_BRAKE, NvmlGpu
-from pytest_joules.meters.ticks import GridTracker, Read, TickTracker
-from pytest_joules.model import Signals
+from pytest_joules.meters.ticks import GridTracker, TickTracker
+from pytest_joules.model import Read, Signals
 
 _RECORD = struct.Struct("<iddddfi")
 """Device position, read start and end (s), joules, temperature (°C), SM clock (MHz), clock event reasons."""

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from pytest_joules.model import Tick
+from pytest_joules.model import Read, Tick
 
 WIDEST_BRACKET = 0.03
 """Seconds; the H200 answers within 18 ms, and rare brackets of 41 ms tell nothing."""
@@ -33,15 +33,6 @@ UNEXPLAINED_SHARE = 0.05
 
 KEPT_BRACKETS = 64
 """Enough for a phase to 2 ms, few enough to follow a drifting clock."""
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """One read of the counter: it was sampled between ``start`` and ``end`` (s)."""
-
-    start: float
-    end: float
-    joules: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +184,10 @@ class TickTracker(GridTracker):
 
     def __init__(self) -> None:
         super().__init__()
-        self._reads: list[Read] = []
+        self.reads: list[Read] = []
 
     def add(self, read: Read) -> bool:
-        self._reads.append(read)
+        self.reads.append(read)
         return super().add(read)
 
     def ticks(self, since: float) -> list[Tick]:
@@ -210,7 +201,7 @@ class TickTracker(GridTracker):
             return []
         dated: list[Tick] = []
         newest = -math.inf
-        for read in self._reads[bisect_left(self._reads, since, key=lambda read: read.start) :]:
+        for read in self.reads[bisect_left(self.reads, since, key=lambda read: read.start) :]:
             cell = grid.cell(read.start - grid.error)
             edge = grid.edge(cell)
             if edge >= since and edge > newest and cell == grid.cell(read.end + grid.error):

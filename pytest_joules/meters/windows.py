@@ -78,6 +78,15 @@ class WindowsMeter:
     def lock_directory(self) -> Path:
         return Path(tempfile.gettempdir())
 
+    def now(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def reads(self, device: Device) -> None:
+        """None: a window's joules are no counter's."""
+
     def period(self, device: Device) -> float:
         del device
         return WINDOW_SECONDS

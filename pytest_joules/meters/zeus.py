@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +14,7 @@ from pytest_joules.meters.base import MeterError, NoDevice, identity_of
 from pytest_joules.meters.nvml import TRY_SIMULATED, NvmlGpu, device_count, driver_version, plain_errors
 from pytest_joules.meters.poller import Poller
 from pytest_joules.meters.simulated import SimulatedHost
-from pytest_joules.model import Device, Signals, Tick
+from pytest_joules.model import Device, Read, Signals, Tick
 from pytest_joules.testing import STATE_VARIABLE
 
 
@@ -75,6 +76,15 @@ class ZeusMeter:
         grid = self._poller.tracker(self.devices.index(device)).grid
         assert grid is not None, "the poller answers only when every grid is known"
         return grid.period
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def reads(self, device: Device) -> Sequence[Read]:
+        return self._poller.tracker(self.devices.index(device)).reads
 
     def mark(self) -> None:
         """Nothing to do: the counters are read by another process."""

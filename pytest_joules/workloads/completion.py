@@ -10,7 +10,6 @@ here; if they are not loaded, they queued nothing.
 from __future__ import annotations
 
 import sys
-import time
 
 from pytest_joules.meters.base import Meter
 
@@ -22,11 +21,11 @@ class Completion:
         self._meter = meter
 
     def __call__(self, result: object = None) -> float:
-        """Completion time of everything up to the call that gave ``result`` (s, ``time.monotonic()``)."""
+        """Completion time of everything up to the call that gave ``result`` (s, on the meter's clock)."""
         _wait_for_torch()
         _wait_for_jax(result)
         queue_end = self._meter.barrier()
-        now = time.monotonic()
+        now = self._meter.now()
         return now if queue_end is None else max(now, queue_end)
 
 

@@ -1,0 +1,316 @@
+"""Traces: the raw reads and call times of a run, and a meter that plays them back.
+
+A replayed window goes through the same sampling and decision as the live one
+did, on the same GPU seconds: at every recorded completion the sampler sees
+just those reads that the live run had by then.
+"""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import math
+import os
+import zlib
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_joules.codec import CodecError, decode, encode
+from pytest_joules.meters.base import Meter, MeterError
+from pytest_joules.meters.ticks import TickTracker
+from pytest_joules.model import Device, MeterInfo, Read, Signals, Tick, WindowKind
+
+SCHEMA_VERSION = 1
+LARGEST_TRACE = 256 * 1024 * 1024
+"""Bytes of JSON; a day of eight GPUs takes half as much."""
+
+Numbers = tuple[float, ...]
+OptionalNumbers = tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceTrace:
+    """Every raw read of one device, in columns, and what the device said right after each.
+
+    Attributes:
+        start: When each read began (s).
+        end: When it had its answer (s).
+        joules: The counter, J.
+        temperature_celsius: GPU temperature.
+        sm_clock_mhz: SM clock.
+        power_capped: 1 where the power limit held the clocks down, else 0.
+        slowed_down: 1 where heat or the power brake did, else 0.
+    """
+
+    start: Numbers = ()
+    end: Numbers = ()
+    joules: Numbers = ()
+    temperature_celsius: OptionalNumbers = ()
+    sm_clock_mhz: OptionalNumbers = ()
+    power_capped: OptionalNumbers = ()
+    slowed_down: OptionalNumbers = ()
+
+    @classmethod
+    def of(cls, reads: Sequence[Read], signals: Sequence[Signals]) -> DeviceTrace:
+        """The columns of ``reads`` and of the signals that came with them."""
+        return cls(
+            start=tuple(round(read.start, 6) for read in reads),
+            end=tuple(round(read.end, 6) for read in reads),
+            joules=tuple(round(read.joules, 3) for read in reads),
+            temperature_celsius=tuple(s.temperature_celsius for s in signals),
+            sm_clock_mhz=tuple(s.sm_clock_mhz for s in signals),
+            power_capped=tuple(_flag(s.power_capped) for s in signals),
+            slowed_down=tuple(_flag(s.slowed_down) for s in signals),
+        )
+
+    def reads(self) -> list[Read]:
+        """The reads, oldest first."""
+        return [Read(*row) for row in zip(self.start, self.end, self.joules, strict=True)]
+
+    def signals(self) -> list[Signals]:
+        """What the device said beside its joules, oldest first."""
+        flags = ([None if f is None else bool(f) for f in column] for column in (self.power_capped, self.slowed_down))
+        return [
+            Signals(*row) for row in zip(self.start, self.temperature_celsius, self.sm_clock_mhz, *flags, strict=True)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowTrace:
+    """The calls of one window.
+
+    Attributes:
+        test: The test's node id.
+        window: The window's name.
+        kind: How it was measured.
+        devices: Positions of the devices that the test computed on, among those of the meter.
+        times: Of repeated calls the start and then every completion (s); of one shot when the
+            device was left idle, when the work began, and when it was complete.
+        totals: For every unit, the work done by each of those times.
+        spoiled: What made the joules worthless when they were recorded; empty if nothing did.
+    """
+
+    test: str
+    window: str
+    kind: WindowKind
+    devices: tuple[int, ...]
+    times: Numbers
+    totals: Mapping[str, Numbers]
+    spoiled: str = ""
+
+    def steps(self) -> Iterator[tuple[float, dict[str, float]]]:
+        """Every completion, and the work since the one before."""
+        for index in range(1, len(self.times)):
+            yield self.times[index], {u: done[index] - done[index - 1] for u, done in self.totals.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What one process read and called.
+
+    Attributes:
+        created: UTC time, ISO 8601 to the second.
+        version: Version of pytest-joules.
+        meter: Where the joules came from.
+        devices: One for each of the meter's devices.
+        windows: In the order in which they were measured.
+        commit: The repository's commit, if it is in git.
+    """
+
+    created: str
+    version: str
+    meter: MeterInfo
+    devices: tuple[DeviceTrace, ...]
+    windows: tuple[WindowTrace, ...]
+    commit: str | None = None
+
+    def write(self, path: Path) -> None:
+        """Write the trace as compressed JSON."""
+        text = json.dumps({"schema": SCHEMA_VERSION, **encode(self)}, separators=(",", ":"), allow_nan=False)
+        # Without a time in its header the same trace makes the same bytes.
+        path.write_bytes(gzip.compress(text.encode(), mtime=0))
+
+    @classmethod
+    def read(cls, path: Path) -> Trace:
+        """Read a trace.
+
+        Raises:
+            MeterError: if the file is not a trace that this version can play.
+        """
+        try:
+            with gzip.open(path) as file:
+                text = file.read(LARGEST_TRACE + 1)
+            if len(text) > LARGEST_TRACE:
+                raise MeterError(f"{path}: too large for a trace")
+            data = json.loads(text)
+        except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
+            raise MeterError(f"{path}: not a trace of pytest --energy-trace: {error}") from error
+        version = data.pop("schema", None) if isinstance(data, dict) else None
+        if not isinstance(version, int):
+            raise MeterError(f"{path}: not a trace of pytest --energy-trace: no 'schema' number")
+        if version > SCHEMA_VERSION:
+            raise MeterError(f"{path}: schema {version} is newer than this pytest-joules knows; upgrade it")
+        try:
+            return checked(decode(cls, data))
+        except (CodecError, ValueError) as error:
+            raise MeterError(f"{path}: {error}") from error
+
+
+def checked(trace: Trace) -> Trace:
+    """``trace`` itself, if it makes sense.
+
+    Raises:
+        ValueError: saying what does not.
+    """
+    if not trace.devices or len(trace.devices) != len(trace.meter.devices):
+        raise ValueError(f"{len(trace.devices)} traces of {len(trace.meter.devices)} devices")
+    for device in trace.devices:
+        columns = {len(getattr(device, name)) for name in DeviceTrace.__slots__}
+        if len(columns) != 1:
+            raise ValueError("the columns of a device are not of one length")
+        if not _rising(device.start) or not _rising(device.joules):
+            raise ValueError("the reads of a device are not in order")
+    for window in trace.windows:
+        where = f"window {window.window!r} of {window.test}"
+        if any(position not in range(len(trace.devices)) for position in window.devices) or not window.devices:
+            raise ValueError(f"{where} ran on devices that the trace does not have")
+        if not _rising(window.times) or any(len(done) != len(window.times) for done in window.totals.values()):
+            raise ValueError(f"{where}: times and work do not fit together")
+        if len(window.times) < (3 if window.kind is WindowKind.ONE_SHOT else 1):
+            raise ValueError(f"{where} has too few times")
+    return trace
+
+
+def trace_of(meter: Meter, info: MeterInfo, windows: Sequence[WindowTrace], created: str, version: str) -> Trace:
+    """Everything that ``meter`` has read so far, with the calls of ``windows``.
+
+    Raises:
+        MeterError: if the meter has no raw reads.
+    """
+    devices = []
+    for device in meter.devices:
+        reads = meter.reads(device)
+        if reads is None:
+            raise MeterError(f"{meter.description}: a source without a counter has no raw reads to trace")
+        # More may have come in between the two questions.
+        reads = tuple(reads)
+        signals = meter.signals(device, -math.inf, math.inf)[: len(reads)]
+        devices.append(DeviceTrace.of(reads, signals))
+    return Trace(created, version, info, tuple(devices), tuple(windows))
+
+
+class ReplayMeter:
+    """Plays a trace back; its clock stands where the replayed window has come to."""
+
+    def __init__(self, trace: Trace, source: str) -> None:
+        """Nothing is played yet; ``source`` names the trace in messages."""
+        self._trace = trace
+        self._source = source
+        self._reads = [device.reads() for device in trace.devices]
+        self._signals = [device.signals() for device in trace.devices]
+        self._window: WindowTrace | None = None
+        self._now = min((reads[0].start for reads in self._reads if reads), default=0.0)
+        self._rewind()
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        return self._trace.meter.devices
+
+    @property
+    def simulated(self) -> bool:
+        return self._trace.meter.simulated
+
+    @property
+    def description(self) -> str:
+        return f"replay of {self._source}, recorded {self._trace.created} by {self._trace.meter.description}"
+
+    @property
+    def resolution(self) -> float:
+        return max((t.grid.error for t in self._trackers if t.grid is not None), default=0.0)
+
+    @property
+    def lock_directory(self) -> None:
+        """Nothing to lock: the devices are not there."""
+
+    def window(self, test: str, name: str) -> WindowTrace:
+        """The calls of a window, to be played next.
+
+        Raises:
+            MeterError: if the trace does not have it.
+        """
+        for window in self._trace.windows:
+            if (window.test, window.window) == (test, name):
+                self._window = window
+                return window
+        held = ", ".join(dict.fromkeys(repr(w.window) for w in self._trace.windows if w.test == test))
+        instead = f"only {held}" if held else "no window of this test"
+        raise MeterError(f"{self._source} does not hold window {name!r} of {test}, {instead}")
+
+    def seek(self, time: float) -> None:
+        """Put the clock to ``time``; what was read by then is known from now on."""
+        if time < self._now:
+            self._rewind()
+        self._now = time
+        for position, (tracker, reads) in enumerate(zip(self._trackers, self._reads, strict=True)):
+            known = self._known[position]
+            while known < len(reads) and reads[known].end <= time:
+                tracker.add(reads[known])
+                known += 1
+            self._known[position] = known
+
+    def now(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        self.seek(self._now + seconds)
+
+    def period(self, device: Device) -> float:
+        tracker = self._trackers[self.devices.index(device)]
+        if tracker.grid is None:
+            raise MeterError(f"{self._source}: too few reads before the window to find the counter's ticks")
+        return tracker.grid.period
+
+    def reads(self, device: Device) -> Sequence[Read]:
+        return self._trackers[self.devices.index(device)].reads
+
+    def mark(self) -> None:
+        """Nothing to do: the reads are recorded."""
+
+    def ticks(self, device: Device, since: float) -> Sequence[Tick]:
+        return self._trackers[self.devices.index(device)].ticks(since)
+
+    def signals(self, device: Device, since: float, until: float) -> Sequence[Signals]:
+        found = self._signals[self.devices.index(device)]
+        until = min(until, self._now)
+        rest = itertools.islice(found, bisect_left(found, since, key=lambda signals: signals.time), None)
+        return list(itertools.takewhile(lambda signals: signals.time <= until, rest))
+
+    def processes(self, device: Device) -> Sequence[int]:
+        """This process in place of those that the window ran in."""
+        ran = self._window is not None and self.devices.index(device) in self._window.devices
+        return [os.getpid()] if ran else []
+
+    def barrier(self) -> None:
+        """Unknown: the recorded completions are what they are."""
+
+    def invalid(self, device: Device) -> str:
+        del device
+        return self._window.spoiled if self._window is not None else ""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _rewind(self) -> None:
+        self._trackers = [TickTracker() for _ in self._reads]
+        self._known = [0] * len(self._reads)
+
+
+def _flag(value: bool | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _rising(values: Sequence[float]) -> bool:
+    return all(a <= b for a, b in itertools.pairwise(values))
