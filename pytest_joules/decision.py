@@ -222,6 +222,7 @@ def _against_baseline(
         ratio=math.exp(d),
         ratio_low=math.exp(d - width.plain),
         ratio_high=math.exp(d + width.plain),
+        standard_error=math.sqrt(total.variance),
         detectable=math.expm1(detectable),
         more_gpu_time_helps=kind is VerdictKind.INCONCLUSIVE
         and today.count < LOOKS[-1]

@@ -237,6 +237,7 @@ class Verdict:
         ratio: Today over baseline.
         ratio_low: Lower end of the ratio's interval.
         ratio_high: Upper end of the ratio's interval.
+        standard_error: Relative standard error of the ratio, from blocks, sessions and devices.
         seconds_ratio: Seconds per unit, today over baseline; watts moved by ``ratio / seconds_ratio``.
         detectable: The smallest true rise that would have been called REGRESSED, as a fraction.
         more_gpu_time_helps: Whether further blocks could still settle it.
@@ -252,6 +253,7 @@ class Verdict:
     ratio: float | None = None
     ratio_low: float | None = None
     ratio_high: float | None = None
+    standard_error: float | None = None
     seconds_ratio: float | None = None
     detectable: float | None = None
     more_gpu_time_helps: bool = False

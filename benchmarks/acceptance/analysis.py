@@ -1,0 +1,407 @@
+"""The acceptance experiment, judged: plays every recorded stream through the gate and through its rivals.
+
+    python benchmarks/acceptance/analysis.py DIR [--out figures.json]
+
+Every decision is made by the real sampler and the real rule, against sessions
+that other processes recorded on the same GPU.  A session's baseline is what
+``pytest-joules record`` would have stored in the other one: its first stream
+of the unchanged load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import random
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import fmean, median, stdev
+
+from rivals import RIVALS, Stream, naive_window_needed
+from scipy import stats
+from tabulate import tabulate
+
+from pytest_joules.budget import EnergyBudget
+from pytest_joules.decision import suite_spread
+from pytest_joules.meters.replay import ReplayMeter, Trace, WindowTrace
+from pytest_joules.model import BaselineKey, BudgetResult, Measurement, Session, Tick, Verdict, VerdictKind
+from pytest_joules.options import MeterChoice, Options
+from pytest_joules.recorder import Bench, Recorder
+from pytest_joules.sampling import CallLog, whole_tick_blocks
+
+BASELINES = 3
+"""Sessions that each decision is made against."""
+
+TOLERANCES = (0.015, 0.02, 0.01)
+"""The first is that of the headline: a rise of 3 % is twice it."""
+
+STEADY_SECONDS = 0.4
+"""What is left out of an ABBA turn's beginning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One session's trace."""
+
+    device: str
+    number: int
+    trace: Trace
+    path: Path
+
+    def windows(self, workload: str, level: int) -> list[WindowTrace]:
+        return [w for w in self.trace.windows if w.test == workload and w.window.startswith(f"+{level}/")]
+
+    @property
+    def workloads(self) -> list[str]:
+        return list(dict.fromkeys(w.test for w in self.trace.windows))
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One verdict on one stream.
+
+    ``seconds`` are those of measuring, ``warmup`` those of warming up, both with the confirmation's;
+    ``error`` is the log ratio less the true one, ``standard_error`` what the gate took it for.
+    """
+
+    device: str
+    session: int
+    workload: str
+    level: int
+    kind: str
+    seconds: float
+    warmup: float
+    error: float = math.nan
+    standard_error: float = math.nan
+    celsius: float = math.nan
+    rivals: Mapping[str, bool] = field(default_factory=dict)
+
+
+def load(directory: Path, kind: str) -> list[Recorded]:
+    """All traces of one kind, by GPU and number."""
+    found = []
+    for path in sorted(directory.rglob(f"{kind}-*.json.gz")):
+        trace = Trace.read(path)
+        number = re.fullmatch(rf"{kind}-(\d+)-gpu\d+\.json", path.stem)
+        assert number, path
+        found.append(Recorded(trace.meter.devices[0].identity, int(number[1]), trace, path))
+    return found
+
+
+def level_of(window: WindowTrace) -> int:
+    """How many parts in a hundred were added."""
+    return int(window.window[1:].partition("/")[0])
+
+
+def unit_of(window: WindowTrace) -> str:
+    """The declared unit of work."""
+    return next(unit for unit in window.totals if unit != "call")
+
+
+# -- the truth --
+
+
+def true_ratios(calibrations: Sequence[Recorded]) -> dict[tuple[str, int], tuple[float, float]]:
+    """Log ratio to the load itself and its standard error, by workload and level.
+
+    Each turn forwards and the next one backwards make one ABBA estimate.
+    """
+    estimates: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for recorded in calibrations:
+        meter = ReplayMeter(recorded.trace, str(recorded.path))
+        meter.seek(math.inf)
+        ticks = meter.ticks(meter.devices[0], 0.0)
+        means: dict[tuple[str, int, int], float] = {}
+        for window in recorded.trace.windows:
+            turn = int(window.window.partition("/")[2])
+            means[window.test, level_of(window), turn] = steady_mean(window, ticks)
+        for workload, level, turn in means:
+            if level and turn % 2 == 0:
+                pairs = [means[workload, level, t] - means[workload, 0, t] for t in (turn, turn + 1)]
+                estimates[workload, level].append(fmean(pairs))
+    return {
+        key: (fmean(found), stdev(found) / math.sqrt(len(found)) if len(found) > 1 else math.nan)
+        for key, found in estimates.items()
+    }
+
+
+def steady_mean(window: WindowTrace, ticks: Sequence[Tick]) -> float:
+    """Log joules per unit of one block behind the stream's beginning."""
+    log = CallLog(window.times[0])
+    for time, counts in window.steps():
+        log.count(counts)
+        log.complete(time)
+    inside = [t for t in ticks if t.time >= window.times[0] + STEADY_SECONDS]
+    blocks = whole_tick_blocks([inside], log, 1)[unit_of(window)]
+    return math.log(sum(b.joules for b in blocks) / sum(b.units for b in blocks))
+
+
+# -- the gate --
+
+
+def decide(
+    recorded: Recorded,
+    meter: ReplayMeter,
+    window: WindowTrace,
+    baseline: Mapping[str, Sequence[Session]],
+    tolerance: float,
+    update: bool = False,
+) -> tuple[Verdict, Measurement, float]:
+    """One run of one test by the real recorder; also the seconds from its first call to its last."""
+    traces: list[WindowTrace] = []
+    key = BaselineKey(window.test, "main", unit_of(window))
+    bench = Bench(
+        meter=meter,
+        options=Options(enabled=True, update=update, meter=MeterChoice("replay", trace=recorded.path)),
+        family=len(recorded.workloads),
+        sessions=lambda sku, wanted: baseline.get(wanted.test, ()),
+        suite=lambda sku: suite_spread(list(baseline.values())),
+        count=lambda result: {},
+        progress=lambda text: None,
+        traces=traces,
+    )
+    budget = EnergyBudget(per=key.unit, tolerance=tolerance)
+    recorder = Recorder(bench, window.test, [budget], key=lambda name: window.test)
+    sampler = recorder.sampler(window.window, None, None, None)
+    if sampler is not None:
+        recorder.take(sampler, window.window, None, None)
+    (result,) = recorder.results()
+    assert isinstance(result, BudgetResult)
+    assert result.measurement is not None
+    times = traces[0].times if traces else (0.0, 0.0)
+    return result.verdict, result.measurement, times[-1] - times[0]
+
+
+def baseline_session(recorded: Recorded, meter: ReplayMeter, workload: str) -> Session:
+    """What recording a session would have stored."""
+    window = recorded.windows(workload, 0)[0]
+    _, measurement, _ = decide(recorded, meter, window, {}, TOLERANCES[0], update=True)
+    assert not measurement.invalid, (recorded.path, window, measurement.invalid)
+    return Session(
+        recorded=recorded.trace.created,
+        devices=tuple(device.identity for device in measurement.devices),
+        blocks=measurement.blocks[unit_of(window)],
+        conditions=measurement.conditions,
+    )
+
+
+def judge_all(
+    sessions: Sequence[Recorded], truth: Mapping[tuple[str, int], tuple[float, float]], tolerance: float
+) -> list[Decision]:
+    """Every stream, against :data:`BASELINES` other sessions of its GPU."""
+    meters = {id(recorded): ReplayMeter(recorded.trace, str(recorded.path)) for recorded in sessions}
+    stored = {
+        (id(recorded), workload): baseline_session(recorded, meters[id(recorded)], workload)
+        for recorded in sessions
+        for workload in recorded.workloads
+    }
+    decisions = []
+    for recorded in sessions:
+        meter = meters[id(recorded)]
+        others = [other for other in sessions if other.device == recorded.device and other is not recorded]
+        chosen = random.Random(f"{recorded.device}/{recorded.number}").sample(others, min(BASELINES, len(others)))
+        baseline = {w: [stored[id(other), w] for other in chosen] for w in recorded.workloads}
+        for window in recorded.trace.windows:
+            level = level_of(window)
+            verdict, measurement, elapsed = decide(recorded, meter, window, baseline, tolerance)
+            true = truth.get((window.test, level), (0.0, 0.0))[0]
+            decisions.append(
+                Decision(
+                    device=recorded.device,
+                    session=recorded.number,
+                    workload=window.test,
+                    level=level,
+                    kind=verdict.kind.value,
+                    seconds=elapsed - measurement.warmup_seconds,
+                    warmup=measurement.warmup_seconds,
+                    error=math.log(verdict.ratio) - true if verdict.ratio else math.nan,
+                    standard_error=verdict.standard_error or math.nan,
+                    celsius=measurement.conditions.temperature_celsius or math.nan,
+                )
+            )
+    return decisions
+
+
+# -- the rivals --
+
+
+def rival_outcomes(sessions: Sequence[Recorded]) -> tuple[list[tuple[str, int, Mapping[str, bool]]], dict[str, float]]:
+    """Workload, level and who failed, for every stream; and each rival's mean GPU and wall seconds."""
+    streams: dict[int, list[Stream]] = {}
+    for recorded in sessions:
+        meter = ReplayMeter(recorded.trace, str(recorded.path))
+        meter.seek(math.inf)
+        ticks = meter.ticks(meter.devices[0], 0.0)
+        streams[id(recorded)] = [Stream(window, ticks, unit_of(window)) for window in recorded.trace.windows]
+    outcomes: list[tuple[str, int, Mapping[str, bool]]] = []
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for recorded in sessions:
+        others = [other for other in sessions if other.device == recorded.device and other is not recorded]
+        before = random.Random(f"{recorded.device}/{recorded.number}").choice(others)
+        earlier = {s.window.test: s for s in streams[id(before)] if s.window.window == "+0/0"}
+        for stream in streams[id(recorded)]:
+            failed = {
+                rival.name: rival.fails(
+                    stream.rounds(rival.seconds, rival.count),
+                    earlier[stream.window.test].rounds(rival.seconds, rival.count),
+                )
+                for rival in RIVALS
+            }
+            for rival in RIVALS:
+                seconds[f"{rival.name}/gpu"].append(rival.gpu_seconds(stream))
+                seconds[f"{rival.name}/wall"].append(rival.wall_seconds(stream))
+            outcomes.append((stream.window.test, level_of(stream.window), failed))
+    return outcomes, {name: fmean(found) for name, found in seconds.items()}
+
+
+# -- figures --
+
+
+def exact(hits: int, of: int) -> tuple[float, float]:
+    """Clopper and Pearson's two-sided 95 % interval of a share."""
+    if of == 0:
+        return math.nan, math.nan
+    interval = stats.binomtest(hits, of).proportion_ci(0.95, method="exact")
+    return float(interval.low), float(interval.high)
+
+
+def shown(hits: int, of: int) -> str:
+    """``0 of 324 (at most 1.1 %)`` or with both bounds."""
+    low, high = exact(hits, of)
+    if hits == 0:
+        return f"0 of {of} (at most {one_sided(0, of):.1%})"
+    if hits == of:
+        return f"{hits} of {of} (at least {1 - one_sided(0, of):.1%})"
+    return f"{hits} of {of} ({low:.1%} to {high:.1%})"
+
+
+def one_sided(hits: int, of: int) -> float:
+    """Upper end of the exact one-sided 95 % interval."""
+    return float(stats.beta.ppf(0.95, hits + 1, of - hits)) if of else math.nan
+
+
+FAILS = (VerdictKind.REGRESSED.value, VerdictKind.INVALID.value)
+
+
+def our_row(decisions: Sequence[Decision], tolerance: float) -> list[str]:
+    """The gate's row of the table."""
+    by_level = {level: [d for d in decisions if d.level == level] for level in (0, 2, 3, 5)}
+    row = [f"pytest-joules, {tolerance:.1%}"]
+    row += [shown(sum(d.kind in FAILS for d in found), len(found)) for found in by_level.values()]
+    undecided = sum(d.kind == VerdictKind.INCONCLUSIVE.value for d in decisions)
+    row.append(f"{undecided / len(decisions):.1%}")
+    row.append(f"{median(d.seconds for d in decisions):.1f} (mean {fmean(d.seconds for d in decisions):.1f})")
+    row.append(f"{median(d.seconds + d.warmup for d in decisions):.1f}")
+    return row
+
+
+def rival_rows(
+    outcomes: Sequence[tuple[str, int, Mapping[str, bool]]], seconds: Mapping[str, float]
+) -> list[list[str]]:
+    """The rivals' rows."""
+    rows = []
+    for rival in RIVALS:
+        row = [rival.name]
+        for level in (0, 2, 3, 5):
+            found = [failed[rival.name] for _, at, failed in outcomes if at == level]
+            row.append(shown(sum(found), len(found)))
+        row += ["-", f"{seconds[rival.name + '/gpu']:.1f}", f"{seconds[rival.name + '/wall'] + 0.6:.1f}"]
+        rows.append(row)
+    return rows
+
+
+def report(directory: Path, out: Path | None) -> None:
+    """Print everything."""
+    calibrations, sessions = load(directory, "calibration"), load(directory, "session")
+    truth = true_ratios(calibrations)
+    devices = dict.fromkeys(recorded.device for recorded in sessions)
+    print(f"{len(sessions)} sessions on {len(devices)} GPUs ({sessions[0].trace.meter.devices[0].name})\n")
+    rows = [
+        (workload, f"+{level}", f"{math.expm1(ratio):+.2%}", f"±{error:.2%}")
+        for (workload, level), (ratio, error) in sorted(truth.items())
+        if level
+    ]
+    print(tabulate(rows, headers=("workload", "parts", "true rise", "s.e."), tablefmt="github", disable_numparse=True))
+    outcomes, seconds = rival_outcomes(sessions)
+    results = {tolerance: judge_all(sessions, truth, tolerance) for tolerance in TOLERANCES}
+    headers = ("gate", "false alarms", "+2", "+3", "+5", "INCONCLUSIVE", "GPU s/verdict", "wall s/verdict")
+    table = [our_row(found, tolerance) for tolerance, found in results.items()] + rival_rows(outcomes, seconds)
+    print("\n" + tabulate(table, headers=headers, tablefmt="github", disable_numparse=True) + "\n")
+    headline = results[TOLERANCES[0]]
+    print(tabulate(by_workload(headline), headers=BY_WORKLOAD, tablefmt="github", disable_numparse=True))
+    unchanged = [d for d in headline if d.level == 0 and not math.isnan(d.error)]
+    z = [d.error / d.standard_error for d in unchanged]
+    print(f"\nstandardised A/A errors: mean {fmean(z):+.2f}, spread {stdev(z):.2f}, largest {max(map(abs, z)):.2f}")
+    means: dict[tuple[str, int, str], list[float]] = defaultdict(list)
+    for d in unchanged:
+        means[d.device, d.session, d.workload].append(d.error)
+    worst = max(means.items(), key=lambda item: abs(fmean(item[1])))
+    print(f"session mean farthest off: {fmean(worst[1]):+.2%} ({worst[0]})")
+    needed = longest_naive_window(sessions)
+    print(f"a single naive window would need {needed:.1f} s for 1 % and 95 % at +3 %")
+    if out:
+        data = {
+            "truth": [[*key, *value] for key, value in sorted(truth.items())],
+            "decisions": {str(tolerance): [asdict(d) for d in found] for tolerance, found in results.items()},
+            "table": table,
+        }
+        out.write_text(json.dumps(data, indent=1))
+
+
+BY_WORKLOAD = ("workload", "level", "n", "verdicts", "measured (median)", "warm-up (median)", "A/A sd", "stated s.e.")
+
+
+def by_workload(decisions: Sequence[Decision]) -> list[tuple[str, ...]]:
+    """Verdicts and times by workload and level."""
+    groups: dict[tuple[str, int], list[Decision]] = defaultdict(list)
+    for decision in decisions:
+        groups[decision.workload, decision.level].append(decision)
+    rows: list[tuple[str, ...]] = []
+    for (workload, level), found in sorted(groups.items()):
+        kinds = {d.kind for d in found}
+        errors = [d.error for d in found if not math.isnan(d.error)]
+        rows.append(
+            (
+                workload,
+                f"+{level}",
+                str(len(found)),
+                ", ".join(f"{sum(d.kind == kind for d in found)} {kind}" for kind in sorted(kinds)),
+                f"{median(d.seconds for d in found):.1f} s",
+                f"{median(d.warmup for d in found):.1f} s",
+                f"{stdev(errors):.2%}" if len(errors) > 1 else "-",
+                f"{fmean(d.standard_error for d in found if not math.isnan(d.standard_error)):.2%}" if errors else "-",
+            )
+        )
+    return rows
+
+
+def longest_naive_window(sessions: Sequence[Recorded]) -> float:
+    """Seconds that a single naive window needs, for the loads' own tick spread."""
+    needed = []
+    for recorded in sessions[:3]:
+        meter = ReplayMeter(recorded.trace, str(recorded.path))
+        meter.seek(math.inf)
+        ticks = meter.ticks(meter.devices[0], 0.0)
+        for workload in recorded.workloads:
+            window = recorded.windows(workload, 0)[0]
+            inside = [t.joules for t in ticks if window.times[0] + 1.5 <= t.time <= window.times[-1]]
+            needed.append(naive_window_needed([b - a for a, b in itertools.pairwise(inside)], 0.03, 0.01, 0.95))
+    return median(needed)
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--out", type=Path, help="write every decision here, as JSON")
+    options = parser.parse_args()
+    report(options.directory, options.out)
+
+
+if __name__ == "__main__":
+    main()
