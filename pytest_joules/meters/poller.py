@@ -101,6 +101,14 @@ class Poller:
             self._raise_failure()
         return tracker
 
+    def reads(self, position: int) -> Sequence[Read]:
+        """Every raw read of the device's counter, oldest first.
+
+        Raises:
+            MeterError: what the reading process met, or that it fell silent.
+        """
+        return self.tracker(position).reads
+
     def signals(self, position: int) -> Sequence[Signals]:
         """Everything the device said beside its joules, oldest first."""
         self._drain()
