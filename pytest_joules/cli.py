@@ -71,7 +71,7 @@ def doctor(options: Options, strict: bool, json: Path | None) -> int:
     from pytest_joules.codec import encode
     from pytest_joules.locks import devices_locked
     from pytest_joules.meters.base import MeterError
-    from pytest_joules.meters.factory import open_meter
+    from pytest_joules.meters.factory import open_counters
     from pytest_joules.profiles import ProfileError, Profiles
     from pytest_joules.reporting.doctor import doctor_table
     from pytest_joules.reporting.json import SCHEMA_VERSION, write_data
@@ -85,7 +85,7 @@ def doctor(options: Options, strict: bool, json: Path | None) -> int:
         return USAGE
     try:
         with contextlib.ExitStack() as stack:
-            meter = room.needs_counter(open_meter(options, stack))
+            meter = open_counters(options, stack)
             stack.enter_context(devices_locked(meter, say))
             devices = room.chosen_devices(meter, options.devices)
             report = room.diagnose(meter, devices, lambda device: load_for(meter, device), say)

@@ -21,7 +21,7 @@ import psutil
 import pynvml
 
 from pytest_joules.attribution import attribute
-from pytest_joules.meters.base import CounterStuck, Meter, MeterError
+from pytest_joules.meters.base import CounterStuck, Meter
 from pytest_joules.meters.duty import sensor_duty
 from pytest_joules.meters.nvml import THERMAL_OR_BRAKE, NvmlGpu
 from pytest_joules.meters.ticks import UNEXPLAINED_SHARE, Read, TickGrid, agreement
@@ -31,6 +31,9 @@ from pytest_joules.profiles import SensorProfile
 from pytest_joules.workloads.load import CHUNK_SECONDS, Load, NoLoad
 
 IDLE_SECONDS = 0.6
+FEWEST_PERIODS = 4
+"""In an idle stretch, or one of steady load, whatever the counter's period is."""
+
 SETTLE_SECONDS = 0.3
 """After work, before an idle device is looked at."""
 
@@ -44,10 +47,14 @@ AVERAGE_SECONDS = 1.0
 AGREEMENT = 0.03
 """Relative; counter and average power of a steady load are the same sensor's, but for rounding and a moving load."""
 
-BURST_SECONDS = 0.03
-PAUSE_SECONDS = 0.075
+BURST_PERIODS = 0.3
+PAUSE_PERIODS = 0.75
+FEWEST_BURSTS = 20
 TRAIN_SECONDS = 2.1
-"""Bursts every 105 ms slide through all phases of a period of 100 ms in 2.1 s."""
+"""Bursts of 30 ms every 105 ms slide through all phases of a period of 100 ms in 2.1 s."""
+
+SHORTEST_PERIOD = 0.01
+"""Seconds; bursts do not get shorter than for this one: a host cannot time them."""
 
 UNEVEN_IDLE = 0.1
 """Relative spread of the ticks of an idle device; an H200 that rests stays within 2 %."""
@@ -140,17 +147,6 @@ class Steady:
     reasons: tuple[int, ...]
 
 
-def needs_counter(meter: Meter) -> ZeusMeter:
-    """``meter``, if it reads energy counters.
-
-    Raises:
-        MeterError: if it does not; there is nothing to examine then.
-    """
-    if not isinstance(meter, ZeusMeter):
-        raise MeterError(f"the doctor examines NVIDIA GPUs that have an energy counter; this is {meter.description}")
-    return meter
-
-
 def chosen_devices(meter: Meter, wanted: Sequence[str] | None) -> tuple[Device, ...]:
     """The devices to examine: those named, else all visible ones.
 
@@ -182,7 +178,7 @@ def diagnose(
     start = time.monotonic()
     # Before any load is made: a context would change the machine.
     before = {device: meter.processes(device) for device in devices}
-    idle = {device: ticks_between(meter, device, start, start + IDLE_SECONDS) for device in devices}
+    idle = {device: _idle(meter, device, start) for device in devices}
     examinations = []
     for device in devices:
         progress(f"GPU {device.index} ({device.name}), about 6 s")
@@ -260,7 +256,7 @@ def _under_load(
         (
             check_idle(LOAD_CHECKS[0], resting, watts(idle), device),
             check_steady(steady, load.description),
-            check_sensor(duty, cells),
+            check_sensor(duty, cells, meter.period(device)),
         ),
     )
 
@@ -298,10 +294,17 @@ def tick_watts(ticks: Sequence[Tick], period: float) -> list[float | None]:
     return cells
 
 
+def _long_enough(meter: ZeusMeter, device: Device, seconds: float) -> float:
+    return max(seconds, FEWEST_PERIODS * meter.period(device))
+
+
+def _idle(meter: ZeusMeter, device: Device, start: float) -> list[Tick]:
+    return ticks_between(meter, device, start, start + _long_enough(meter, device, IDLE_SECONDS))
+
+
 def _rest(meter: ZeusMeter, device: Device, load: Load) -> list[Tick]:
     load.finish()
-    start = time.monotonic() + SETTLE_SECONDS
-    return ticks_between(meter, device, start, start + IDLE_SECONDS)
+    return _idle(meter, device, time.monotonic() + SETTLE_SECONDS)
 
 
 def _steady(meter: ZeusMeter, device: Device, load: Load) -> Steady:
@@ -309,7 +312,7 @@ def _steady(meter: ZeusMeter, device: Device, load: Load) -> Steady:
     averages: list[float] = []
     reasons: list[int] = []
     start = time.monotonic() + WARMUP_SECONDS
-    end = start + STEADY_SECONDS
+    end = start + _long_enough(meter, device, STEADY_SECONDS)
     while (now := time.monotonic()) < end:
         load.launch(CHUNK_SECONDS)
         load.pace()
@@ -323,15 +326,21 @@ def _steady(meter: ZeusMeter, device: Device, load: Load) -> Steady:
 
 def _train(meter: ZeusMeter, device: Device, load: Load) -> tuple[list[float | None], list[tuple[float, float]]]:
     """Tick powers under a train of bursts, and the bursts since the first cell opened."""
-    period = meter.period(device)
+    burst, cycle = train_times(meter.period(device))
     start = time.monotonic()
     bursts = []
-    for number in range(round(TRAIN_SECONDS / (BURST_SECONDS + PAUSE_SECONDS))):
-        time.sleep(max(0.0, start + number * (BURST_SECONDS + PAUSE_SECONDS) - time.monotonic()))
-        bursts.append(load.burst(BURST_SECONDS))
+    for number in range(max(FEWEST_BURSTS, round(TRAIN_SECONDS / cycle))):
+        time.sleep(max(0.0, start + number * cycle - time.monotonic()))
+        bursts.append(load.burst(burst))
     ticks = ticks_between(meter, device, start, time.monotonic())
     opened = ticks[0].time
-    return tick_watts(ticks, period), [(begin - opened, end - opened) for begin, end in bursts]
+    return tick_watts(ticks, meter.period(device)), [(begin - opened, end - opened) for begin, end in bursts]
+
+
+def train_times(period: float) -> tuple[float, float]:
+    """How long a burst takes, and after which time the next one begins (s), for a counter of this period."""
+    unit = max(period, SHORTEST_PERIOD)
+    return BURST_PERIODS * unit, (BURST_PERIODS + PAUSE_PERIODS) * unit
 
 
 def _foreign(meter: Meter, device: Device) -> str:
@@ -407,11 +416,12 @@ def check_steady(steady: Steady, load: str) -> Finding:
     return Finding("steady load", Health.WARN, text, fix)
 
 
-def check_sensor(duty: float | None, cells: Sequence[float | None]) -> Finding:
+def check_sensor(duty: float | None, cells: Sequence[float | None], period: float) -> Finding:
     """Whether the power sensor looks all the time."""
     known = [watts for watts in cells if watts is not None]
+    burst, cycle = train_times(period)
     text = (
-        f"under bursts of {1000 * BURST_SECONDS:.0f} ms every {1000 * (BURST_SECONDS + PAUSE_SECONDS):.0f} ms, "
+        f"under bursts of {1000 * burst:.0f} ms every {1000 * cycle:.0f} ms, "
         f"{len(known)} ticks drew {min(known, default=0.0):.0f} to {max(known, default=0.0):.0f} W"
     )
     if duty is None:
@@ -420,8 +430,8 @@ def check_sensor(duty: float | None, cells: Sequence[float | None]) -> Finding:
     if duty >= 1:
         return Finding("part-time sensor", Health.OK, f"{text}: the sensor looks all the time")
     fix = (
-        f"nothing to set: runs on this device take blocks {1 / duty:.1f} times as long; "
-        "in one-shot windows shorter than some seconds, do not trust the joules"
+        f"nothing to set: repeated calls on this device are measured in blocks {1 / duty:.1f} times as long; "
+        "energy.window() is not, so measure with energy.repeat()"
     )
     return Finding(
         "part-time sensor", Health.WARN, f"{text}: the sensor looks about {100 * duty:.0f} % of the time", fix
@@ -441,7 +451,7 @@ def check_processes(before: Sequence[int] | None, after: Sequence[int] | None, f
     if before is None:
         return Finding(check, Health.LEFT_OUT, f"which processes compute here, {NOT_TOLD}")
     if foreign:
-        fix = "stop it, or examine and measure another device: --energy-devices"
+        fix = f"stop it (kill PID; nvidia-smi -i {device.index} lists it), or measure another device: --energy-devices"
         return Finding(check, Health.BAD, f"{foreign} computes here: its joules cannot be told from yours", fix)
     if unknown := [str(pid) for pid in before if not psutil.pid_exists(pid)]:
         fix = f"look with nvidia-smi -i {device.index} on the host, and stop it; a container does not see it"
