@@ -28,6 +28,9 @@ that misses a tenth of the time swings by 0.23 of it."""
 EXPLAINED = 0.75
 """Of the variance of the ticks, by the best part-time sensor; else the ticks follow something other than the bursts."""
 
+HELD_UP = 0.1
+"""Share of the ticks that may be wrong altogether."""
+
 LEAST_RISE = 0.1
 """Mean power above idle over idle power; a burst that cannot be seen tells nothing."""
 
@@ -89,15 +92,26 @@ def _residual(
     phases = np.arange(-_STEPS, math.floor(_STEPS * (1 - duty)) + 1) * period / _STEPS
     opens = cells * period + phases[:, np.newaxis]
     inside = (_burst_time(bursts, opens + duty * period) - _burst_time(bursts, opens)) / (duty * period)
-    # Straight lines of watts over the share inside bursts, one a phase, each with its offset kept within bounds.
-    low, high = (bound * idle_watts for bound in IDLE_RANGE)
-    mean = inside.mean(axis=1, keepdims=True)
-    centred = inside - mean
-    slope = _ratio((centred * watts).sum(axis=1), (centred**2).sum(axis=1))
-    offset = np.clip(float(watts.mean()) - slope * mean[:, 0], low, high)
-    slope = _ratio((inside * (watts - offset[:, np.newaxis])).sum(axis=1), (inside**2).sum(axis=1))
-    missed = watts - offset[:, np.newaxis] - np.maximum(slope, 0.0)[:, np.newaxis] * inside
-    return float(np.sqrt((missed**2).mean(axis=1).min()))
+    bounds = (IDLE_RANGE[0] * idle_watts, IDLE_RANGE[1] * idle_watts)
+    missed = np.abs(_missed(watts, inside, np.ones_like(inside), bounds))
+    # Without the few ticks that fit worst: a host that was held up for a moment dated their bursts wrongly.
+    kept = np.ones_like(inside)
+    dropped = math.floor(HELD_UP * len(watts))
+    np.put_along_axis(kept, np.argsort(missed, axis=1)[:, len(watts) - dropped :], 0.0, axis=1)
+    missed = _missed(watts, inside, kept, bounds)
+    return float(np.sqrt(((missed**2) * kept).sum(axis=1) / kept.sum(axis=1)).min())
+
+
+def _missed(watts: Floats, inside: Floats, weights: Floats, bounds: tuple[float, float]) -> Floats:
+    """What straight lines of watts over the share inside bursts, one a phase, leave of each tick."""
+    total = weights.sum(axis=1, keepdims=True)
+    mean_inside = (weights * inside).sum(axis=1, keepdims=True) / total
+    mean_watts = (weights * watts).sum(axis=1, keepdims=True) / total
+    slope = _ratio(weights * (inside - mean_inside) * watts, weights * (inside - mean_inside) ** 2)
+    offset = np.clip(mean_watts - slope * mean_inside, *bounds)
+    slope = _ratio(weights * inside * (watts - offset), weights * inside**2)
+    missed: Floats = watts - offset - np.maximum(slope, 0.0) * inside
+    return missed
 
 
 def _burst_time(bursts: Sequence[tuple[float, float]], times: Floats) -> Floats:
@@ -110,4 +124,6 @@ def _burst_time(bursts: Sequence[tuple[float, float]], times: Floats) -> Floats:
 
 
 def _ratio(a: Floats, b: Floats) -> Floats:
-    return np.divide(a, b, out=np.zeros_like(a), where=b > 1e-12)
+    above, below = a.sum(axis=1, keepdims=True), b.sum(axis=1, keepdims=True)
+    quotients: Floats = np.divide(above, below, out=np.zeros_like(above), where=below > 1e-12)
+    return quotients
