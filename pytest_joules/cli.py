@@ -123,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     showing.add_argument("files", nargs="*", type=Path, metavar="FILE", help="default: every file in ./baselines")
     examining = commands.add_parser(
         "doctor",
-        help="examine the power sensor and the state of each GPU, about 6 s a device",
+        help="examine the power sensor and the state of each GPU, about 7 s a device",
         description="Puts a short load on each GPU and looks at it. Changes no setting. "
         "Exit codes: 0 fine, 1 something is bad (or a warning, under --strict), 2 wrong use or no device.",
     )

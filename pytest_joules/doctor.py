@@ -184,7 +184,7 @@ def diagnose(
     idle = {device: _idle(meter, device, start) for device in devices}
     examinations = []
     for device in devices:
-        progress(f"GPU {device.index} ({device.name}), about 6 s")
+        progress(f"GPU {device.index} ({device.name}), about 7 s")
         examinations.append(_examine(meter, device, idle[device], before[device], make_load))
     return DoctorReport(
         created=_now(),
@@ -209,8 +209,7 @@ def _examine(
         if gpu.mig_mode():
             raise NoLoad("a load of ours would run on one slice only, but MIG is on")
         load = make_load(device)
-        loaded = _under_load(meter, device, load, idle)
-        steady, duty, findings = loaded
+        steady, duty, findings = _under_load(meter, device, load, idle)
         after = meter.processes(device)
     except NoLoad as missing:
         findings = tuple(Finding(check, Health.LEFT_OUT, str(missing)) for check in LOAD_CHECKS)
