@@ -120,7 +120,7 @@ def _read(path: Path) -> SensorProfile:
     if status.st_size > LARGEST_FILE:
         raise ProfileError(f"{status.st_size} bytes are too many for a profile")
     with path.open("rb") as file:
-        data = json.loads(file.read(LARGEST_FILE), parse_constant=_refuse)
+        data = json.loads(file.read(LARGEST_FILE).decode("utf-8"), parse_constant=_refuse)
     try:
         profile = decode(SensorProfile, data)
     except CodecError as error:

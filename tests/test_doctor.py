@@ -21,14 +21,14 @@ from conftest import DEVICE, Suite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_joules import doctor, testing
+from pytest_joules import cli, doctor, testing
 from pytest_joules.doctor import Finding, Health, Steady
 from pytest_joules.meters import simulated
 from pytest_joules.meters.duty import DUTIES, FEWEST_TICKS, sensor_duty
 from pytest_joules.meters.nvml import NvmlGpu
 from pytest_joules.meters.ticks import Read, TickGrid
 from pytest_joules.meters.zeus import ZeusMeter, simulated_host
-from pytest_joules.model import Device, Tick
+from pytest_joules.model import Device, MeterInfo, Tick
 from pytest_joules.profiles import LARGEST_FILE, LEAST_DUTY, ProfileError, Profiles, SensorProfile
 from pytest_joules.workloads import load as loads
 from pytest_joules.workloads.load import NoLoad, TorchLoad, load_for
@@ -519,6 +519,40 @@ def test_bursts_slide_against_any_period(period: float, burst: float, cycle: flo
     assert doctor.train_times(period) == pytest.approx((burst, cycle))
 
 
+@pytest.mark.parametrize(
+    ("strict", "health", "code"), [(False, Health.WARN, 0), (True, Health.WARN, 1), (False, Health.BAD, 1)]
+)
+def test_what_is_found_of_a_real_device_is_kept(
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    strict: bool,
+    health: Health,
+    code: int,
+) -> None:
+    examined = doctor.Examination(REAL, (Finding("GPM", health, "no.", "do this"),), profile())
+    report = doctor.DoctorReport("2026-11-02T10:00:00+00:00", "1", MeterInfo("Zeus", False, (REAL,)), (examined,))
+    monkeypatch.setattr(doctor, "diagnose", lambda *_: report)
+    arguments = ["doctor", "--energy-meter=simulated", *(["--strict"] if strict else [])]
+    assert cli.main(arguments) == code
+    printed = capsys.readouterr().out
+    assert f"kept for later runs: {cache / 'pytest-joules' / DEVICE}.json" in printed
+    assert "GPU 3: NVIDIA H200, driver 580.159" in printed
+    assert "  GPM: do this" in printed
+    assert Profiles.at(os.environ).load(REAL) == (profile(), "")
+    # Where nothing can be kept, what was found still counts.
+    (cache / "pytest-joules" / f"{DEVICE}.json").unlink()
+    (cache / "pytest-joules" / f"{DEVICE}.json").mkdir()
+    assert cli.main(arguments) == code
+    assert "the sensor's profile cannot be kept" in capsys.readouterr().err
+
+
+def test_every_check_is_explained() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "doctor.md").read_text(encoding="utf-8")
+    for check in CHECKS:
+        assert f"| {check} |" in page
+
+
 # -- the estimate of the duty, on synthetic ticks --
 
 
@@ -680,7 +714,7 @@ SOUND = {
         ("[]", "expected an object"),
         ("[" * 30000, ""),
         (" " * (LARGEST_FILE + 1), "too many for a profile"),
-        (b"\xff\xfe", "codec can't decode"),
+        (b'"\xff"', "codec can't decode"),
         (json.dumps({**SOUND, "identity": "f" * 12}), "belongs to another device"),
         (json.dumps({**SOUND, "sensor_duty": 0}), "a sensor_duty of 0 is not between"),
         (json.dumps({**SOUND, "sensor_duty": LEAST_DUTY / 2}), "is not between"),
