@@ -7,14 +7,17 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 from pytest_joules.meters.base import MeterError, NoDevice, identity_of
 from pytest_joules.meters.nvml import TRY_SIMULATED, NvmlGpu, device_count, driver_version, plain_errors
 from pytest_joules.meters.poller import Poller
-from pytest_joules.meters.simulated import SimulatedHost
+from pytest_joules.meters.simulated import FAULTS, SimulatedHost
+from pytest_joules.meters.ticks import TickGrid
 from pytest_joules.model import Device, Read, Signals, Tick
+from pytest_joules.profiles import Profiles
 from pytest_joules.testing import STATE_VARIABLE
 
 
@@ -38,7 +41,9 @@ class ZeusMeter:
             raise NoDevice(f"CUDA_VISIBLE_DEVICES={shown!r} hides every GPU; {TRY_SIMULATED}")
         self._gpus = [gpus[index] for index in visible]
         self._simulated = simulated
-        self._devices = tuple(_describe(gpus[index], index, self.simulated) for index in visible)
+        self._profiles = Profiles.at(environment)
+        self._notes: list[str] = []
+        self._devices = tuple(self._describe(gpus[index], index) for index in visible)
         if not all(gpu.has_counter() for gpu in self._gpus):
             raise NoEnergyCounter(self._devices)
         for gpu in self._gpus:
@@ -56,11 +61,12 @@ class ZeusMeter:
     @property
     def description(self) -> str:
         kind = "simulated GPU below Zeus" if self.simulated else "Zeus"
-        return f"{kind} {version('zeus')}, energy counter every {1000 * self._period_max():.0f} ms"
+        told = f"{kind} {version('zeus')}, energy counter every {1000 * self._period_max():.0f} ms"
+        return "; ".join((told, *self._notes))
 
     @property
     def resolution(self) -> float:
-        return max(self._grid_error(device) for device in self.devices)
+        return max(self.grid(device).error for device in self.devices)
 
     @property
     def lock_directory(self) -> Path:
@@ -73,9 +79,17 @@ class ZeusMeter:
         return self._poller.pid
 
     def period(self, device: Device) -> float:
+        return self.grid(device).period
+
+    def grid(self, device: Device) -> TickGrid:
+        """The tick grid of ``device`` as it is best known now."""
         grid = self._poller.tracker(self.devices.index(device)).grid
         assert grid is not None, "the poller answers only when every grid is known"
-        return grid.period
+        return grid
+
+    def gpu(self, device: Device) -> NvmlGpu:
+        """What NVML tells about ``device`` beside its joules."""
+        return self._gpus[self.devices.index(device)]
 
     def now(self) -> float:
         return time.monotonic()
@@ -97,7 +111,7 @@ class ZeusMeter:
         return [signals for signals in found if since <= signals.time <= until]
 
     def processes(self, device: Device) -> Sequence[int] | None:
-        return self._gpus[self.devices.index(device)].processes()
+        return self.gpu(device).processes()
 
     def barrier(self) -> float | None:
         if self._simulated is None:
@@ -105,7 +119,7 @@ class ZeusMeter:
         return max(gpu.barrier() for gpu in self._simulated.gpus)
 
     def invalid(self, device: Device) -> str:
-        if self._gpus[self.devices.index(device)].mig_enabled():
+        if self.gpu(device).mig_enabled():
             return f"MIG is enabled on GPU {device.index}: its counter covers the whole board, not one slice"
         return ""
 
@@ -115,10 +129,24 @@ class ZeusMeter:
     def _period_max(self) -> float:
         return max(self.period(device) for device in self.devices)
 
-    def _grid_error(self, device: Device) -> float:
-        grid = self._poller.tracker(self.devices.index(device)).grid
-        assert grid is not None
-        return grid.error
+    def _describe(self, gpu: NvmlGpu, index: int) -> Device:
+        enforced, default = gpu.power_limits()
+        with plain_errors(gpu.label):
+            driver = driver_version()
+        device = Device(
+            index=index,
+            name=gpu.name(),
+            identity=identity_of(gpu.uuid()),
+            scope=gpu.scope(),
+            power_limit_watts=enforced,
+            default_power_limit_watts=default,
+            driver=driver,
+            simulated=self.simulated,
+        )
+        profile, note = self._profiles.load(device)
+        if note:
+            self._notes.append(note)
+        return replace(device, sensor_duty=profile.sensor_duty if profile else None)
 
 
 class NoEnergyCounter(MeterError):
@@ -174,30 +202,20 @@ def simulated_host(sku: str, settings: Mapping[str, str], stack: contextlib.Exit
     """The machine that a parent process shares through the environment, else a new one.
 
     The new machine, its place in the environment and NVML's replacement last as long as ``stack``.
+
+    Raises:
+        MeterError: if ``settings`` name a fault that does not exist.
     """
     shared = os.environ.get(STATE_VARIABLE)
     if shared:
         host = SimulatedHost.attach(Path(shared))
     else:
+        fault = settings.get("fault", FAULTS[0])
+        if fault not in FAULTS:
+            raise MeterError(f"a simulated GPU has no fault {fault!r}; use one of {', '.join(FAULTS)}")
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="pytest-joules-simulated-"))
         host = SimulatedHost.create(Path(directory, "state"), sku, settings)
         os.environ[STATE_VARIABLE] = str(host.path)
         stack.callback(os.environ.pop, STATE_VARIABLE, None)
     stack.enter_context(host.in_place_of_nvml())
     return host
-
-
-def _describe(gpu: NvmlGpu, index: int, simulated: bool) -> Device:
-    enforced, default = gpu.power_limits()
-    with plain_errors(gpu.label):
-        driver = driver_version()
-    return Device(
-        index=index,
-        name=gpu.name(),
-        identity=identity_of(gpu.uuid()),
-        scope=gpu.scope(),
-        power_limit_watts=enforced,
-        default_power_limit_watts=default,
-        driver=driver,
-        simulated=simulated,
-    )
