@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,12 @@ def to_data(run: RunResult) -> dict[str, Any]:
 
 def write(run: RunResult, path: Path) -> None:
     """Write the report whole, or not at all."""
-    text = json.dumps(to_data(run), indent=1, allow_nan=False, default=str)
+    write_data(to_data(run), path)
+
+
+def write_data(data: Mapping[str, Any], path: Path) -> None:
+    """Write JSON values whole, or not at all."""
+    text = json.dumps(data, indent=1, allow_nan=False, default=str)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
