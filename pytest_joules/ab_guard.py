@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,22 +22,22 @@ OTHER_TREE = "PYTEST_JOULES_AB_OTHER_TREE"
 _FOUND = "pytest_joules_ab_foreign"
 
 
-def foreign_modules(modules: Iterable[ModuleType], other: Path, environment: Path) -> list[str]:
-    """``name (file)`` of the modules that were loaded from below ``other``.
+def is_source(path: Path, tree: Path, environment: Path) -> bool:
+    """Whether ``path`` is one of ``tree``'s own, and not of a virtual environment (``environment``) inside it."""
+    path, tree, environment = path.resolve(), tree.resolve(), environment.resolve()
+    # A tree below the interpreter's own prefix (/usr/src/app) is no part of that environment.
+    shared = environment.is_relative_to(tree) and path.is_relative_to(environment)
+    return path.is_relative_to(tree) and not shared
 
-    A virtual environment (``environment``) inside a tree belongs to both sides.
-    """
-    other, environment = other.resolve(), environment.resolve()
-    shared = environment if environment.is_relative_to(other) else None
-    found = []
-    for module in modules:
-        file = getattr(module, "__file__", None)
-        if not isinstance(file, str):
-            continue
-        path = Path(file).resolve()
-        if path.is_relative_to(other) and not (shared and path.is_relative_to(shared)):
-            found.append(f"{module.__name__} ({path})")
-    return sorted(found)
+
+def foreign_modules(modules: Iterable[ModuleType], other: Path, environment: Path) -> list[str]:
+    """``name (file)`` of the modules that were loaded from the sources of ``other``."""
+    files = [(module.__name__, getattr(module, "__file__", None)) for module in modules]
+    return sorted(
+        f"{name} ({file})"
+        for name, file in files
+        if isinstance(file, str) and is_source(Path(file), other, environment)
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,7 +58,10 @@ class Guard:
     def pytest_testnodedown(self, node: Any) -> None:
         self.found += getattr(node, "workeroutput", {}).get(_FOUND, [])
 
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+    # Inside the terminal's wrapper, which prints the summary, and outside of whoever else sets the exit code.
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
+        yield
         self.found += foreign_modules(list(sys.modules.values()), self.other, Path(sys.prefix))
         output: dict[str, Any] | None = getattr(self.config, "workeroutput", None)
         if output is not None:

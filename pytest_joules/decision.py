@@ -163,8 +163,7 @@ def rise_reason(d: float, t: float) -> str:
 def noise_reason(d: float, width: HalfWidths) -> str:
     """Why ``d`` is not decided."""
     return (
-        f"the noise of {format_percent(width.plain)} leaves a rise of "
-        f"{format_percent(math.expm1(d), signed=True)} open"
+        f"the noise of {format_percent(width.plain)} leaves a rise of {format_percent(math.expm1(d), signed=True)} open"
     )
 
 

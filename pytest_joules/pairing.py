@@ -16,7 +16,7 @@ rule on ``d`` and ``h`` is that of :mod:`pytest_joules.decision`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -197,10 +197,9 @@ def compare(pairs: Sequence[Pair], tolerance: float) -> tuple[Series, ...]:
         pairs: What was measured so far, in order.
         tolerance: The accepted relative rise where the head's budget gives none.
     """
-    sides = _Side.of([pair.head for pair in pairs]), _Side.of([pair.base for pair in pairs])
-    head, base = sides
-    keys = dict.fromkeys([key for side in sides for key in side.keys])
-    silent = dict.fromkeys([(test, "", "") for side in sides for test in side.tests if not _has_key(keys, test)])
+    base, head = _Side.of("base", [pair.base for pair in pairs]), _Side.of("head", [pair.head for pair in pairs])
+    keys = dict.fromkeys([*head.readings, *base.readings])
+    silent = dict.fromkeys(key for side in (head, base) for key in side.without_any(keys))
     found = [_series(key, base, head, tolerance) for key in (*keys, *silent)]
     family = sum(series.declared for series in found)
     judged = [_judged(series, found, family) for series in found]
@@ -236,60 +235,69 @@ def width_of(variance: Spread, pairs: int, family: int) -> HalfWidths:
 
 
 _Key = tuple[str, str, str]
+"""Test, window and unit; no unit where nothing was measured, and then perhaps no window."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """A result without a usable number, and in which run it was."""
+
+    run: int
+    result: BudgetResult
+
+    @property
+    def window(self) -> str:
+        """The window that it is about; empty if it may be any of the test's."""
+        measurement = self.result.measurement
+        return self.result.budget.window or (measurement.window if measurement else "")
 
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """What the runs of one side hold, by series and by test."""
+    """What the runs of one side hold.
 
+    Attributes:
+        name: ``base`` or ``head``.
+        readings: Of every series, a reading for each run; ``None`` where the run has none.
+        budgets: Of every series, the results that the readings are from.
+        troubles: Of every test, its results without a usable number.
+    """
+
+    name: str
     readings: Mapping[_Key, Sequence[Reading | None]]
-    """A reading for each run, ``None`` where the run has none."""
     budgets: Mapping[_Key, Sequence[BudgetResult]]
-    tests: Mapping[str, Sequence[Sequence[BudgetResult]]]
-    """A test's results without a usable number, for each run."""
-
-    @property
-    def keys(self) -> list[_Key]:
-        return list(self.readings)
+    troubles: Mapping[str, Sequence[_Trouble]]
 
     @classmethod
-    def of(cls, runs: Sequence[RunResult]) -> _Side:
+    def of(cls, name: str, runs: Sequence[RunResult]) -> _Side:
         readings: dict[_Key, list[Reading | None]] = {}
         budgets: dict[_Key, list[BudgetResult]] = {}
-        tests: dict[str, list[list[BudgetResult]]] = {}
+        troubles: dict[str, list[_Trouble]] = {}
         for number, run in enumerate(runs):
             for result in run.results:
-                without = tests.setdefault(_name(result), [[] for _ in runs])
-                measurement = result.measurement
+                test, measurement = result.budget.key or result.test, result.measurement
+                found = troubles.setdefault(test, [])
                 if measurement is None or measurement.invalid or result.key is None:
-                    if result.declared or measurement is not None:
-                        without[number].append(result)
+                    found.append(_Trouble(number, result))
                     continue
-                key = (_name(result), result.key.window, result.key.unit)
+                key = (test, result.key.window, result.key.unit)
                 budgets.setdefault(key, []).append(result)
                 readings.setdefault(key, [None] * len(runs))[number] = Reading.of(measurement, result.key.unit)
-        return cls(readings, budgets, tests)
+        return cls(name, readings, budgets, troubles)
 
-    def troubles(self, test: str, window: str) -> list[tuple[int, BudgetResult]]:
-        """Results of ``test`` that might have been about ``window``, and have no usable number; with their run."""
-        return [
-            (number, result)
-            for number, results in enumerate(self.tests.get(test, ()))
-            for result in results
-            if not window or window in (result.budget.window or window, _window(result) or window)
-        ]
+    def about(self, test: str, window: str) -> list[_Trouble]:
+        """Troubles of ``test`` that are, or may be, about ``window``."""
+        return [t for t in self.troubles.get(test, ()) if not window or t.window in ("", window)]
 
-
-def _name(result: BudgetResult) -> str:
-    return result.budget.key or result.test
-
-
-def _window(result: BudgetResult) -> str:
-    return result.measurement.window if result.measurement else ""
-
-
-def _has_key(keys: Iterable[_Key], test: str) -> bool:
-    return any(key[0] == test for key in keys)
+    def without_any(self, measured: Iterable[_Key]) -> Iterator[_Key]:
+        """Keys for the troubles that are about no measured series."""
+        windows: dict[str, set[str]] = {}
+        for test, window, _ in measured:
+            windows.setdefault(test, {""}).add(window)
+        for test, troubles in self.troubles.items():
+            for trouble in troubles:
+                if trouble.window not in windows.get(test, ()):
+                    yield test, trouble.window, ""
 
 
 def _series(key: _Key, base: _Side, head: _Side, tolerance: float) -> Series:
@@ -297,23 +305,23 @@ def _series(key: _Key, base: _Side, head: _Side, tolerance: float) -> Series:
     results = (
         head.budgets.get(key)
         or base.budgets.get(key)
-        or [r for side in (head, base) for _, r in side.troubles(test, window)]
+        or [trouble.result for side in (head, base) for trouble in side.about(test, window)]
     )
     declared = [result for result in results if result.declared]
     given = [result.tolerance for result in declared or results if result.tolerance is not None]
-    series = Series(
+    kind, reason = _obstacle(key, base, head)
+    return Series(
         test=test,
         window=window,
         unit=unit,
         declared=bool(declared),
         gate=any(result.budget.gate for result in declared),
         tolerance=min(given, default=tolerance),
-        kind=VerdictKind.INCONCLUSIVE,
+        kind=kind,
+        reason=reason,
         base=_known(base.readings.get(key, ())),
         head=_known(head.readings.get(key, ())),
     )
-    kind, reason = _obstacle(key, base, head)
-    return replace(series, kind=kind, reason=reason)
 
 
 def _known(readings: Sequence[Reading | None]) -> tuple[Reading, ...]:
@@ -323,41 +331,27 @@ def _known(readings: Sequence[Reading | None]) -> tuple[Reading, ...]:
 def _obstacle(key: _Key, base: _Side, head: _Side) -> tuple[VerdictKind, str]:
     """Why the two sides cannot be compared; INCONCLUSIVE without a reason if they can."""
     test, window, unit = key
-    if not window:
-        return VerdictKind.UNMEASURED, _trouble(test, window, base, head)
-    if trouble := _trouble(test, window, base, head):
-        return VerdictKind.INVALID, trouble
-    lacks = [not any(side.readings.get(key, ())) for side in (base, head)]
-    for lacking, name, kind in zip(
-        lacks, ("base", "head"), (VerdictKind.NO_BASELINE, VerdictKind.UNMEASURED), strict=True
-    ):
-        if lacking:
-            side = base if name == "base" else head
-            what = f"window {window!r} in J/{unit}" if test in side.tests else "the test"
-            return kind, f"the {name} does not have {what}: nothing to compare"
-    for name, side in (("base", base), ("head", head)):
+    troubles = [
+        (trouble.run, side.name, trouble.result.verdict)
+        for side in (base, head)
+        for trouble in side.about(test, window)
+    ]
+    if troubles:
+        run, name, verdict = min(troubles, key=lambda trouble: trouble[0])
+        return VerdictKind.INVALID if unit else verdict.kind, f"pair {run + 1}, {name}: {verdict.reason}"
+    for side, kind in ((base, VerdictKind.NO_BASELINE), (head, VerdictKind.UNMEASURED)):
+        if key not in side.readings:
+            what = f"window {window!r} in J/{unit}" if test in side.troubles else "the test"
+            return kind, f"the {side.name} does not have {what}: nothing to compare"
         if None in side.readings[key]:
-            return VerdictKind.INVALID, f"pair {side.readings[key].index(None) + 1}, {name}: not measured"
+            return VerdictKind.INVALID, f"pair {side.readings[key].index(None) + 1}, {side.name}: not measured"
     both = [reading for side in (base, head) for reading in _known(side.readings[key])]
-    if len({reading.devices for reading in both}) > 1:
-        named = " and ".join("+".join(devices) for devices in dict.fromkeys(r.devices for r in both))
+    if len(devices := dict.fromkeys("+".join(reading.devices) for reading in both)) > 1:
+        named = " and ".join(devices)
         return VerdictKind.INVALID, f"measured on different devices ({named}): pin one with CUDA_VISIBLE_DEVICES"
     if len({reading.kind for reading in both}) > 1:
         return VerdictKind.INVALID, "measured by repeated calls on one side and as one shot on the other"
     return VerdictKind.INCONCLUSIVE, ""
-
-
-def _trouble(test: str, window: str, base: _Side, head: _Side) -> str:
-    """The first run that has no usable number where it should have one."""
-    found = [
-        (number, name, result.verdict.reason)
-        for name, side in (("base", base), ("head", head))
-        for number, result in side.troubles(test, window)
-    ]
-    if not found:
-        return ""
-    number, name, reason = min(found)
-    return f"pair {number + 1}, {name}: {reason}"
 
 
 def _judged(series: Series, everything: Sequence[Series], family: int) -> Series:
@@ -417,8 +411,8 @@ def _work_notes(series: Series) -> tuple[str, ...]:
 def _fails(series: Series, base: _Side, head: _Side) -> bool:
     if not (series.declared and series.gate):
         return False
-    if series.kind is VerdictKind.UNMEASURED and not series.window:
+    if series.kind is VerdictKind.UNMEASURED and not series.unit:
         # Skipped on both sides is no failure; a test that failed, or forgot to measure, is.
-        found = [result for side in (base, head) for _, result in side.troubles(series.test, "")]
-        return any(result.failed or result.verdict.reason.startswith(TEST_FAILED) for result in found)
+        results = [trouble.result for side in (base, head) for trouble in side.about(series.test, series.window)]
+        return any(result.failed or result.verdict.reason.startswith(TEST_FAILED) for result in results)
     return series.kind in (VerdictKind.REGRESSED, VerdictKind.INVALID, VerdictKind.UNMEASURED)
