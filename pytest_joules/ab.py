@@ -98,6 +98,8 @@ def run(plan: Plan, say: Callable[[str], None]) -> Comparison:
     _refuse_dirty_submodules(root)
     with tempfile.TemporaryDirectory(prefix="pytest-joules-ab-") as name:
         scratch = Path(name).resolve()
+        if scratch.is_relative_to(root):
+            raise ABError(f"temporary files would lie inside the repository, in {scratch.parent}: set TMPDIR elsewhere")
         with worktree(root, commit, scratch / "base") as tree:
             sides = _base(plan, root, tree), _head(plan, root, tree)
             return _measure(plan, sides, scratch, say)
@@ -151,10 +153,15 @@ def map_path(entries: Sequence[str], root: Path, tree: Path) -> list[str]:
 def _measure(plan: Plan, sides: tuple[_Tree, _Tree], scratch: Path, say: Callable[[str], None]) -> Comparison:
     tolerance = plan.tolerance if plan.tolerance is not None else Options().tolerance
     pairs: list[Pair] = []
+    known: set[str] = set()
     for number in range(1, plan.pairs + 1):
         # Base, head, head, base: what drifts evenly is the same on both sides.
         order = sides if number % 2 else (sides[1], sides[0])
-        runs = {side.name: _timed_run(side, f"pair {number}: {side.name}", scratch, say) for side in order}
+        runs = {}
+        for side in order:
+            runs[side.name], failures = _timed_run(side, f"pair {number}: {side.name}", scratch, say)
+            say("".join(f"  {line}\n" for line in failures if line not in known))
+            known.update(failures)
         pairs.append(Pair(runs["base"], runs["head"]))
         if number in LOOKS:
             series = compare(pairs, tolerance)
@@ -176,7 +183,7 @@ def _measure(plan: Plan, sides: tuple[_Tree, _Tree], scratch: Path, say: Callabl
     )
 
 
-def _timed_run(side: _Tree, label: str, scratch: Path, say: Callable[[str], None]) -> RunResult:
+def _timed_run(side: _Tree, label: str, scratch: Path, say: Callable[[str], None]) -> tuple[RunResult, list[str]]:
     say(f"{label} ... ")
     began = time.monotonic()
     try:
@@ -188,7 +195,8 @@ def _timed_run(side: _Tree, label: str, scratch: Path, say: Callable[[str], None
     return result
 
 
-def _run(side: _Tree, label: str, scratch: Path) -> RunResult:
+def _run(side: _Tree, label: str, scratch: Path) -> tuple[RunResult, list[str]]:
+    """The run's result, and what pytest's short summary says of tests that failed."""
     with tempfile.TemporaryDirectory(dir=scratch) as name:
         report, output = Path(name, "report.json"), Path(name, "output")
         baselines = Path(name, "baselines")
@@ -196,13 +204,14 @@ def _run(side: _Tree, label: str, scratch: Path) -> RunResult:
         command = [side.python, "-m", "pytest", "-p", "pytest_joules.ab_guard", "--energy", *side.arguments]
         command += ["--energy-missing=warn", f"--energy-json={report}", f"--energy-baselines={baselines}"]
         code = _wait(command, side, output)
-        lines = output.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()[-LAST_LINES:]
+        lines = output.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
+        last = lines[-LAST_LINES:]
         if code not in _TESTS_ENDED:
-            raise ABError("\n".join([f"{label}: pytest ended with exit code {code}", *lines]))
+            raise ABError("\n".join([f"{label}: pytest ended with exit code {code}", *last]))
         if not report.exists():
-            raise ABError("\n".join([f"{label}: pytest wrote no energy report", *lines]))
+            raise ABError("\n".join([f"{label}: pytest wrote no energy report", *last]))
         try:
-            return json_report.read(report)
+            return json_report.read(report), [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
         except json_report.ReportError as error:
             raise ABError(f"{label}: {error}; both sides need the same pytest-joules") from error
 
@@ -315,5 +324,5 @@ def _git(directory: Path, *arguments: str) -> str:
         raise ABError(f"git does not run: {error.strerror}") from error
     except subprocess.CalledProcessError as error:
         said = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
-        raise ABError(f"git {next(a for a in arguments if not a.startswith('-'))}: {said[-1]}") from error
+        raise ABError(f"git: {said[-1]}") from error
     return asked.stdout
