@@ -31,6 +31,7 @@ from pytest_joules.meters.base import Meter, MeterError
 from pytest_joules.meters.factory import open_meter
 from pytest_joules.meters.replay import ReplayMeter, WindowTrace, trace_of
 from pytest_joules.model import (
+    TEST_FAILED,
     BaselineKey,
     BudgetResult,
     MeterInfo,
@@ -245,7 +246,7 @@ class Gate:
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(getattr(report, "wasxfail", ""))
             self.why_unmeasured[report.nodeid] = f"skipped: {reason}"
         elif report.failed:
-            self.why_unmeasured[report.nodeid] = f"the test failed in {report.when}"
+            self.why_unmeasured[report.nodeid] = f"{TEST_FAILED} {report.when}"
         elif report.when == "call":
             self.why_unmeasured.pop(report.nodeid, None)  # an earlier attempt's
 

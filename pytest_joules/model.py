@@ -228,6 +228,10 @@ class VerdictKind(str, Enum):
     UNMEASURED = "UNMEASURED"
 
 
+TEST_FAILED = "the test failed in"
+"""How the reason of UNMEASURED begins where the test failed; the phase follows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The decision on one budget.

@@ -37,7 +37,12 @@ class OptionError(ValueError):
     """A flag or ini value that cannot be used; the message names it and the fix."""
 
 
-def _percent(text: str) -> float:
+def percent(text: str) -> float:
+    """Read ``2%`` or ``2`` as the fraction 0.02.
+
+    Raises:
+        OptionError: for anything else, and outside (0, 100) %.
+    """
     from pytest_joules.units import UnitError, parse_percent
 
     try:
@@ -166,7 +171,7 @@ SETTINGS = (
         "charge exactly these CUDA devices (indices or UUIDs; or 'cpu' for Zeus' CPU and DRAM joules); "
         "default: those that the test's processes run on",
     ),
-    Setting("tolerance", _percent, "PCT", "accepted rise of joules per unit where the marker gives none (default: 2%)"),
+    Setting("tolerance", percent, "PCT", "accepted rise of joules per unit where the marker gives none (default: 2%)"),
     Setting("max_seconds", _seconds, "S", "most seconds of measuring for one window after warm-up (default: 10)"),
     Setting("missing", _choice("fail", "warn"), "fail|warn", "what a budget without a baseline does (default: fail)"),
     Setting(
