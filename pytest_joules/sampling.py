@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -56,6 +56,9 @@ IDLE_SECONDS = 30.0
 
 PAD_TICKS = 2
 """Whole idle ticks on either side of a one-shot window."""
+
+NO_WORK = 1e-9
+"""Share of all work; less, between two ticks, is the rounding of an interpolation."""
 
 TICK_WAIT_SECONDS = 5.0
 
@@ -149,9 +152,10 @@ def whole_tick_blocks(ticks: Sequence[Sequence[Tick]], log: CallLog, min_ticks: 
 
     A block ends at the first tick after the completion of a call that is at
     least ``min_ticks`` ticks after the block's start, so that long calls, whose
-    power varies inside, fill blocks whole.  Every device is cut at its own
-    ticks; its joules per unit are scaled to the first device's units, then
-    summed.
+    power varies inside, fill blocks whole.  It goes on until every unit did
+    some work in it; what is left at the end without work belongs to the last
+    block.  Every device is cut at its own ticks; its joules per call are scaled
+    to the first device's calls, then summed.
 
     Args:
         ticks: For each device, its ticks; shape (devices, ticks).
@@ -161,49 +165,66 @@ def whole_tick_blocks(ticks: Sequence[Sequence[Tick]], log: CallLog, min_ticks: 
     Returns:
         For each unit, the blocks; all units have the same joules and seconds.
     """
-    reference = [tick for tick in ticks[0] if log.times[0] <= tick.time <= log.times[-1]]
-    cuts = _cuts(reference, log.times, min_ticks)
-    blocks: dict[str, list[Block]] = {unit: [] for unit in log.totals}
-    for opens, closes in itertools.pairwise(cuts):
-        spans = [(reference[opens], reference[closes])]
-        for other in ticks[1:]:
-            span = _matching_span(other, reference[opens].time, reference[closes].time)
-            if span is None:
-                return blocks
-            spans.append(span)
-        seconds = spans[0][1].time - spans[0][0].time
-        for unit, totals in log.totals.items():
-            units = [_between(a, b, log.times, totals) for a, b in spans]
-            if min(units) <= 0:
-                continue
-            joules = sum((b.joules - a.joules) * units[0] / n for (a, b), n in zip(spans, units, strict=True))
-            blocks[unit].append(Block(joules, units[0], seconds))
+    return _tick_blocks(ticks, log.times, log.totals, min_ticks)
+
+
+def _tick_blocks(
+    ticks: Sequence[Sequence[Tick]], times: Sequence[float], totals: Mapping[str, Sequence[float]], min_ticks: int
+) -> dict[str, list[Block]]:
+    """The blocks of calls completed at ``times``; the first unit is the call, of which every stretch holds some."""
+    blocks: dict[str, list[Block]] = {unit: [] for unit in totals}
+    edges = _edges(ticks, times, min_ticks)
+    if len(edges) < 2 or not totals:
+        return blocks
+    dates = [[tick.time for tick in edge] for edge in edges]
+    # Shape (edges, units, devices).
+    done = np.stack([np.interp(dates, times, total) for total in totals.values()], axis=1)
+    least = NO_WORK * done[-1]
+    kept = [0]
+    for index in range(1, len(edges)):
+        if np.all(done[index] - done[kept[-1]] > least):
+            kept.append(index)
+    if len(kept) > 1:
+        kept[-1] = len(edges) - 1
+    for opens, closes in itertools.pairwise(kept):
+        units = done[closes] - done[opens]
+        spans = zip(edges[opens], edges[closes], units[0], strict=True)
+        joules = sum(float((b.joules - a.joules) * units[0, 0] / calls) for a, b, calls in spans)
+        seconds = edges[closes][0].time - edges[opens][0].time
+        for unit, count in zip(totals, units[:, 0], strict=True):
+            blocks[unit].append(Block(joules, float(count), seconds))
     return blocks
 
 
-def _cuts(ticks: Sequence[Tick], completions: Sequence[float], min_ticks: int) -> list[int]:
-    cuts: list[int] = []
-    if len(ticks) < 2:
-        return cuts
-    period = min(b.time - a.time for a, b in itertools.pairwise(ticks))
-    for index, tick in enumerate(ticks):
-        if cuts and round((tick.time - ticks[cuts[-1]].time) / period) < min_ticks:
+def _edges(ticks: Sequence[Sequence[Tick]], times: Sequence[float], min_ticks: int) -> list[tuple[Tick, ...]]:
+    """Where a block may begin or end: a tick of every device, at a cut of the first."""
+    within = [[tick for tick in found if times[0] <= tick.time <= times[-1]] for found in ticks]
+    if not all(within) or len(within[0]) < 2:
+        return []
+    period = min(b.time - a.time for a, b in itertools.pairwise(within[0]))
+    edges = []
+    for cut in _cuts(within[0], times, period, min_ticks):
+        edge = tuple(found[max(0, bisect_right(found, cut.time + 1e-9, key=_date) - 1)] for found in within)
+        # The ticks of another device may not have come in yet.
+        if all(cut.time - tick.time < 1.5 * period for tick in edge):
+            edges.append(edge)
+    return edges
+
+
+def _cuts(ticks: Sequence[Tick], completions: Sequence[float], period: float, min_ticks: int) -> list[Tick]:
+    cuts: list[Tick] = []
+    for tick in ticks:
+        if cuts and round((tick.time - cuts[-1].time) / period) < min_ticks:
             continue
         # The last completion at or before this tick has to lie within the cell that the tick closes.
         completed = completions[bisect_left(completions, tick.time + 1e-9) - 1]
         if tick.time - completed < period:
-            cuts.append(index)
+            cuts.append(tick)
     return cuts
 
 
-def _matching_span(ticks: Sequence[Tick], start: float, end: float) -> tuple[Tick, Tick] | None:
-    inside = [tick for tick in ticks if start - 1e-9 <= tick.time <= end + 1e-9]
-    return (inside[0], inside[-1]) if len(inside) >= 2 else None
-
-
-def _between(a: Tick, b: Tick, times: Sequence[float], totals: Sequence[float]) -> float:
-    at_a, at_b = np.interp([a.time, b.time], times, totals)
-    return float(at_b - at_a)
+def _date(tick: Tick) -> float:
+    return tick.time
 
 
 class Sampler:
@@ -308,7 +329,9 @@ class Sampler:
 
     def _steady(self) -> bool:
         """Whether joules per call, SM clock and temperature of the last two stretches are alike."""
-        blocks = whole_tick_blocks(self._ticks(), self._log, 1)
+        # By calls alone: a unit that few calls produce would make the pieces long.
+        calls = dict(itertools.islice(self._log.totals.items(), 1))
+        blocks = _tick_blocks(self._ticks(), self._log.times, calls, 1)
         pieces = next(iter(blocks.values()), [])[-2 * STEADY_TICKS :]
         half = len(pieces) // 2
         if half < 2:
