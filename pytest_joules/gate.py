@@ -220,7 +220,7 @@ class Gate:
             family=self._family,
             sessions=self._sessions,
             suite=self._suite,
-            count=lambda result: self.config.hook.pytest_joules_count_work(result=result) or {},
+            count=lambda result: self.config.hook.pytest_joules_count_work(result=result),
             progress=self._progress,
             traces=self.traces,
         )
