@@ -60,6 +60,9 @@ PAD_TICKS = 2
 NO_WORK = 1e-9
 """Share of all work; less, between two ticks, is the rounding of an interpolation."""
 
+GRACE = 10
+"""Ticks, or calls where they are longer, that too few blocks may still come in when the time is up."""
+
 TICK_WAIT_SECONDS = 5.0
 
 
@@ -368,7 +371,10 @@ class Sampler:
         self._progress(f"{self._plan.window}: measuring, {elapsed:.1f} s")
         blocks = len(next(iter(self._blocks().values()), []))
         look = max((n for n in self._plan.looks if n <= blocks), default=0)
-        out_of_time = elapsed >= self._plan.max_seconds and blocks >= self._plan.looks[0]
+        late = elapsed - self._plan.max_seconds
+        # Without a grace a single long call would end the window; without an end, work that forms no block would not.
+        grace = GRACE * max(self._period(), elapsed / max(self._log.calls, 1))
+        out_of_time = late >= 0 and (blocks >= self._plan.looks[0] or late >= grace)
         if look <= self._looked and not out_of_time:
             return
         self._looked = look
@@ -487,9 +493,6 @@ class OneShot:
             idle_watts += idle_before
         signals = [s for d in attribution.devices for s in self._meter.signals(d, start, end)]
         blocks = {u: (Block(joules, count, end - start),) for u, count in counts.items() if count > 0}
-        unusable = "" if joules > 0 else "no joules above idle: the window is too short or did no GPU work"
-        for unit in counts.keys() - blocks.keys():
-            unusable = _no_work(unit, counts[unit])
         return Measurement(
             window=self._window,
             kind=WindowKind.ONE_SHOT,
@@ -499,7 +502,9 @@ class OneShot:
             warmup_seconds=0.0,
             conditions=conditions(signals, idle_watts),
             notes=(attribution.note,) if attribution.note else (),
-            invalid=spoiled(self._meter, attribution.devices, attribution.foreign, signals) or unusable,
+            invalid=spoiled(self._meter, attribution.devices, attribution.foreign, signals)
+            or _no_work(counts)
+            or _no_joules(blocks, "no joules above idle: the window is too short or did no GPU work"),
         )
 
 
@@ -531,18 +536,27 @@ def spoiled(meter: Meter, devices: Sequence[Device], foreign: str, signals: Sequ
 
 
 def _unusable(blocks: Mapping[str, Sequence[Block]], log: CallLog) -> str:
-    for unit, totals in log.totals.items():
-        if totals[-1] <= 0:
-            return _no_work(unit, totals[-1])
+    if reason := _no_work({unit: totals[-1] for unit, totals in log.totals.items()}):
+        return reason
     if not any(blocks.values()):
         return f"{log.elapsed:.2f} s hold no whole block: raise rounds, or let the stop rule choose"
-    if any(block.joules <= 0 for found in blocks.values() for block in found):
-        return "the energy counter rose by 0 J in a block: no joules is never a pass"
+    return _no_joules(blocks, "the energy counter rose by 0 J in a block: no joules is never a pass")
+
+
+def _no_work(counts: Mapping[str, float]) -> str:
+    for unit, count in counts.items():
+        if not count > 0:
+            return f"the work count of {unit!r} is {count:g}: nothing to divide joules by"
     return ""
 
 
-def _no_work(unit: str, count: float) -> str:
-    return f"the work count of {unit!r} is {count:g}: nothing to divide joules by"
+def _no_joules(blocks: Mapping[str, Sequence[Block]], complaint: str) -> str:
+    found = [block for of_unit in blocks.values() for block in of_unit]
+    if any(block.joules <= 0 for block in found):
+        return complaint
+    if not all(math.isfinite(block.joules) and math.isfinite(block.units) for block in found):
+        return "the joules or the work counts are not finite numbers"
+    return ""
 
 
 def _share(flags: Iterable[bool | None]) -> float:
