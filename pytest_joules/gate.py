@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from pytest_joules.attribution import chosen_devices
 from pytest_joules.baselines.keys import sku_key
 from pytest_joules.baselines.store import BaselineError, BaselineStore
 from pytest_joules.budget import BudgetError, EnergyBudget
@@ -119,7 +120,7 @@ class Gate:
         """Open the meter and read its SKUs' baselines, so that what is wrong with them shows at once.
 
         Raises:
-            MeterError: if there is nothing to measure.
+            MeterError: if there is nothing to measure, or not what ``--energy-devices`` names.
             BaselineError: if a baseline file cannot be used.
         """
         made: Meter | None = self.config.hook.pytest_joules_make_meter(config=self.config)
@@ -130,6 +131,8 @@ class Gate:
         self.info = MeterInfo(self._meter.description, self._meter.simulated, tuple(self._meter.devices), replayed)
         if self.traces is not None and self._meter.reads(self._meter.devices[0]) is None:
             raise MeterError(f"--energy-trace: {self._meter.description} has no raw reads to save")
+        if self.options.devices is not None:
+            chosen_devices(self._meter, self.options.devices)
         for device in self._meter.devices:
             self._load(sku_key([device]))
 

@@ -393,6 +393,8 @@ class Sampler:
         blocks = {unit: tuple(found) for unit, found in self._blocks().items()}
         attribution = attribute(self._meter, self._plan.devices)
         calls = sum(block.units for block in blocks.get("call", ()))
+        # The process that computes may have come with the first call.
+        charged = attribution if attribution.devices == self._attribution.devices else self._attribution
         return Measurement(
             window=self._plan.window,
             kind=WindowKind.REPEATED,
@@ -401,7 +403,7 @@ class Sampler:
             calls=calls,
             warmup_seconds=self._warm_seconds,
             conditions=conditions(signals, self._idle_watts()),
-            notes=tuple(note for note in (*self._notes, self._stopped, self._attribution.note) if note),
+            notes=tuple(note for note in (*self._notes, self._stopped, charged.note) if note),
             invalid=spoiled(self._meter, self._attribution.devices, attribution.foreign, signals)
             or (self._stopped if not self._measuring else "")
             or _unusable(blocks, self._log),

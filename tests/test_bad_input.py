@@ -44,6 +44,29 @@ def test_two_budgets_for_one_window_are_refused(suite: Suite) -> None:
     ran.stdout.fnmatch_lines(["test_it.py::test_a: energy_budget: two budgets for the same window*"])
 
 
+@pytest.mark.parametrize(("first", "second"), [("", ""), ("window='w', ", "per='token', ")])
+def test_two_budgets_of_one_window_charge_the_same_devices(suite: Suite, first: str, second: str) -> None:
+    suite.write(f"""
+    @pytest.mark.energy_budget({first}per="image", devices=[0])
+    @pytest.mark.energy_budget({second}devices=[1])
+    def test_a(energy): pass
+    """)
+    ran = suite.run()
+    ran.assert_outcomes(errors=1)
+    ran.stdout.fnmatch_lines(["test_it.py::test_a: energy_budget: two budgets of one window charge different devices*"])
+
+
+def test_a_device_named_twice_in_other_words_is_invalid(suite: Suite) -> None:
+    suite.write("""
+    @pytest.mark.energy_budget(devices=["0", "00"])
+    def test_step(energy):
+        energy(step)
+    """)
+    ran = suite.run()
+    ran.assert_outcomes(failed=1)
+    ran.stdout.fnmatch_lines(["INVALID: device '0' is named twice, as GPU 0: its joules would count double"])
+
+
 def test_wrong_marker_added_by_a_conftest(suite: Suite) -> None:
     suite.write(
         """
