@@ -89,6 +89,7 @@ class Gate:
         self.info: MeterInfo | None = None
         self.run: RunResult | None = None
         self.collected: set[str] = set()
+        self.stopped = False
         self._family = 1
         self._progress_shown = False
         self.why_unmeasured: dict[str, str] = {}
@@ -215,7 +216,7 @@ class Gate:
             raise pytest.UsageError(f"pytest-joules: {error}") from error
 
     def energy_for(self, item: pytest.Item) -> Energy:
-        """The fixture's value for one test; a rerun of the test starts afresh."""
+        """The fixture's value for one test."""
         budgets = self.declared.get(item.nodeid, ())
         bench = Bench(
             meter=self.meter,
@@ -231,24 +232,38 @@ class Gate:
         item.stash[ENERGY] = Energy(item.stash[RECORDER])
         return item.stash[ENERGY]
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        # A rerun of the test starts afresh, even if it comes no further than this.
+        self.forget(item.nodeid)
+        if RECORDER in item.stash:
+            del item.stash[RECORDER], item.stash[ENERGY]
+
+    def forget(self, test: str) -> None:
+        """Drop what an earlier attempt at a test found."""
+        self.results.pop(test, None)
+        self.extra_info.pop(test, None)
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        # A rerun of the test starts afresh.
-        self.results.pop(item.nodeid, None)
         try:
             outcome = yield
         finally:
             self._end_progress(item)
-        self._judge(item)
+        # A unittest.TestCase keeps what its test raised instead of raising it.
+        if not getattr(item, "_excinfo", None):
+            self._judge(item)
         return outcome
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.skipped:
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(getattr(report, "wasxfail", ""))
-            self.why_unmeasured[report.nodeid] = f"skipped: {reason}"
+            self.why_unmeasured[report.nodeid] = f"skipped: {reason.removeprefix('Skipped: ')}"
         elif report.failed:
-            self.why_unmeasured[report.nodeid] = f"the test failed in {report.when}"
+            # pytest-xdist reports for a worker that crashed, and does not know when.
+            known = report.when in ("setup", "call", "teardown")
+            self.why_unmeasured[report.nodeid] = f"the test failed in {report.when}" if known else "its worker crashed"
         elif report.when == "call":
             self.why_unmeasured.pop(report.nodeid, None)  # an earlier attempt's
 
@@ -289,7 +304,8 @@ class Gate:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         try:
             self._write_trace()
-            self.finish(session, exitstatus)
+            if not self.stopped:
+                self.finish(session, exitstatus)
         finally:
             self.stack.close()
 
