@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from pytest_joules.meters.base import Meter, NoDevice, identity_of
+from pytest_joules.meters.base import Meter, MeterError, NoDevice, identity_of
 from pytest_joules.model import Device
 
 
@@ -35,22 +35,40 @@ def attribute(meter: Meter, wanted: Sequence[str] | None) -> Attribution:
         wanted: Explicit CUDA indices or UUIDs, which win; ``None`` to find out.
 
     Raises:
-        NoDevice: if a wanted device does not exist.
+        MeterError: if a wanted device does not exist, or is named twice.
     """
     if wanted is not None:
-        chosen = tuple(_named(meter, name) for name in wanted)
+        chosen = chosen_devices(meter, wanted)
         return Attribution(chosen, foreign=_foreign(meter, chosen))
     listed = {device: meter.processes(device) for device in meter.devices}
     ours = tuple(device for device, pids in listed.items() if any(_is_ours(pid) for pid in pids or ()))
     if ours:
         return Attribution(ours, foreign=_foreign(meter, ours))
-    if len(meter.devices) == 1:
-        return Attribution(meter.devices, foreign=_foreign(meter, meter.devices))
-    if all(pids is not None and all(psutil.pid_exists(pid) for pid in pids) for pids in listed.values()):
-        note = f"no process of this test computes on a GPU: all {len(meter.devices)} visible devices are charged"
+    seen = all(pids is not None and all(psutil.pid_exists(pid) for pid in pids) for pids in listed.values())
+    why = "no process of this test computes on" if seen else "the driver hides which processes compute on"
+    if len(meter.devices) > 1:
+        note = f"{why} a GPU: all {len(meter.devices)} visible devices are charged"
+    elif seen and not meter.simulated:
+        note = f"{why} GPU {meter.devices[0].index}, which is charged all the same: its joules may be idle ones"
     else:
-        note = f"the driver hides which processes compute: all {len(meter.devices)} visible devices are charged"
+        # The only device can be nobody else's; the simulated one stands for its host, too.
+        note = ""
     return Attribution(meter.devices, note, _foreign(meter, meter.devices))
+
+
+def chosen_devices(meter: Meter, wanted: Sequence[str]) -> tuple[Device, ...]:
+    """The devices that ``wanted`` names, by CUDA index or UUID; ``cpu`` for all of a meter of CPU joules.
+
+    Raises:
+        MeterError: if one does not exist, or is named twice.
+    """
+    if tuple(wanted) == ("cpu",) and all(device.scope == "cpu" for device in meter.devices):
+        return meter.devices
+    chosen = tuple(_named(meter, name) for name in wanted)
+    for name, device in zip(wanted, chosen, strict=True):
+        if chosen.count(device) > 1:
+            raise MeterError(f"device {name!r} is named twice, as GPU {device.index}: its joules would count double")
+    return chosen
 
 
 def _named(meter: Meter, name: str) -> Device:

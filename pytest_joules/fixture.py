@@ -6,10 +6,15 @@ outside the standard library is imported then.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from numbers import Integral, Real
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+from pytest_joules.workloads.counts import checked_counts, refuse_undone
 
 if TYPE_CHECKING:
     from pytest_joules.model import Measurement
@@ -36,7 +41,7 @@ class Energy:
     def __call__(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call ``fn`` until its joules are decided, and return the last call's result.
 
-        A coroutine function is measured the same way: ``await energy(fn, ...)``.
+        What is to be awaited is measured the same way: ``await energy(fn, ...)``.
         """
         return self.repeat(fn, args, kwargs)
 
@@ -71,17 +76,23 @@ class Energy:
             The last call's result.
 
         Raises:
-            ValueError: for a window measured twice, or arguments out of range.
+            ValueError: for a window measured twice or inside another, arguments out of range, work
+                that is not counts, and a result that is still to be consumed (a generator).
         """
-        for name, value, least in (("rounds", rounds, 1), ("warmup", warmup, 0), ("max_seconds", max_seconds, 0)):
-            if value is not None and value < least:
-                raise ValueError(f"energy.repeat({name}={value!r}): must be at least {least}")
+        _check_number("rounds", rounds, 1, whole=True)
+        _check_number("warmup", warmup, 0, whole=True)
+        _check_number("max_seconds", max_seconds, 0, whole=False)
         calls = _Calls(fn, tuple(args), dict(kwargs or {}), setup)
         sampler = self._recorder.sampler(window, rounds, warmup, max_seconds) if self._recorder else None
         run = _Run(self._recorder, sampler, window, work)
-        if inspect.iscoroutinefunction(fn):
-            return cast("T", _repeat_async(calls, run))
-        return cast("T", _repeat(calls, run))
+        with run.broken_off_by_errors():
+            result = calls()
+            # Not every function that is to be awaited is a coroutine function: its result tells.
+            if inspect.isawaitable(result):
+                return cast("T", _repeat_async(result, calls, run))
+            while run.take(result):
+                result = calls()
+            return cast("T", result)
 
     def window(self, name: str) -> Window:
         """Measure a stretch of the test once: ``with energy.window("prefill") as window: ...``.
@@ -115,12 +126,10 @@ class Window:
         """Add to the work that this window did, e.g. ``window.count(token=512)``.
 
         Raises:
-            ValueError: for a count that is not a finite number, or below zero.
+            ValueError: for a count that is not a finite number, or below zero, and for ``call``.
         """
         if self._recorder is None:
             return
-        from pytest_joules.recorder import checked_counts
-
         for unit, count in checked_counts(units).items():
             self._counts[unit] = self._counts.get(unit, 0.0) + count
 
@@ -130,8 +139,12 @@ class Window:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if self._recorder is not None and self._shot is not None and kind is None:
+        if self._recorder is None or self._shot is None:
+            return
+        if kind is None:
             self._recorder.close_shot(self.name, self._shot, {"call": 1.0, **self._counts})
+        else:
+            self._recorder.break_off()
 
     async def __aenter__(self) -> Window:
         return self.__enter__()
@@ -170,20 +183,31 @@ class _Run:
 
     def take(self, result: Any) -> bool:
         """Take one call's result; whether another call is wanted."""
+        refuse_undone(result)
         if self._recorder is None or self._sampler is None:
             return False  # unmeasured, or the meter failed: the test goes on
         return self._recorder.take(self._sampler, self._window, result, self._work)
 
+    @contextlib.contextmanager
+    def broken_off_by_errors(self) -> Generator[None]:
+        """A test that catches the error may measure another window."""
+        try:
+            yield
+        except BaseException:
+            if self._recorder is not None:
+                self._recorder.break_off()
+            raise
 
-def _repeat(calls: _Calls, run: _Run) -> Any:
-    result = calls()
-    while run.take(result):
-        result = calls()
-    return result
+
+async def _repeat_async(first: Awaitable[Any], calls: _Calls, run: _Run) -> Any:
+    with run.broken_off_by_errors():
+        result = await first
+        while run.take(result):
+            result = await calls()
+        return result
 
 
-async def _repeat_async(calls: _Calls, run: _Run) -> Any:
-    result = await calls()
-    while run.take(result):
-        result = await calls()
-    return result
+def _check_number(name: str, value: float | None, least: int, *, whole: bool) -> None:
+    what, fits = ("whole number", isinstance(value, Integral)) if whole else ("number", isinstance(value, Real))
+    if value is not None and not (fits and least <= value < math.inf):
+        raise ValueError(f"energy.repeat({name}={value!r}): must be a {what} of at least {least}")

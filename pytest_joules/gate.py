@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from pytest_joules.attribution import chosen_devices
 from pytest_joules.baselines.keys import sku_key
 from pytest_joules.baselines.store import BaselineError, BaselineStore
 from pytest_joules.budget import BudgetError, EnergyBudget
@@ -89,6 +90,7 @@ class Gate:
         self.info: MeterInfo | None = None
         self.run: RunResult | None = None
         self.collected: set[str] = set()
+        self.stopped = False
         self._family = 1
         self._progress_shown = False
         self.why_unmeasured: dict[str, str] = {}
@@ -120,7 +122,7 @@ class Gate:
         """Open the meter and read its SKUs' baselines, so that what is wrong with them shows at once.
 
         Raises:
-            MeterError: if there is nothing to measure.
+            MeterError: if there is nothing to measure, or not what ``--energy-devices`` names.
             BaselineError: if a baseline file cannot be used.
         """
         made: Meter | None = self.config.hook.pytest_joules_make_meter(config=self.config)
@@ -131,6 +133,8 @@ class Gate:
         self.info = MeterInfo(self._meter.description, self._meter.simulated, tuple(self._meter.devices), replayed)
         if self.traces is not None and self._meter.reads(self._meter.devices[0]) is None:
             raise MeterError(f"--energy-trace: {self._meter.description} has no raw reads to save")
+        if self.options.devices is not None:
+            chosen_devices(self._meter, self.options.devices)
         for device in self._meter.devices:
             self._load(sku_key([device]))
 
@@ -213,7 +217,7 @@ class Gate:
             raise pytest.UsageError(f"pytest-joules: {error}") from error
 
     def energy_for(self, item: pytest.Item) -> Energy:
-        """The fixture's value for one test; a rerun of the test starts afresh."""
+        """The fixture's value for one test."""
         budgets = self.declared.get(item.nodeid, ())
         bench = Bench(
             meter=self.meter,
@@ -221,7 +225,7 @@ class Gate:
             family=self._family,
             sessions=self._sessions,
             suite=self._suite,
-            count=lambda result: self.config.hook.pytest_joules_count_work(result=result) or {},
+            count=lambda result: self.config.hook.pytest_joules_count_work(result=result),
             progress=self._progress,
             traces=self.traces,
         )
@@ -229,24 +233,38 @@ class Gate:
         item.stash[ENERGY] = Energy(item.stash[RECORDER])
         return item.stash[ENERGY]
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        # A rerun of the test starts afresh, even if it comes no further than this.
+        self.forget(item.nodeid)
+        if RECORDER in item.stash:
+            del item.stash[RECORDER], item.stash[ENERGY]
+
+    def forget(self, test: str) -> None:
+        """Drop what an earlier attempt at a test found."""
+        self.results.pop(test, None)
+        self.extra_info.pop(test, None)
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        # A rerun of the test starts afresh.
-        self.results.pop(item.nodeid, None)
         try:
             outcome = yield
         finally:
             self._end_progress(item)
-        self._judge(item)
+        # A unittest.TestCase keeps what its test raised instead of raising it.
+        if not getattr(item, "_excinfo", None):
+            self._judge(item)
         return outcome
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.skipped:
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(getattr(report, "wasxfail", ""))
-            self.why_unmeasured[report.nodeid] = f"skipped: {reason}"
+            self.why_unmeasured[report.nodeid] = f"skipped: {reason.removeprefix('Skipped: ')}"
         elif report.failed:
-            self.why_unmeasured[report.nodeid] = f"{TEST_FAILED} {report.when}"
+            # pytest-xdist reports for a worker that crashed, and does not know when.
+            known = report.when in ("setup", "call", "teardown")
+            self.why_unmeasured[report.nodeid] = f"{TEST_FAILED} {report.when}" if known else "its worker crashed"
         elif report.when == "call":
             self.why_unmeasured.pop(report.nodeid, None)  # an earlier attempt's
 
@@ -287,7 +305,8 @@ class Gate:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         try:
             self._write_trace()
-            self.finish(session, exitstatus)
+            if not self.stopped:
+                self.finish(session, exitstatus)
         finally:
             self.stack.close()
 

@@ -6,6 +6,7 @@ nothing for them.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,7 +27,8 @@ def budgets_of(item: pytest.Item) -> tuple[EnergyBudget, ...]:
     """The item's budgets, the marker nearest to the function first.
 
     Raises:
-        BudgetError: if a marker cannot be a budget, or two speak of the same window and unit.
+        BudgetError: if a marker cannot be a budget, two speak of the same window and unit, or two of the same
+            window name different devices.
     """
     marks = tuple(item.iter_markers(MARKER))
     if not marks:
@@ -38,6 +40,13 @@ def budgets_of(item: pytest.Item) -> tuple[EnergyBudget, ...]:
     for place in places:
         if places.count(place) > 1:
             raise BudgetError(f"two budgets for the same window and unit {place}: keep one, or give window= or per=")
+    explicit = [budget for budget in budgets if budget.devices is not None]
+    for one, other in itertools.combinations(explicit, 2):
+        if (one.window == other.window or None in (one.window, other.window)) and one.devices != other.devices:
+            raise BudgetError(
+                f"two budgets of one window charge different devices, {one.devices} and {other.devices}: "
+                "name the same ones in both, or give window="
+            )
     return budgets
 
 

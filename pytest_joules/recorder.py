@@ -5,7 +5,6 @@ This is where meter, sampling, baseline and decision meet; it knows no pytest.
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +31,7 @@ from pytest_joules.options import Options
 from pytest_joules.sampling import OneShot, Plan, Sampler, Step, joined
 from pytest_joules.statistics import Spread
 from pytest_joules.workloads.completion import Completion
+from pytest_joules.workloads.counts import WindowError, checked_counts
 
 RECORDED_BLOCKS = 6
 """Blocks that a session to be stored takes at least."""
@@ -55,7 +55,7 @@ class Bench:
         sessions: Stored sessions by SKU key and baseline key.
         suite: The between-session spread of a SKU's stored windows.
         key: Names what a test's window is stored under, by the marker's key and the window.
-        count: Counts the work in a call's result.
+        count: Counts the work in a call's result, or gives ``None``.
         progress: Shows what is going on.
         traces: Takes the calls of every window, if they are to be kept.
     """
@@ -65,13 +65,9 @@ class Bench:
     family: int
     sessions: Callable[[str, BaselineKey], Sequence[Session]]
     suite: Callable[[str], Spread]
-    count: Callable[[object], Mapping[str, float]]
+    count: Callable[[object], object]
     progress: Callable[[str], None]
     traces: list[WindowTrace] | None = None
-
-
-class WindowError(ValueError):
-    """A window or a work count that makes no sense; the message says what to write instead."""
 
 
 class Recorder:
@@ -97,6 +93,7 @@ class Recorder:
         self._budgets = tuple(budgets)
         self._key = key
         self._opened: set[str] = set()
+        self._running: str | None = None
         self.measurements: list[Measurement] = []
 
     def sampler(self, window: str, rounds: int | None, warmup: int | None, max_seconds: float | None) -> Sampler | None:
@@ -128,10 +125,9 @@ class Recorder:
         and says why.  A replay takes the recorded calls instead of further ones.
 
         Raises:
-            WindowError: if ``work`` is not a mapping of names to numbers.
+            WindowError: if ``work`` or the hook's counts are not a mapping of names to numbers.
         """
-        declared = work(result) if callable(work) else work
-        counts = {"call": 1.0, **self._bench.count(result), **checked_counts(declared or {})}
+        counts = {"call": 1.0, **self._counted(result), **_declared(work, result)}
         try:
             if isinstance(self._bench.meter, ReplayMeter):
                 play(self._bench.meter, self._bench.meter.window(self._test, window), sampler)
@@ -145,6 +141,10 @@ class Recorder:
         self._add(sampler.measurement)
         self._trace(sampler.measurement, *joined(sampler.logs))
         return False
+
+    def _counted(self, result: object) -> Mapping[str, float]:
+        counted = self._bench.count(result)
+        return {} if counted is None else checked_counts(counted, "what pytest_joules_count_work returned,")
 
     def open_shot(self, window: str) -> OneShot | None:
         """Start a window that is measured once; ``None`` if the meter failed."""
@@ -208,21 +208,33 @@ class Recorder:
         ]
         return judged + loose
 
+    def break_off(self) -> None:
+        """End the window without a measurement: what it measures has raised."""
+        self._running = None
+
     def _add(self, measurement: Measurement) -> None:
+        self._running = None
         conditions = replace(measurement.conditions, versions=loaded_versions())
         self.measurements.append(replace(measurement, conditions=conditions))
 
     def _add_failed(self, window: str, kind: WindowKind, error: MeterError) -> None:
+        self._running = None
         devices = self._bench.meter.devices
         self.measurements.append(Measurement(window, kind, devices, {}, 0.0, 0.0, Conditions(), invalid=str(error)))
 
     def _open(self, window: str) -> None:
+        if self._running is not None:
+            raise WindowError(
+                f"window {window!r} begins before window {self._running!r} has ended: "
+                "measure one after the other, and await what is asynchronous"
+            )
         if window in self._opened:
             raise WindowError(
                 f"the test measures two windows named {window!r}: give each its own name, "
                 "as in energy.repeat(fn, window='decode') or energy.window('decode')"
             )
         self._opened.add(window)
+        self._running = window
 
     def _wanted_devices(self, window: str) -> tuple[str, ...] | None:
         explicit = [b.devices for b in self._budgets if b.devices is not None and b.window in (None, window)]
@@ -259,8 +271,7 @@ class Recorder:
     def _measurement_for(self, budget: EnergyBudget) -> tuple[Measurement | None, Verdict]:
         names = [m.window for m in self.measurements]
         if not names:
-            what = f"never measured window {budget.window!r}" if budget.window else "never called energy"
-            return None, Verdict(VerdictKind.UNMEASURED, f"the test carries a budget but {what}")
+            return None, Verdict(VerdictKind.UNMEASURED, f"the test carries a budget but {self._why_nothing(budget)}")
         if budget.window is None:
             if len(names) == 1:
                 return self.measurements[0], Verdict(VerdictKind.UNMEASURED)
@@ -271,6 +282,13 @@ class Recorder:
                 return measurement, Verdict(VerdictKind.UNMEASURED)
         reason = f"no window {budget.window!r} was measured, only {_listed(names)}"
         return None, Verdict(VerdictKind.UNMEASURED, reason)
+
+    def _why_nothing(self, budget: EnergyBudget) -> str:
+        if self._running is not None:
+            return f"window {self._running!r} never ended: await energy(...)"
+        if self._opened:
+            return f"the measured call raised: window {_listed(sorted(self._opened))} has no joules"
+        return f"never measured window {budget.window!r}" if budget.window else "never called energy"
 
     def _decide(self, budget: EnergyBudget, measurement: Measurement) -> tuple[Verdict, str, str | None]:
         if measurement.invalid:
@@ -314,21 +332,8 @@ def play(meter: ReplayMeter, recorded: WindowTrace, sampler: Sampler) -> None:
     sampler.stop(f"the recorded calls end after {recorded.times[-1] - recorded.times[0]:.1f} s")
 
 
-def checked_counts(work: object) -> dict[str, float]:
-    """``work`` as counts by unit.
-
-    Raises:
-        WindowError: if it is not a mapping of names to finite numbers, none negative.
-    """
-    if not isinstance(work, Mapping):
-        raise WindowError(f"work must be a mapping like {{'token': 512}}, or a function that returns one; got {work!r}")
-    for unit, count in work.items():
-        number = isinstance(count, (int, float)) or hasattr(count, "__float__")
-        if not isinstance(unit, str) or not unit.isidentifier() or not number:
-            raise WindowError(f"work {{{unit!r}: {count!r}}} is not a unit's name with a number")
-        if not (math.isfinite(float(count)) and float(count) >= 0):
-            raise WindowError(f"work {{{unit!r}: {count!r}}} must be a finite number, not below zero")
-    return {unit: float(count) for unit, count in work.items()}
+def _declared(work: Work | None, result: object) -> Mapping[str, float]:
+    return {} if work is None else checked_counts(work(result) if callable(work) else work)
 
 
 def loaded_versions() -> dict[str, str]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -56,6 +56,12 @@ IDLE_SECONDS = 30.0
 
 PAD_TICKS = 2
 """Whole idle ticks on either side of a one-shot window."""
+
+NO_WORK = 1e-9
+"""Share of all work; less, between two ticks, is the rounding of an interpolation."""
+
+GRACE = 10
+"""Ticks, or calls where they are longer, that too few blocks may still come in when the time is up."""
 
 TICK_WAIT_SECONDS = 5.0
 
@@ -149,9 +155,10 @@ def whole_tick_blocks(ticks: Sequence[Sequence[Tick]], log: CallLog, min_ticks: 
 
     A block ends at the first tick after the completion of a call that is at
     least ``min_ticks`` ticks after the block's start, so that long calls, whose
-    power varies inside, fill blocks whole.  Every device is cut at its own
-    ticks; its joules per unit are scaled to the first device's units, then
-    summed.
+    power varies inside, fill blocks whole.  It goes on until every unit did
+    some work in it; what is left at the end without work belongs to the last
+    block.  Every device is cut at its own ticks; its joules per call are scaled
+    to the first device's calls, then summed.
 
     Args:
         ticks: For each device, its ticks; shape (devices, ticks).
@@ -161,49 +168,66 @@ def whole_tick_blocks(ticks: Sequence[Sequence[Tick]], log: CallLog, min_ticks: 
     Returns:
         For each unit, the blocks; all units have the same joules and seconds.
     """
-    reference = [tick for tick in ticks[0] if log.times[0] <= tick.time <= log.times[-1]]
-    cuts = _cuts(reference, log.times, min_ticks)
-    blocks: dict[str, list[Block]] = {unit: [] for unit in log.totals}
-    for opens, closes in itertools.pairwise(cuts):
-        spans = [(reference[opens], reference[closes])]
-        for other in ticks[1:]:
-            span = _matching_span(other, reference[opens].time, reference[closes].time)
-            if span is None:
-                return blocks
-            spans.append(span)
-        seconds = spans[0][1].time - spans[0][0].time
-        for unit, totals in log.totals.items():
-            units = [_between(a, b, log.times, totals) for a, b in spans]
-            if min(units) <= 0:
-                continue
-            joules = sum((b.joules - a.joules) * units[0] / n for (a, b), n in zip(spans, units, strict=True))
-            blocks[unit].append(Block(joules, units[0], seconds))
+    return _tick_blocks(ticks, log.times, log.totals, min_ticks)
+
+
+def _tick_blocks(
+    ticks: Sequence[Sequence[Tick]], times: Sequence[float], totals: Mapping[str, Sequence[float]], min_ticks: int
+) -> dict[str, list[Block]]:
+    """The blocks of calls completed at ``times``; the first unit is the call, of which every stretch holds some."""
+    blocks: dict[str, list[Block]] = {unit: [] for unit in totals}
+    edges = _edges(ticks, times, min_ticks)
+    if len(edges) < 2 or not totals:
+        return blocks
+    dates = [[tick.time for tick in edge] for edge in edges]
+    # Shape (edges, units, devices).
+    done = np.stack([np.interp(dates, times, total) for total in totals.values()], axis=1)
+    least = NO_WORK * done[-1]
+    kept = [0]
+    for index in range(1, len(edges)):
+        if np.all(done[index] - done[kept[-1]] > least):
+            kept.append(index)
+    if len(kept) > 1:
+        kept[-1] = len(edges) - 1
+    for opens, closes in itertools.pairwise(kept):
+        units = done[closes] - done[opens]
+        spans = zip(edges[opens], edges[closes], units[0], strict=True)
+        joules = sum(float((b.joules - a.joules) * units[0, 0] / calls) for a, b, calls in spans)
+        seconds = edges[closes][0].time - edges[opens][0].time
+        for unit, count in zip(totals, units[:, 0], strict=True):
+            blocks[unit].append(Block(joules, float(count), seconds))
     return blocks
 
 
-def _cuts(ticks: Sequence[Tick], completions: Sequence[float], min_ticks: int) -> list[int]:
-    cuts: list[int] = []
-    if len(ticks) < 2:
-        return cuts
-    period = min(b.time - a.time for a, b in itertools.pairwise(ticks))
-    for index, tick in enumerate(ticks):
-        if cuts and round((tick.time - ticks[cuts[-1]].time) / period) < min_ticks:
+def _edges(ticks: Sequence[Sequence[Tick]], times: Sequence[float], min_ticks: int) -> list[tuple[Tick, ...]]:
+    """Where a block may begin or end: a tick of every device, at a cut of the first."""
+    within = [[tick for tick in found if times[0] <= tick.time <= times[-1]] for found in ticks]
+    if not all(within) or len(within[0]) < 2:
+        return []
+    period = min(b.time - a.time for a, b in itertools.pairwise(within[0]))
+    edges = []
+    for cut in _cuts(within[0], times, period, min_ticks):
+        edge = tuple(found[max(0, bisect_right(found, cut.time + 1e-9, key=_date) - 1)] for found in within)
+        # The ticks of another device may not have come in yet.
+        if all(cut.time - tick.time < 1.5 * period for tick in edge):
+            edges.append(edge)
+    return edges
+
+
+def _cuts(ticks: Sequence[Tick], completions: Sequence[float], period: float, min_ticks: int) -> list[Tick]:
+    cuts: list[Tick] = []
+    for tick in ticks:
+        if cuts and round((tick.time - cuts[-1].time) / period) < min_ticks:
             continue
         # The last completion at or before this tick has to lie within the cell that the tick closes.
         completed = completions[bisect_left(completions, tick.time + 1e-9) - 1]
         if tick.time - completed < period:
-            cuts.append(index)
+            cuts.append(tick)
     return cuts
 
 
-def _matching_span(ticks: Sequence[Tick], start: float, end: float) -> tuple[Tick, Tick] | None:
-    inside = [tick for tick in ticks if start - 1e-9 <= tick.time <= end + 1e-9]
-    return (inside[0], inside[-1]) if len(inside) >= 2 else None
-
-
-def _between(a: Tick, b: Tick, times: Sequence[float], totals: Sequence[float]) -> float:
-    at_a, at_b = np.interp([a.time, b.time], times, totals)
-    return float(at_b - at_a)
+def _date(tick: Tick) -> float:
+    return tick.time
 
 
 class Sampler:
@@ -308,7 +332,9 @@ class Sampler:
 
     def _steady(self) -> bool:
         """Whether joules per call, SM clock and temperature of the last two stretches are alike."""
-        blocks = whole_tick_blocks(self._ticks(), self._log, 1)
+        # By calls alone: a unit that few calls produce would make the pieces long.
+        calls = dict(itertools.islice(self._log.totals.items(), 1))
+        blocks = _tick_blocks(self._ticks(), self._log.times, calls, 1)
         pieces = next(iter(blocks.values()), [])[-2 * STEADY_TICKS :]
         half = len(pieces) // 2
         if half < 2:
@@ -345,7 +371,10 @@ class Sampler:
         self._progress(f"{self._plan.window}: measuring, {elapsed:.1f} s")
         blocks = len(next(iter(self._blocks().values()), []))
         look = max((n for n in self._plan.looks if n <= blocks), default=0)
-        out_of_time = elapsed >= self._plan.max_seconds and blocks >= self._plan.looks[0]
+        late = elapsed - self._plan.max_seconds
+        # Without a grace a single long call would end the window; without an end, work that forms no block would not.
+        grace = GRACE * max(self._period(), elapsed / max(self._log.calls, 1))
+        out_of_time = late >= 0 and (blocks >= self._plan.looks[0] or late >= grace)
         if look <= self._looked and not out_of_time:
             return
         self._looked = look
@@ -364,6 +393,8 @@ class Sampler:
         blocks = {unit: tuple(found) for unit, found in self._blocks().items()}
         attribution = attribute(self._meter, self._plan.devices)
         calls = sum(block.units for block in blocks.get("call", ()))
+        # The process that computes may have come with the first call.
+        charged = attribution if attribution.devices == self._attribution.devices else self._attribution
         return Measurement(
             window=self._plan.window,
             kind=WindowKind.REPEATED,
@@ -372,7 +403,7 @@ class Sampler:
             calls=calls,
             warmup_seconds=self._warm_seconds,
             conditions=conditions(self._attribution.devices, signals, self._idle_watts()),
-            notes=tuple(note for note in (*self._notes, self._stopped, self._attribution.note) if note),
+            notes=tuple(note for note in (*self._notes, self._stopped, charged.note) if note),
             invalid=spoiled(self._meter, self._attribution.devices, attribution.foreign, signals)
             or (self._stopped if not self._measuring else "")
             or _unusable(blocks, self._log),
@@ -467,9 +498,6 @@ class OneShot:
             idle_watts += idle_before
         signals = [s for d in attribution.devices for s in self._meter.signals(d, start, end)]
         blocks = {u: (Block(joules, count, end - start),) for u, count in counts.items() if count > 0}
-        unusable = "" if joules > 0 else "no joules above idle: the window is too short or did no GPU work"
-        for unit in counts.keys() - blocks.keys():
-            unusable = _no_work(unit, counts[unit])
         return Measurement(
             window=self._window,
             kind=WindowKind.ONE_SHOT,
@@ -479,7 +507,9 @@ class OneShot:
             warmup_seconds=0.0,
             conditions=conditions(attribution.devices, signals, idle_watts),
             notes=(attribution.note,) if attribution.note else (),
-            invalid=spoiled(self._meter, attribution.devices, attribution.foreign, signals) or unusable,
+            invalid=spoiled(self._meter, attribution.devices, attribution.foreign, signals)
+            or _no_work(counts)
+            or _no_joules(blocks, "no joules above idle: the window is too short or did no GPU work"),
         )
 
 
@@ -517,18 +547,27 @@ def spoiled(meter: Meter, devices: Sequence[Device], foreign: str, signals: Sequ
 
 
 def _unusable(blocks: Mapping[str, Sequence[Block]], log: CallLog) -> str:
-    for unit, totals in log.totals.items():
-        if totals[-1] <= 0:
-            return _no_work(unit, totals[-1])
+    if reason := _no_work({unit: totals[-1] for unit, totals in log.totals.items()}):
+        return reason
     if not any(blocks.values()):
         return f"{log.elapsed:.2f} s hold no whole block: raise rounds, or let the stop rule choose"
-    if any(block.joules <= 0 for found in blocks.values() for block in found):
-        return "the energy counter rose by 0 J in a block: no joules is never a pass"
+    return _no_joules(blocks, "the energy counter rose by 0 J in a block: no joules is never a pass")
+
+
+def _no_work(counts: Mapping[str, float]) -> str:
+    for unit, count in counts.items():
+        if not count > 0:
+            return f"the work count of {unit!r} is {count:g}: nothing to divide joules by"
     return ""
 
 
-def _no_work(unit: str, count: float) -> str:
-    return f"the work count of {unit!r} is {count:g}: nothing to divide joules by"
+def _no_joules(blocks: Mapping[str, Sequence[Block]], complaint: str) -> str:
+    found = [block for of_unit in blocks.values() for block in of_unit]
+    if any(block.joules <= 0 for block in found):
+        return complaint
+    if not all(math.isfinite(block.joules) and math.isfinite(block.units) for block in found):
+        return "the joules or the work counts are not finite numbers"
+    return ""
 
 
 def _share(flags: Iterable[bool | None]) -> float:

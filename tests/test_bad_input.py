@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -43,6 +44,29 @@ def test_two_budgets_for_one_window_are_refused(suite: Suite) -> None:
     ran.stdout.fnmatch_lines(["test_it.py::test_a: energy_budget: two budgets for the same window*"])
 
 
+@pytest.mark.parametrize(("first", "second"), [("", ""), ("window='w', ", "per='token', ")])
+def test_two_budgets_of_one_window_charge_the_same_devices(suite: Suite, first: str, second: str) -> None:
+    suite.write(f"""
+    @pytest.mark.energy_budget({first}per="image", devices=[0])
+    @pytest.mark.energy_budget({second}devices=[1])
+    def test_a(energy): pass
+    """)
+    ran = suite.run()
+    ran.assert_outcomes(errors=1)
+    ran.stdout.fnmatch_lines(["test_it.py::test_a: energy_budget: two budgets of one window charge different devices*"])
+
+
+def test_a_device_named_twice_in_other_words_is_invalid(suite: Suite) -> None:
+    suite.write("""
+    @pytest.mark.energy_budget(devices=["0", "00"])
+    def test_step(energy):
+        energy(step)
+    """)
+    ran = suite.run()
+    ran.assert_outcomes(failed=1)
+    ran.stdout.fnmatch_lines(["INVALID: device '0' is named twice, as GPU 0: its joules would count double"])
+
+
 def test_wrong_marker_added_by_a_conftest(suite: Suite) -> None:
     suite.write(
         """
@@ -65,7 +89,7 @@ def test_wrong_marker_added_by_a_conftest(suite: Suite) -> None:
     ("flag", "complaint"),
     [
         ("--energy-tolerance=much", "--energy-tolerance: 'much' is not a percentage*"),
-        ("--energy-meter=toy", "--energy-meter: 'toy' is not a meter; use auto, zeus or simulated*"),
+        ("--energy-meter=toy", "--energy-meter: 'toy' is not a meter; use auto, zeus, simulated[[]*"),
         ("--energy-columns=colour", "--energy-columns: unknown column 'colour'; choose from test,*"),
         ("--energy-max-seconds=0", "--energy-max-seconds: '0' is not a time above zero*"),
     ],
@@ -123,6 +147,15 @@ def test_bad_baselines_stop_the_run_and_stay(
         ("{'token': 0}", "INVALID: the work count of 'token' is 0: nothing to divide joules by"),
         ("{'token': -1}", "*WindowError: work {'token': -1} must be a finite number, not below zero"),
         ("{'token': float('nan')}", "*WindowError: work {'token': nan} must be a finite number*"),
+        ("{'token': float('inf')}", "*WindowError: work {'token': inf} must be a finite number*"),
+        ("{'token': 10**400}", "*WindowError: work {'token': 1000*} must be a finite number*"),
+        ("{'token': 10**5000}", "*WindowError: work {'token': a huge number} must be a finite number*"),
+        ("{'token': 1e308}", "*WindowError: work {'token': 1e+308} must be 0, or lie between 1e-15 and 1e+15"),
+        ("{'token': 5e-324}", "*WindowError: work {'token': 5e-324} must be 0, or lie between 1e-15 and 1e+15"),
+        ("{'token': '5'}", "*WindowError: work {'token': '5'} is not a unit's name with a number"),
+        ("{'call': 64}", "*WindowError: work {'call': 64}: a call always counts as one 'call'*"),
+        ("[]", "*WindowError: work must be a mapping like {'token': 512}*"),
+        ("lambda result: None", "*WindowError: work must be a mapping like {'token': 512}*; got None"),
         ("7", "*WindowError: work must be a mapping like {'token': 512}*"),
         ("{'other': 1}", "INVALID: the window did not count 'token', only 'call', 'other': declare it with work=*"),
     ],
@@ -135,10 +168,35 @@ def test_work_that_cannot_be_counted(suite: Suite, work: str, complaint: str) ->
     """)
     ran = suite.run("--energy-update")
     ran.assert_outcomes(failed=1)
-    ran.stdout.re_match_lines(
-        [complaint.replace("*", ".*").replace("{", r"\{").replace("}", r"\}").replace("(", r"\(")]
-    )
+    ran.stdout.re_match_lines([re.escape(complaint).replace(r"\*", ".*")])
     assert not suite.store.directory.exists()
+
+
+@pytest.mark.parametrize(
+    ("counts", "complaint"),
+    [
+        ("{'token': float('nan')}", "{'token': nan} must be a finite number*"),
+        ("{'token': 10**400}", "{'token': 1000*} must be a finite number*"),
+        ("{'call': 2}", "{'call': 2}: a call always counts as one 'call'*"),
+        ("[]", "must be a mapping like *; got [[][]]"),
+        ("'64 tokens'", "must be a mapping like *; got '64 tokens'"),
+    ],
+)
+def test_a_hook_that_counts_nonsense_is_named(suite: Suite, counts: str, complaint: str) -> None:
+    suite.write(f"def pytest_joules_count_work(result):\n    return {counts}\n", "conftest.py", prelude="")
+    suite.write(PLAIN)
+    ran = suite.run()
+    ran.assert_outcomes(failed=1)
+    ran.stdout.fnmatch_lines([f"*WindowError: what pytest_joules_count_work returned, {complaint}"])
+
+
+def test_a_window_counts_as_one_call(suite: Suite) -> None:
+    suite.write("""
+    def test_shot(energy):
+        with pytest.raises(ValueError, match="always counts as one 'call'"), energy.window("w") as window:
+            window.count(call=2)
+    """)
+    suite.run().assert_outcomes(passed=1)
 
 
 def test_two_windows_with_one_name(suite: Suite) -> None:

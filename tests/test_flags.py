@@ -39,8 +39,8 @@ def measures_b200(suite: Suite, ran: pytest.RunResult) -> None:
 
 
 def refuses_second_device(suite: Suite, ran: pytest.RunResult) -> None:
-    ran.assert_outcomes(failed=1)
-    ran.stdout.fnmatch_lines(["INVALID: device '1' does not exist: CUDA shows 1 device(s)*"])
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    ran.stderr.fnmatch_lines(["ERROR: pytest-joules: device '1' does not exist: CUDA shows 1 device(s)*"])
 
 
 def shows_two_columns(suite: Suite, ran: pytest.RunResult) -> None:

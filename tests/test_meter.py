@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatch
 from typing import Any
 
 import psutil
@@ -85,6 +86,53 @@ def test_a_test_is_charged_for_the_devices_that_its_processes_run_on() -> None:
         assert found.note == ""
         assert [device.index for device in attribute(meter, ("0", "1")).devices] == [0, 1]
         assert [device.index for device in attribute(meter, ("GPU-simulated-h200-1",)).devices] == [1]
+
+
+@pytest.mark.parametrize("wanted", [("0", "00"), ("1", "GPU-simulated-h200-1"), ("0", "1", "0")])
+def test_a_device_named_twice_is_refused(wanted: tuple[str, ...]) -> None:
+    with simulated() as meter, pytest.raises(MeterError, match=r"named twice, as GPU [01]: .* count double"):
+        attribute(meter, wanted)
+
+
+def test_cpu_names_every_cpu_package() -> None:
+    packages = tuple(Device(index, "CPU package with DRAM", f"cpu-{index}", scope="cpu") for index in (0, 1))
+    meter = WindowsMeter(WindowSource(packages, dict, 0.02, "made"))
+    assert attribute(meter, ("cpu",)).devices == packages
+    with simulated() as gpus, pytest.raises(NoDevice, match="'cpu' does not exist"):
+        attribute(gpus, ("cpu",))
+
+
+class OneGpu(WindowsMeter):
+    """A real GPU on which these processes compute."""
+
+    def __init__(self, pids: Sequence[int] | None) -> None:
+        super().__init__(WindowSource((Device(3, "NVIDIA H200", "37f8"),), dict, 0.02, "made"))
+        self._pids = pids
+
+    def processes(self, device: Device) -> Sequence[int] | None:
+        del device
+        return self._pids
+
+
+@pytest.mark.parametrize(
+    ("pids", "note"),
+    [
+        ([], "no process of this test computes on GPU 3, which is charged*"),
+        ([1], "no process of this test computes on GPU 3, which is charged*"),
+        ([os.getpid()], ""),
+        (None, ""),
+        ([2**30], ""),  # of another container: it may be ours
+    ],
+)
+def test_the_only_gpu_is_charged_and_it_is_said_if_nobody_computes_there(pids: list[int] | None, note: str) -> None:
+    found = attribute(OneGpu(pids), None)
+    assert [device.index for device in found.devices] == [3]
+    assert fnmatch(found.note, note)
+
+
+def test_the_simulated_gpu_stands_for_its_host() -> None:
+    with simulated(1) as meter:
+        assert attribute(meter, None).note == ""
 
 
 def test_hidden_processes_charge_every_visible_device_and_say_so() -> None:

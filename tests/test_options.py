@@ -41,8 +41,8 @@ GOOD: dict[str, list[tuple[str, object]]] = {
 
 BAD: dict[str, list[tuple[str, str]]] = {
     "meter": [
-        ("simulatd", "use auto, zeus or simulated"),
-        ("zeus:h200", "use auto, zeus or simulated"),
+        ("simulatd", "use auto, zeus, simulated"),
+        ("zeus:h200", "use auto, zeus, simulated"),
         ("simulated:h300", "use one of h100-sxm, h200, b200"),
         ("simulated:h200,speed=2", "use gpus=N, seed=N or fault=NAME"),
         ("simulated:h200,seed", "use gpus=N, seed=N or fault=NAME"),

@@ -59,7 +59,7 @@ def test_a_skipped_budget_is_named_and_fails_under_strict(suite: Suite) -> None:
     suite.write(BUDGET + "@pytest.mark.skipif(True, reason='no GPU here')\ndef test_a(energy):\n    energy(step)\n")
     relaxed = suite.run()
     relaxed.assert_outcomes(skipped=1)
-    relaxed.stdout.fnmatch_lines(["test_it.py::test_a: UNMEASURED: skipped: Skipped: no GPU here"])
+    relaxed.stdout.fnmatch_lines(["test_it.py::test_a: UNMEASURED: skipped: no GPU here"])
     assert suite.run("--energy-strict").ret == pytest.ExitCode.TESTS_FAILED
 
 
@@ -79,7 +79,7 @@ def test_a_file_that_was_not_collected_fails_under_strict(suite: Suite) -> None:
         ("@pytest.mark.xfail(run=False)\ndef test_a(energy):\n    energy(step)\n", "xfailed", "*"),
         ("def test_a(energy, missing):\n    pass\n", "errors", "the test failed in setup"),
         ("def test_a(energy):\n    assert False\n", "failed", "the test failed in call"),
-        ("def test_a(energy):\n    pytest.skip('later')\n", "skipped", "skipped: Skipped: later"),
+        ("def test_a(energy):\n    pytest.skip('later')\n", "skipped", "skipped: later"),
     ],
 )
 def test_tests_that_end_otherwise_are_unmeasured(suite: Suite, test: str, outcome: str, reason: str) -> None:
@@ -97,3 +97,37 @@ def test_inconclusive_is_counted_and_fails_where_asked(suite: Suite) -> None:
     assert relaxed.ret == pytest.ExitCode.OK
     relaxed.stdout.fnmatch_lines(["*INCONCLUSIVE*", "energy: 0 passed, 0 regressed, 1 inconclusive, 0 unmeasured"])
     assert suite.run("--energy-inconclusive=fail").ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_a_unittest_case_that_does_not_pass_is_not_judged(suite: Suite) -> None:
+    suite.write("""
+    import unittest
+
+    class TestIt(unittest.TestCase):
+        @pytest.fixture(autouse=True)
+        def measured(self, energy):
+            self.energy = energy
+
+        @pytest.mark.energy_budget
+        def test_skips(self):
+            self.skipTest("later")
+
+        @pytest.mark.energy_budget
+        def test_fails(self):
+            self.energy.repeat(step, rounds=110, warmup=5)
+            self.assertEqual(1, 2)
+
+        @pytest.mark.energy_budget
+        def test_forgets(self):
+            pass
+    """)
+    ran = suite.run("--energy-update")
+    ran.assert_outcomes(skipped=1, failed=2)
+    ran.stdout.fnmatch_lines_random(
+        [
+            "test_it.py::TestIt::test_skips: UNMEASURED: skipped: later",
+            "test_it.py::TestIt::test_fails: UNMEASURED: the test failed in call",
+            "test_it.py::TestIt::test_forgets: UNMEASURED: the test carries a budget but never called energy",
+            "baselines: nothing was written",
+        ]
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections.abc import Iterable, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -195,3 +196,42 @@ def test_blocks_are_contiguous_and_skip_no_tick() -> None:
     blocks = whole_tick_blocks([grid_ticks(300.0, 0.1, 0.01, 45)], log, 5)["call"]
     assert sum(block.seconds for block in blocks) == pytest.approx(0.5 * len(blocks))
     assert len(blocks) == 7
+
+
+def images(made: Iterable[int]) -> CallLog:
+    """Calls of 0.1 s; each makes so many images."""
+    log = CallLog(0.0)
+    for number, count in enumerate(made, start=1):
+        log.count({"call": 1.0, "image": float(count)})
+        log.complete(0.1 * number)
+    return log
+
+
+@pytest.mark.parametrize("phases", [(0.01,), (0.01, 0.067)])
+@given(made=st.lists(st.integers(0, 2), min_size=1, max_size=60).filter(any), min_ticks=st.integers(1, 7))
+def test_a_stretch_without_work_keeps_its_joules(phases: Sequence[float], made: list[int], min_ticks: int) -> None:
+    ticks = [grid_ticks(300.0, 0.1, phase, len(made)) for phase in phases]
+    blocks = whole_tick_blocks(ticks, images(made), min_ticks)
+    assert [(b.joules, b.seconds) for b in blocks["image"]] == [(b.joules, b.seconds) for b in blocks["call"]]
+    assert all(block.units > 0 for block in blocks["image"])
+    if blocks["call"]:
+        # Up to the last place where a block may end, no tick is lost.
+        lost = ticks[0][-1].time - ticks[0][0].time - sum(block.seconds for block in blocks["call"])
+        assert lost < 0.1 * min_ticks
+    for block in blocks["call"]:
+        assert block.joules == pytest.approx(300.0 * len(phases) * block.seconds)
+
+
+def test_a_unit_that_few_calls_produce_is_charged_for_all_of_them() -> None:
+    blocks = whole_tick_blocks([grid_ticks(300.0, 0.1, 0.01, 62)], images(([0] * 9 + [1]) * 6), 5)["image"]
+    assert [block.units for block in blocks] == pytest.approx([1.0] * 5)
+    # The last one has the half second of work that did not come to an image any more.
+    assert [block.seconds for block in blocks] == pytest.approx([1.0] * 4 + [1.5])
+    assert sum(block.joules for block in blocks) == pytest.approx(300.0 * 5.5)
+
+
+def test_a_device_whose_ticks_are_late_joins_the_next_block() -> None:
+    log = images([1] * 40)
+    early, late = grid_ticks(300.0, 0.1, 0.01, 40), grid_ticks(500.0, 0.1, 0.067, 12)
+    assert len(whole_tick_blocks([early, late], log, 5)["call"]) == 2
+    assert len(whole_tick_blocks([early, []], log, 5)["call"]) == 0

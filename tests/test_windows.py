@@ -114,7 +114,27 @@ def test_a_window_that_raises_is_not_measured(suite: Suite) -> None:
     """)
     ran = suite.run()
     ran.assert_outcomes(failed=1)
-    ran.stdout.fnmatch_lines(["UNMEASURED: the test carries a budget but never measured window 'w'"])
+    ran.stdout.fnmatch_lines(
+        ["UNMEASURED: the test carries a budget but the measured call raised: window 'w' has no joules"]
+    )
+
+
+def test_a_call_that_raises_is_told_from_none(suite: Suite) -> None:
+    suite.write("""
+    @pytest.mark.energy_budget
+    def test_raises(energy):
+        with pytest.raises(ZeroDivisionError):
+            energy(lambda: 1 / 0)
+
+    @pytest.mark.energy_budget(gate=False)
+    def test_measures_on(energy):
+        with pytest.raises(ZeroDivisionError):
+            energy.repeat(lambda: 1 / 0, window="broken")
+        energy.repeat(step, rounds=70, warmup=1)
+    """)
+    ran = suite.run()
+    ran.assert_outcomes(failed=1, passed=1)
+    ran.stdout.fnmatch_lines(["UNMEASURED: * the measured call raised: window 'main' has no joules"])
 
 
 def test_the_explicit_form(suite: Suite) -> None:
@@ -133,12 +153,16 @@ def test_the_explicit_form(suite: Suite) -> None:
         assert calls == list(range(75))
         assert energy.measurements[0].any_blocks
 
-    @pytest.mark.parametrize("wrong", [{"rounds": 0}, {"warmup": -1}, {"max_seconds": -1}])
+    @pytest.mark.parametrize(
+        "wrong",
+        [{"rounds": 0}, {"rounds": 110.5}, {"warmup": -1}, {"warmup": "2"}, {"max_seconds": -1},
+         {"max_seconds": float("nan")}, {"max_seconds": float("inf")}],
+    )
     def test_wrong(energy, wrong):
-        with pytest.raises(ValueError, match="must be at least"):
+        with pytest.raises(ValueError, match="must be a (whole )?number of at least"):
             energy.repeat(step, **wrong)
     """)
-    suite.run().assert_outcomes(passed=4)
+    suite.run().assert_outcomes(passed=8)
 
 
 def test_too_few_rounds_for_a_block_are_invalid(suite: Suite) -> None:
@@ -185,3 +209,109 @@ def test_work_that_never_settles_is_measured_and_flagged(suite: Suite) -> None:
     ran = suite.run("--energy-max-seconds=2")
     ran.assert_outcomes(passed=1)
     ran.stdout.fnmatch_lines(["*test_grows: not steady after 4.* s of warm-up"])
+
+
+NOT_PLAIN = """
+    import asyncio, functools
+
+    ran = []
+
+    async def work(scale=1.0):
+        await asyncio.sleep(0)
+        ran.append(1)
+        return step(scale)
+
+    class Engine:
+        async def __call__(self):
+            return await work()
+
+    WAYS = {"lambda": lambda: work(), "partial": functools.partial(work, 1.0), "instance": Engine()}
+
+    @pytest.mark.parametrize("way", WAYS)
+    @pytest.mark.energy_budget("80 mJ/token")
+    def test_async(energy, way):
+        async def body():
+            assert await energy.repeat(WAYS[way], work=tokens, rounds=110, warmup=5) == {"token": 64}
+        asyncio.run(body())
+        assert ran
+
+    def stream():
+        ran.append(1)
+        yield step()
+
+    async def async_stream():
+        ran.append(1)
+        yield step()
+
+    async def gives_a_stream():
+        return stream()
+
+    @pytest.mark.parametrize("lazy", [stream, async_stream, lambda: map(step, [1.0]), lambda: iter([1])])
+    def test_lazy(energy, lazy):
+        with pytest.raises(ValueError, match="consume it in fn"):
+            energy.repeat(lazy, work={"token": 64})
+
+    def test_what_is_awaited_is_lazy(energy):
+        with pytest.raises(ValueError, match="the call gave a generator, .* consume it in fn"):
+            asyncio.run(energy(gives_a_stream))
+"""
+
+
+def test_what_is_to_be_awaited_is_told_by_the_result_and_a_generator_is_refused(suite: Suite) -> None:
+    suite.write(NOT_PLAIN)
+    suite.run().assert_outcomes(passed=8)
+    # Without --energy nothing is measured, and everything else is the same.
+    suite.pytester.runpytest_subprocess().assert_outcomes(passed=8)
+
+
+def test_what_was_not_awaited_is_unmeasured(suite: Suite) -> None:
+    suite.write("""
+    async def work():
+        step()
+
+    @pytest.mark.filterwarnings("ignore::RuntimeWarning")
+    @pytest.mark.energy_budget
+    def test_forgets(energy):
+        energy(lambda: work())
+    """)
+    ran = suite.run()
+    ran.assert_outcomes(failed=1)
+    ran.stdout.fnmatch_lines(["UNMEASURED: *window 'main' never ended: await energy(...)"])
+
+
+def test_windows_do_not_nest(suite: Suite) -> None:
+    suite.write("""
+    import asyncio
+
+    def refused(inner):
+        return pytest.raises(ValueError, match=f"window '{inner}' begins before window 'outer' has ended")
+
+    def test_repeat_in_window(energy):
+        with energy.window("outer"):
+            with refused("main"):
+                energy(step)
+            for _ in range(60):
+                step()
+        assert [m.window for m in energy.measurements] == ["outer"]
+
+    def test_window_in_window(energy):
+        with refused("inner"), energy.window("outer"), energy.window("inner"):
+            pass
+
+    def test_window_in_repeat(energy):
+        def nests():
+            with energy.window("inner"):
+                pass
+        with refused("inner"):
+            energy.repeat(nests, window="outer")
+        energy.repeat(step, rounds=70, warmup=1, window="after")
+
+    def test_at_the_same_time(energy):
+        async def work():
+            await asyncio.sleep(0)
+        async def body():
+            await asyncio.gather(energy.repeat(work, window="outer"), energy.repeat(work))
+        with refused("main"):
+            asyncio.run(body())
+    """)
+    suite.run("-W", "ignore::RuntimeWarning").assert_outcomes(passed=4)

@@ -21,11 +21,11 @@ from typing import Any, NoReturn
 from filelock import FileLock, Timeout
 
 from pytest_joules.model import BaselineChange, BaselineKey, Block, Conditions, Session, WindowKind
+from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER
 
 SCHEMA_VERSION = 1
 KEPT_SESSIONS = 10
 LARGEST_FILE = 256 * 1024 * 1024
-SMALLEST_NUMBER, LARGEST_NUMBER = 1e-15, 1e15
 LOCK_SECONDS = 60.0
 
 _OPTIONAL_NUMBERS = ("temperature_celsius", "sm_clock_mhz", "power_cap_share", "idle_watts", "sensor_duty")

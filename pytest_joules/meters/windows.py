@@ -107,8 +107,9 @@ class WindowsMeter:
         """None: these sources tell nothing else."""
         return ()
 
-    def processes(self, device: Device) -> None:
+    def processes(self, device: Device) -> Sequence[int] | None:
         """Hidden."""
+        return None
 
     def barrier(self) -> None:
         """Unknown."""

@@ -1,0 +1,51 @@
+"""The sampler on reads made by hand: when it ends, and what makes its numbers unusable."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import pytest
+from traces import made_trace, reads_of, steady_trace
+
+from pytest_joules.meters.replay import ReplayMeter
+from pytest_joules.model import Measurement
+from pytest_joules.sampling import OneShot, Plan, Sampler, Step
+
+
+def sampled(every: float, counts: Mapping[str, float], max_seconds: float, seconds: float = 60.0) -> Measurement:
+    """What is measured of calls of one length, judged never to be enough."""
+    meter = ReplayMeter(made_trace(reads_of(lambda time: 500.0, seconds), ()), "made")
+    meter.seek(1.0)
+    plan = Plan("main", (2, 3, 4), max_seconds, warmup=1)
+    sampler = Sampler(meter, lambda result: meter.now(), plan, lambda measurement: Step.MORE, lambda text: None)
+    while sampler.wants_call():
+        assert meter.now() + every < seconds, "the sampler does not end"
+        meter.seek(meter.now() + every)
+        sampler.replayed(meter.now(), {"call": 1.0, **counts})
+    sampler.stop("the reads are at an end")
+    return sampler.measurement
+
+
+def test_work_that_never_forms_a_block_ends_soon_after_its_time() -> None:
+    # One second before the first call, one call, two seconds, and ten ticks of grace.
+    measured = sampled(0.02, {"token": 0.0}, 2.0, seconds=4.2)
+    assert measured.invalid == "the work count of 'token' is 0: nothing to divide joules by"
+
+
+def test_calls_longer_than_the_time_still_fill_two_blocks() -> None:
+    measured = sampled(4.0, {"token": 7.0}, 2.0)
+    assert measured.invalid == ""
+    assert [block.units for block in measured.blocks["token"]] == pytest.approx([7.0, 7.0], rel=0.03)
+
+
+@pytest.mark.parametrize("count", [math.inf, math.nan])
+def test_a_shot_of_no_finite_count_is_unusable(count: float) -> None:
+    meter = ReplayMeter(steady_trace(), "made")
+    shot = OneShot(meter, lambda result: meter.now(), "shot", ("0",))
+    meter.seek(7.0)
+    shot.settle()
+    meter.seek(7.5)
+    shot.begin()
+    meter.seek(8.5)
+    assert "count" in shot.close({"call": 1.0, "token": count}).invalid
