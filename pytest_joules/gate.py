@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -54,8 +55,16 @@ ENERGY = pytest.StashKey[Energy]()
 
 def as_json(info: Mapping[str, Any]) -> dict[str, Any]:
     """What a test put into ``extra_info`` as JSON values; what JSON does not know becomes text."""
-    values: dict[str, Any] = json.loads(json.dumps(info, default=str), parse_constant=str)
+    values: dict[str, Any] = json.loads(json.dumps(_with_text_keys(info), default=str), parse_constant=str)
     return values
+
+
+def _with_text_keys(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _with_text_keys(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_text_keys(item) for item in value]
+    return value
 
 
 def now() -> str:
@@ -107,6 +116,8 @@ class Gate:
         path = self.options.json
         if path is not None and not path.absolute().parent.is_dir():
             raise pytest.UsageError(f"--energy-json {path}: its directory does not exist")
+        if path is not None and path.is_dir():
+            raise pytest.UsageError(f"--energy-json {path}: is a directory; name a file in it")
         try:
             if self.options.trace is not None:
                 self.options.trace.mkdir(parents=True, exist_ok=True)
@@ -285,8 +296,14 @@ class Gate:
             raise EnergyBudgetFailed("\n".join(line for result in failed for line in self._details(result)))
 
     def _details(self, result: BudgetResult) -> list[str]:
-        command = f"pytest --energy --energy-update {result.test!r}"
+        given = [f"{flag}={value}" for flag in ("--energy-meter", "--energy-baselines") if (value := self._flag(flag))]
+        command = shlex.join(["pytest", "--energy", "--energy-update", *given, result.test])
         return terminal.details(result, self.shown(self.options.baselines), command)
+
+    def _flag(self, flag: str) -> str | None:
+        """A flag's text as it was given, ``None`` if it was not."""
+        text: str | None = self.config.getoption(flag)
+        return text
 
     def _key(self, item: pytest.Item, window: str) -> str:
         named: str | None = self.config.hook.pytest_joules_baseline_key(item=item, window=window)
@@ -333,7 +350,11 @@ class Gate:
                 session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
                 self._say(f"baselines not written: {error}")
         if self.options.json is not None:
-            json_report.write(run, self.options.json)
+            try:
+                json_report.write(run, self.options.json)
+            except OSError as error:
+                session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+                self._say(f"no report written: {error}")
         self.config.hook.pytest_joules_report(run=run)
         self.run = run
         silent = any(result.failed for result in run.results if result.test not in self.results)
@@ -370,7 +391,11 @@ class Gate:
         picked = any("::" in str(argument) for argument in self.config.args)
         here = [sku_key([device]) for device in (self.info.devices if self.info else ())]
         skus = dict.fromkeys([*here, *(result.sku for result in results if result.sku)])
-        stored = [key for sku in skus for key in self._load(sku).entries if key.test not in known]
+        stored: list[BaselineKey] = []
+        for sku in skus:
+            # A file that cannot be read has made its windows invalid, which is said there.
+            with contextlib.suppress(BaselineError):
+                stored += [key for key in self._load(sku).entries if key.test not in known]
         if self.options.strict:
             return stored
         return [key for key in stored if key.test.partition("::")[0] in files and not picked]

@@ -300,14 +300,14 @@ class Recorder:
             return Verdict(VerdictKind.INVALID, reason), "", None
         sku = sku_key(measurement.devices)
         key = BaselineKey(budget.key or self._key(measurement.window), measurement.window, unit)
-        terms = Terms(
-            unit=unit,
-            tolerance=self._tolerance(budget),
-            limit=budget.limit.joules if budget.limit else None,
-            family=self._bench.family,
-            suite=self._bench.suite(sku),
-        )
         try:
+            terms = Terms(
+                unit=unit,
+                tolerance=self._tolerance(budget),
+                limit=budget.limit.joules if budget.limit else None,
+                family=self._bench.family,
+                suite=self._bench.suite(sku),
+            )
             return decide(measurement, self._bench.sessions(sku, key), terms), unit, sku
         except BaselineError as error:
             return Verdict(VerdictKind.INVALID, str(error)), unit, sku

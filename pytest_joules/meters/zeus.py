@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from pytest_joules.meters.base import MeterError, NoDevice, identity_of
+from pytest_joules.meters.base import MeterError, NoDevice, identity_of, signals_between
 from pytest_joules.meters.nvml import TRY_SIMULATED, NvmlGpu, device_count, driver_version, plain_errors
 from pytest_joules.meters.poller import Poller
 from pytest_joules.meters.simulated import SimulatedHost
@@ -59,18 +59,9 @@ class ZeusMeter:
         return f"{kind} {version('zeus')}, energy counter every {1000 * self._period_max():.0f} ms"
 
     @property
-    def resolution(self) -> float:
-        return max(self._grid_error(device) for device in self.devices)
-
-    @property
     def lock_directory(self) -> Path:
         # A simulated GPU is private to those who share its state; a real one to the machine.
         return self._simulated.path.parent if self._simulated else Path(tempfile.gettempdir())
-
-    @property
-    def reader_pid(self) -> int:
-        """The process that reads the counters."""
-        return self._poller.pid
 
     def period(self, device: Device) -> float:
         grid = self._poller.tracker(self.devices.index(device)).grid
@@ -93,8 +84,7 @@ class ZeusMeter:
         return self._poller.tracker(self.devices.index(device)).ticks(since)
 
     def signals(self, device: Device, since: float, until: float) -> Sequence[Signals]:
-        found = self._poller.signals(self.devices.index(device))
-        return [signals for signals in found if since <= signals.time <= until]
+        return signals_between(self._poller.signals(self.devices.index(device)), since, until)
 
     def processes(self, device: Device) -> Sequence[int] | None:
         return self._gpus[self.devices.index(device)].processes()
@@ -114,11 +104,6 @@ class ZeusMeter:
 
     def _period_max(self) -> float:
         return max(self.period(device) for device in self.devices)
-
-    def _grid_error(self, device: Device) -> float:
-        grid = self._poller.tracker(self.devices.index(device)).grid
-        assert grid is not None
-        return grid.error
 
 
 class NoEnergyCounter(MeterError):
@@ -174,10 +159,16 @@ def simulated_host(sku: str, settings: Mapping[str, str], stack: contextlib.Exit
     """The machine that a parent process shares through the environment, else a new one.
 
     The new machine, its place in the environment and NVML's replacement last as long as ``stack``.
+
+    Raises:
+        MeterError: if the environment names what is no simulated machine.
     """
     shared = os.environ.get(STATE_VARIABLE)
     if shared:
-        host = SimulatedHost.attach(Path(shared))
+        try:
+            host = SimulatedHost.attach(Path(shared))
+        except (OSError, ValueError, KeyError) as error:
+            raise MeterError(f"{STATE_VARIABLE}={shared}: not a simulated machine's state: {error}") from error
     else:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="pytest-joules-simulated-"))
         host = SimulatedHost.create(Path(directory, "state"), sku, settings)
