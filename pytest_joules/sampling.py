@@ -337,7 +337,7 @@ class Sampler:
         blocks = _tick_blocks(self._ticks(), self._log.times, calls, 1)
         pieces = next(iter(blocks.values()), [])[-2 * STEADY_TICKS :]
         half = len(pieces) // 2
-        if half < 2:
+        if half < 2 or any(piece.joules <= 0 for piece in pieces):
             return False
         earlier, later = ([math.log(piece.joules_per_unit) for piece in p] for p in (pieces[:half], pieces[half:]))
         noise = math.sqrt((variance(earlier) + variance(later)) / half)
