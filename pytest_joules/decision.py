@@ -17,9 +17,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 
-import numpy as np
-
+from pytest_joules.history import Circumstances, log_seconds, predict
 from pytest_joules.model import Block, Measurement, Session, Verdict, VerdictKind, WindowKind
 from pytest_joules.statistics import (
     Prediction,
@@ -27,10 +27,7 @@ from pytest_joules.statistics import (
     autocorrelation_inflation,
     between_sessions,
     block_spread,
-    combine,
-    predict_session,
     satterthwaite,
-    session_spread,
     student_quantile,
 )
 from pytest_joules.units import format_joules, format_percent
@@ -41,11 +38,11 @@ ALPHA = 0.01
 DETECTION = 0.95
 """How surely the detectable rise of a verdict would have been called REGRESSED."""
 
-LOOKS = (2, 3, 4, 6, 8, 12, 16, 24)
+LOOKS = (1, 2, 3, 4, 6, 8, 12, 16, 24)
 """Numbers of blocks at which the verdict is tried."""
 
-LOOKS_CORRECTION = 1.24
-"""Widening of the within-session part for looking eight times: Pocock's constant bound for :data:`LOOKS`
+LOOKS_CORRECTION = 1.26
+"""Widening of the within-session part for looking nine times: Pocock's constant bound for :data:`LOOKS`
 at one-sided 1 % over the single look's (``benchmarks/looks.py``)."""
 
 ONE_SHOT_SESSIONS = 3
@@ -98,8 +95,12 @@ def decide(measurement: Measurement, baseline: Sequence[Session], terms: Terms) 
     comparable = [s for s in baseline if s.kind is measurement.kind]
     if not comparable:
         return replace(verdict, kind=VerdictKind.NO_BASELINE, reason="no stored session to compare with")
-    devices = tuple(device.identity for device in measurement.devices)
-    relative = _against_baseline(verdict, today, comparable, devices, terms, terms.tolerance)
+    where = Circumstances(
+        tuple(device.identity for device in measurement.devices),
+        measurement.conditions.temperature_celsius,
+        measurement.conditions.power_cap_share or 0.0,
+    )
+    relative = _against_baseline(verdict, today, comparable, where, terms, terms.tolerance)
     relative = _with_latency(relative, blocks, comparable)
     if measurement.kind is WindowKind.ONE_SHOT and len(comparable) < ONE_SHOT_SESSIONS:
         return replace(
@@ -118,13 +119,6 @@ def decide(measurement: Measurement, baseline: Sequence[Session], terms: Terms) 
             more_gpu_time_helps=verdict.more_gpu_time_helps,
         )
     return relative
-
-
-def suite_spread(series: Sequence[Sequence[Session]]) -> Spread:
-    """The between-session spread pooled over a suite's stored windows."""
-    return combine(
-        session_spread([_log_mean(s.blocks) for s in sessions], [s.devices for s in sessions]) for sessions in series
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +186,7 @@ class _Today:
         one = block_spread(values, history)
         inflation = autocorrelation_inflation([values, *history])
         mean_variance = one.variance * inflation / len(values)
-        return cls(float(np.mean(values)), len(values), Spread(mean_variance, one.df), one, inflation)
+        return cls(fmean(values), len(values), Spread(mean_variance, one.df), one, inflation)
 
     def looked_at(self, count: int | None = None) -> Spread:
         """The mean's spread widened for repeated looks, as it is or as it would be with ``count`` blocks."""
@@ -225,20 +219,11 @@ def _against_baseline(
     verdict: Verdict,
     today: _Today,
     baseline: Sequence[Session],
-    devices: tuple[str, ...],
+    where: Circumstances,
     terms: Terms,
     tolerance: float,
 ) -> Verdict:
-    means = [_log_mean(session.blocks) for session in baseline]
-    homes = [session.devices for session in baseline]
-    session = between_sessions(session_spread(means, homes), terms.suite)
-    expected = predict_session(
-        means,
-        [today.block_spread.variance * today.inflation / len(s.blocks) for s in baseline],
-        homes,
-        devices,
-        session,
-    )
+    expected = predict(baseline, where, today.block_spread.variance * today.inflation, terms.suite)
     d, t = today.mean - expected.mean, math.log1p(tolerance)
     total = _total(expected, today.looked_at())
     width = half_widths(total, terms.family)
@@ -248,7 +233,7 @@ def _against_baseline(
     return replace(
         verdict,
         kind=kind,
-        reason=_reason(kind, d, t, width, best, homes.count(devices), len(homes)),
+        reason=_reason(kind, d, t, width, best, sum(s.devices == where.devices for s in baseline), len(baseline)),
         baseline_joules_per_unit=math.exp(expected.mean),
         baseline_sessions=len(baseline),
         ratio=math.exp(d),
@@ -285,18 +270,10 @@ def _reason(
 
 
 def _with_latency(verdict: Verdict, blocks: Sequence[Block], baseline: Sequence[Session]) -> Verdict:
-    before = float(np.mean([_log_seconds(session.blocks) for session in baseline]))
-    ratio = math.exp(_log_seconds(blocks) - before)
+    before = fmean(log_seconds(session.blocks) for session in baseline)
+    ratio = math.exp(log_seconds(blocks) - before)
     return replace(verdict, seconds_ratio=ratio, notes=(*verdict.notes, *latency_notes(verdict.kind, ratio)))
 
 
 def _logs(blocks: Sequence[Block]) -> list[float]:
     return [math.log(block.joules_per_unit) for block in blocks]
-
-
-def _log_mean(blocks: Sequence[Block]) -> float:
-    return float(np.mean(_logs(blocks)))
-
-
-def _log_seconds(blocks: Sequence[Block]) -> float:
-    return float(np.mean([math.log(block.seconds_per_unit) for block in blocks]))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -24,8 +25,8 @@ from pytest_joules.attribution import chosen_devices
 from pytest_joules.baselines.keys import sku_key
 from pytest_joules.baselines.store import BaselineError, BaselineStore
 from pytest_joules.budget import BudgetError, EnergyBudget
-from pytest_joules.decision import suite_spread
 from pytest_joules.fixture import Energy
+from pytest_joules.history import Suite
 from pytest_joules.locks import devices_locked
 from pytest_joules.markers import MARKER, budgets_of
 from pytest_joules.meters.base import Meter, MeterError
@@ -46,7 +47,6 @@ from pytest_joules.policy import fails
 from pytest_joules.recorder import Bench, Recorder
 from pytest_joules.reporting import json as json_report
 from pytest_joules.reporting import terminal
-from pytest_joules.statistics import Spread
 from pytest_joules.updating import commit_of, update_baselines
 
 RECORDER = pytest.StashKey[Recorder]()
@@ -55,8 +55,16 @@ ENERGY = pytest.StashKey[Energy]()
 
 def as_json(info: Mapping[str, Any]) -> dict[str, Any]:
     """What a test put into ``extra_info`` as JSON values; what JSON does not know becomes text."""
-    values: dict[str, Any] = json.loads(json.dumps(info, default=str), parse_constant=str)
+    values: dict[str, Any] = json.loads(json.dumps(_with_text_keys(info), default=str), parse_constant=str)
     return values
+
+
+def _with_text_keys(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _with_text_keys(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_text_keys(item) for item in value]
+    return value
 
 
 def now() -> str:
@@ -99,7 +107,7 @@ class Gate:
         self._store = BaselineStore(options.baselines)
         # One read of a SKU's file a run: every verdict is against the same baseline.
         self._load = cache(self._store.load)
-        self._suite = cache(self._suite_spread)
+        self._suite = cache(lambda sku: Suite(self._load(sku).entries))
 
     # -- opening --
 
@@ -108,6 +116,8 @@ class Gate:
         path = self.options.json
         if path is not None and not path.absolute().parent.is_dir():
             raise pytest.UsageError(f"--energy-json {path}: its directory does not exist")
+        if path is not None and path.is_dir():
+            raise pytest.UsageError(f"--energy-json {path}: is a directory; name a file in it")
         try:
             if self.options.trace is not None:
                 self.options.trace.mkdir(parents=True, exist_ok=True)
@@ -286,8 +296,14 @@ class Gate:
             raise EnergyBudgetFailed("\n".join(line for result in failed for line in self._details(result)))
 
     def _details(self, result: BudgetResult) -> list[str]:
-        command = f"pytest --energy --energy-update {result.test!r}"
+        given = [f"{flag}={value}" for flag in ("--energy-meter", "--energy-baselines") if (value := self._flag(flag))]
+        command = shlex.join(["pytest", "--energy", "--energy-update", *given, result.test])
         return terminal.details(result, self.shown(self.options.baselines), command)
+
+    def _flag(self, flag: str) -> str | None:
+        """A flag's text as it was given, ``None`` if it was not."""
+        text: str | None = self.config.getoption(flag)
+        return text
 
     def _key(self, item: pytest.Item, window: str) -> str:
         named: str | None = self.config.hook.pytest_joules_baseline_key(item=item, window=window)
@@ -295,9 +311,6 @@ class Gate:
 
     def _sessions(self, sku: str, key: BaselineKey) -> Sequence[Session]:
         return self._load(sku).sessions(key)
-
-    def _suite_spread(self, sku: str) -> Spread:
-        return suite_spread(list(self._load(sku).entries.values()))
 
     # -- the end --
 
@@ -334,7 +347,11 @@ class Gate:
                 session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
                 self._say(f"baselines not written: {error}")
         if self.options.json is not None:
-            json_report.write(run, self.options.json)
+            try:
+                json_report.write(run, self.options.json)
+            except OSError as error:
+                session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+                self._say(f"no report written: {error}")
         self.config.hook.pytest_joules_report(run=run)
         self.run = run
         silent = any(result.failed for result in run.results if result.test not in self.results)
@@ -371,7 +388,11 @@ class Gate:
         picked = any("::" in str(argument) for argument in self.config.args)
         here = [sku_key([device]) for device in (self.info.devices if self.info else ())]
         skus = dict.fromkeys([*here, *(result.sku for result in results if result.sku)])
-        stored = [key for sku in skus for key in self._load(sku).entries if key.test not in known]
+        stored: list[BaselineKey] = []
+        for sku in skus:
+            # A file that cannot be read has made its windows invalid, which is said there.
+            with contextlib.suppress(BaselineError):
+                stored += [key for key in self._load(sku).entries if key.test not in known]
         if self.options.strict:
             return stored
         return [key for key in stored if key.test.partition("::")[0] in files and not picked]

@@ -32,6 +32,25 @@ SORTS = ("test", "verdict", "ratio", "joules", "watts", "seconds")
 
 SIMULATED_SKUS = ("h100-sxm", "h200", "b200")
 
+SIMULATED_FAULTS = (
+    "none",
+    "no-permission",
+    "lost",
+    "reset",
+    "stuck",
+    "zero",
+    "mig",
+    "no-counter",
+    "thermal",
+    "foreign",
+    "hidden",
+    "part-time",
+)
+"""What can be made to go wrong on a simulated GPU, in the order of their codes in its shared state."""
+
+SIMULATED_MOST = {"gpus": 64, "seed": 2**63 - 1}
+"""The largest numbers that the settings of a simulated GPU may have."""
+
 
 class OptionError(ValueError):
     """A flag or ini value that cannot be used; the message names it and the fix."""
@@ -130,10 +149,14 @@ class MeterChoice:
         settings = []
         for pair in pairs:
             name, equals, value = pair.partition("=")
-            if name not in ("gpus", "seed", "fault") or not equals:
+            if name not in ("fault", *SIMULATED_MOST) or not equals:
                 raise OptionError(f"{pair!r} is not a setting of a simulated GPU; use gpus=N, seed=N or fault=NAME")
-            if name != "fault" and not value.isdecimal():
-                raise OptionError(f"{pair!r} must give a whole number")
+            if name == "fault":
+                if value not in SIMULATED_FAULTS:
+                    raise OptionError(f"unknown fault {value!r}; use one of {', '.join(SIMULATED_FAULTS)}")
+            # Python reads no whole number of thousands of digits.
+            elif not (value.isdecimal() and len(value) < 20 and int(value) <= SIMULATED_MOST[name]):
+                raise OptionError(f"{pair!r} must give a whole number, at most {SIMULATED_MOST[name]}")
             settings.append((name, value))
         return cls(kind, sku, tuple(settings))
 
@@ -184,6 +207,10 @@ SETTINGS = (
     Setting("sort", _choice(*SORTS), "COLUMN", f"sort the table by: {', '.join(SORTS)} (default: test)"),
     Setting("columns", _columns, "A,B", f"columns of the table, from: {', '.join(COLUMNS)}"),
 )
+
+
+ACTIONS = ("energy_update", "energy_update_new", "energy_only", "energy_json", "energy_trace")
+"""Flags without an ini twin that ask for something to be done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,10 +271,10 @@ class Options:
             except OptionError as error:
                 raise OptionError(f"{source}: {error}") from error
         options = cls(**values)
-        if any((options.writes_baselines, options.only, options.json, options.trace)) and not options.enabled:
-            raise OptionError(
-                "--energy-update, --energy-update-new, --energy-only, --energy-json and --energy-trace need --energy"
-            )
+        idle = [f"--{dest.replace('_', '-')}" for dest in ACTIONS if flag(dest)]
+        idle += [setting.flag for setting in SETTINGS if flag(setting.dest) is not None]
+        if idle and not options.enabled:
+            raise OptionError(f"{', '.join(idle)} need --energy; a setting for every run belongs in the ini file")
         if options.update and options.update_new:
             raise OptionError("give --energy-update or --energy-update-new, not both")
         if options.meter.kind == "replay" and options.writes_baselines:

@@ -15,6 +15,7 @@ from pytest_joules.baselines.keys import sku_key
 from pytest_joules.baselines.store import BaselineError
 from pytest_joules.budget import EnergyBudget
 from pytest_joules.decision import LOOKS, Terms, decide
+from pytest_joules.history import Suite
 from pytest_joules.meters.base import Meter, MeterError
 from pytest_joules.meters.replay import ReplayMeter, WindowTrace
 from pytest_joules.model import (
@@ -29,7 +30,6 @@ from pytest_joules.model import (
 )
 from pytest_joules.options import Options
 from pytest_joules.sampling import OneShot, Plan, Sampler, Step, joined
-from pytest_joules.statistics import Spread
 from pytest_joules.workloads.completion import Completion
 from pytest_joules.workloads.counts import WindowError, checked_counts
 
@@ -53,7 +53,7 @@ class Bench:
         options: The run's options.
         family: How many budgets share the error rate.
         sessions: Stored sessions by SKU key and baseline key.
-        suite: The between-session spread of a SKU's stored windows.
+        suite: The stored windows of a SKU, to pool their spread.
         key: Names what a test's window is stored under, by the marker's key and the window.
         count: Counts the work in a call's result, or gives ``None``.
         progress: Shows what is going on.
@@ -64,7 +64,7 @@ class Bench:
     options: Options
     family: int
     sessions: Callable[[str, BaselineKey], Sequence[Session]]
-    suite: Callable[[str], Spread]
+    suite: Callable[[str], Suite]
     count: Callable[[object], object]
     progress: Callable[[str], None]
     traces: list[WindowTrace] | None = None
@@ -300,14 +300,14 @@ class Recorder:
             return Verdict(VerdictKind.INVALID, reason), "", None
         sku = sku_key(measurement.devices)
         key = BaselineKey(budget.key or self._key(measurement.window), measurement.window, unit)
-        terms = Terms(
-            unit=unit,
-            tolerance=self._tolerance(budget),
-            limit=budget.limit.joules if budget.limit else None,
-            family=self._bench.family,
-            suite=self._bench.suite(sku),
-        )
         try:
+            terms = Terms(
+                unit=unit,
+                tolerance=self._tolerance(budget),
+                limit=budget.limit.joules if budget.limit else None,
+                family=self._bench.family,
+                suite=self._bench.suite(sku).without(key.test, key.window, measurement.kind),
+            )
             return decide(measurement, self._bench.sessions(sku, key), terms), unit, sku
         except BaselineError as error:
             return Verdict(VerdictKind.INVALID, str(error)), unit, sku

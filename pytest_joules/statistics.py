@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import fdtri, stdtrit
 
 SAME_DEVICE_SD = 0.003
 """Prior standard deviation between sessions on one device; seven workloads on an H200 gave 0.0011 to 0.0028."""
@@ -28,12 +28,27 @@ PRIOR_DF = 3.0
 POOL_DF = 12.0
 """Most degrees of freedom that the suite's other windows lend to one of them."""
 
+OUTLYING = 0.975
+"""A window whose own spread lies beyond this quantile of what its company's would give stands alone: quiet
+neighbours cannot vouch for a noisy window.  Without it a window of 1 % among windows of 0.15 % raised 3.8 % false
+alarms, with it 1.0 % (``benchmarks/rule.py``)."""
+
 BLOCK_SD = 0.003
 BLOCK_PRIOR_DF = 2.0
 """Prior of the spread of blocks within a session: two blocks alone say too little."""
 
 HISTORY_DF = 8.0
 """Most degrees of freedom that stored blocks lend to today's: a machine that has become noisy must show."""
+
+
+TEMPERATURE_SLOPE = 0.0025
+TEMPERATURE_SLOPE_SD = 0.001
+"""Relative rise of joules per unit with each degree of GPU temperature, and how differently loads take it.
+36 sessions on four H200s gave 0.0021 to 0.0039 for a memory-bound load and 0.0007 to 0.0055 for convolutions; as
+a covariate it took 43 % and 12 % off the error of predicting a held-out session (``benchmarks/results/``)."""
+
+CAPPED_SLOPE = 0.2
+"""Share of that slope under a power cap, where the clock gives way instead (H200: -0.0001 to 0.0012)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +89,25 @@ def autocorrelation_inflation(sessions: Sequence[Sequence[float]]) -> float:
     """How many times larger the variance of a mean is because neighbouring blocks are alike.
 
     ``(1 + r) / (1 - r)`` for an AR(1) series with lag-1 autocorrelation ``r``,
-    pooled over the sessions; never below 1.
+    pooled over the sessions; never below 1.  Residuals of n blocks from their
+    own mean are correlated by ``-1 / n`` where the blocks are not at all, which
+    is taken off (Marriott and Pope, *Biometrika* 41 (1954) 390).
     """
     products = squares = 0.0
     for blocks in sessions:
         residuals = np.asarray(blocks) - np.mean(blocks)
-        products += float(residuals[1:] @ residuals[:-1])
-        squares += float(residuals @ residuals)
+        square = float(residuals @ residuals)
+        products += float(residuals[1:] @ residuals[:-1]) + square / len(blocks)
+        squares += square
     if squares == 0:
         return 1.0
     correlation = min(max(products / squares, 0.0), 0.8)
     return (1 + correlation) / (1 - correlation)
+
+
+def temperature_slope(capped_share: float) -> float:
+    """Relative rise of joules per unit per °C, for a load that is power-capped for that share of the time."""
+    return TEMPERATURE_SLOPE * (1 - (1 - CAPPED_SLOPE) * capped_share)
 
 
 def session_spread(means: Sequence[float], devices: Sequence[object]) -> Spread:
@@ -96,8 +119,15 @@ def session_spread(means: Sequence[float], devices: Sequence[object]) -> Spread:
 
 
 def between_sessions(own: Spread, suite: Spread) -> Spread:
-    """The between-session variance of one window, shrunk towards the suite's and the prior's."""
-    return combine([Spread(SAME_DEVICE_SD**2, PRIOR_DF), suite.limited(POOL_DF), own])
+    """The between-session variance of one window, shrunk towards the prior's and the suite's.
+
+    Where it lies far above them (an F test), it leaves the suite.
+    """
+    prior = Spread(SAME_DEVICE_SD**2, PRIOR_DF)
+    company = combine([prior, suite.limited(POOL_DF)])
+    if own.df > 0 and own.variance > company.variance * fdtri(own.df, company.df, OUTLYING):
+        return combine([prior, own])
+    return combine([company, own])
 
 
 def between_devices(means: Sequence[float], devices: Sequence[object]) -> Spread:
@@ -123,31 +153,36 @@ def predict_session(
     devices: Sequence[object],
     device: object,
     session: Spread,
+    degrees: Sequence[float],
 ) -> Prediction:
     """The best linear unbiased prediction of a session's mean on ``device``.
 
-    Sessions vary by ``session``, and devices by :func:`between_devices`.  With
-    every session on the same device this is the plain mean, and the variance
-    ``session * (1 + 1/K)``; a session from another device counts for less
-    (ordinary kriging: Cressie, *Statistics for Spatial Data*, 1993, section 3.2).
+    Sessions vary by ``session``, devices by :func:`between_devices`, and with
+    temperature by a slope that is known to :data:`TEMPERATURE_SLOPE_SD`.  With
+    every session on the same device at one temperature this is the plain mean,
+    and the variance ``session * (1 + 1/K)``; a session from another device, or
+    a hotter one, counts for less (ordinary kriging: Cressie, *Statistics for
+    Spatial Data*, 1993, section 3.2).
 
     Args:
-        means: Mean log joules per unit of K sessions.
+        means: Mean log joules per unit of K sessions, at today's temperature (:func:`at_temperature`).
         mean_variances: Variance of each of those means from its own blocks.
         devices: The device of each session.
         device: Today's device.
         session: Variance between sessions on one device.
+        degrees: By how much each session was hotter than today, °C.
     """
     count = len(means)
+    slopes = TEMPERATURE_SLOPE_SD * np.asarray(degrees)
     between = between_devices(means, devices)
     alike = np.asarray([[float(a == b) for b in devices] for a in devices])
     here = np.asarray([float(other == device) for other in devices])
     noise = session.variance + np.asarray(mean_variances)
     system = np.ones((count + 1, count + 1))
-    system[:count, :count] = between.variance * alike + np.diag(noise)
+    system[:count, :count] = between.variance * alike + np.outer(slopes, slopes) + np.diag(noise)
     system[count, count] = 0.0
     weights = np.linalg.solve(system, np.append(between.variance * here, 1.0))[:count]
-    of_sessions = session.variance + float(weights**2 @ noise)
+    of_sessions = session.variance + float(weights**2 @ noise) + float(weights @ slopes) ** 2
     of_devices = between.variance * max(0.0, float(1 - 2 * weights @ here + weights @ alike @ weights))
     return Prediction(
         float(weights @ np.asarray(means)), Spread(of_sessions, session.df), Spread(of_devices, between.df)

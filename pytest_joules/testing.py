@@ -48,7 +48,7 @@ def inject(fault: str, device: int = 0) -> None:
     """Make a simulated GPU fail from now on, to see what a suite makes of it.
 
     Args:
-        fault: One of :data:`pytest_joules.meters.simulated.FAULTS`.
+        fault: One of :data:`pytest_joules.options.SIMULATED_FAULTS`.
         device: Index of the simulated GPU.
 
     Raises:

@@ -363,6 +363,62 @@ def test_extra_info_that_json_does_not_know_becomes_text(suite: Suite) -> None:
     assert "object" in info["kind"]
 
 
+def test_keys_of_extra_info_that_json_does_not_know_become_text(suite: Suite) -> None:
+    suite.write("""
+    def test_step(energy):
+        energy.extra_info.update({(1, 2): "pair", "inner": [{frozenset(): 1, None: 2}]})
+        energy.repeat(step, rounds=70, warmup=1)
+    """)
+    ran, report = suite.report()
+    ran.assert_outcomes(passed=1)
+    info = report["extra_info"]["test_it.py::test_step"]
+    assert info == {"(1, 2)": "pair", "inner": [{"frozenset()": 1, "None": 2}]}
+
+
+def test_a_report_on_a_directory_is_refused_at_the_start(suite: Suite) -> None:
+    suite.write(PLAIN)
+    ran = suite.run("--energy-json=.")
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    ran.stderr.fnmatch_lines(["ERROR: --energy-json .: is a directory; name a file in it"])
+
+
+def test_a_report_that_cannot_be_written_is_said(suite: Suite) -> None:
+    suite.write("""
+    def test_a():
+        from pathlib import Path
+        Path("report.json").mkdir()
+    """)
+    ran = suite.run("--energy-json=report.json")
+    assert ran.ret == pytest.ExitCode.INTERNAL_ERROR
+    ran.stdout.fnmatch_lines(["energy: no report written: *report.json*", "energy: 0 passed*"])
+    ran.stdout.no_fnmatch_line("*Traceback*")
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_a_broken_baseline_of_several_devices_makes_their_window_invalid(suite: Suite, workers: str) -> None:
+    suite.write("""
+    @pytest.mark.energy_budget(devices=[0, 1])
+    def test_both(energy):
+        energy.repeat(step, rounds=110, warmup=5)
+    """)
+    path = suite.store.path(f"{SKU}+x2")
+    path.parent.mkdir()
+    path.write_text("{")
+    ran = suite.run(workers, meter="simulated:h100-sxm,seed=1,gpus=2")
+    assert ran.ret == pytest.ExitCode.TESTS_FAILED
+    ran.assert_outcomes(failed=1)
+    ran.stdout.fnmatch_lines(["*INVALID: *+x2.json:1: not JSON: *", "energy: 0 passed, 0 regressed, 1 invalid*"])
+
+
+def test_a_flag_without_energy_is_refused(suite: Suite) -> None:
+    suite.pytester.makeini("[pytest]\nenergy_missing = warn\n")
+    suite.write("def test_a(): pass\n")
+    suite.pytester.runpytest_subprocess().assert_outcomes(passed=1)
+    ran = suite.pytester.runpytest_subprocess("--energy-strict", "--energy-missing=fail")
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    ran.stderr.fnmatch_lines(["ERROR: --energy-missing, --energy-strict need --energy; *ini file"])
+
+
 def test_a_test_whose_teardown_fails_stores_nothing(suite: Suite) -> None:
     suite.write("""
     @pytest.fixture

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pytest_joules.budget import EnergyBudget
 from pytest_joules.codec import CodecError, decode, encode
-from pytest_joules.decision import LOOKS, Terms, decide, suite_spread
+from pytest_joules.decision import LOOKS, Terms, decide
 from pytest_joules.model import (
     BaselineKey,
     Block,
@@ -226,7 +226,7 @@ def test_false_alarms_and_misses_in_simulation() -> None:
 
 
 def test_prediction_on_one_device_is_the_plain_mean() -> None:
-    found = predict_session([0.1, 0.2, 0.3], [0.0] * 3, ["a"] * 3, "a", Spread(1e-4, 5))
+    found = predict_session([0.1, 0.2, 0.3], [0.0] * 3, ["a"] * 3, "a", Spread(1e-4, 5), [0.0] * 3)
     assert found.mean == pytest.approx(0.2)
     assert found.from_sessions.variance == pytest.approx(1e-4 * (1 + 1 / 3))
     assert found.from_sessions.df == 5
@@ -234,14 +234,14 @@ def test_prediction_on_one_device_is_the_plain_mean() -> None:
 
 
 def test_prediction_on_a_new_device_adds_the_devices_spread() -> None:
-    found = predict_session([0.2, 0.2], [0.0] * 2, ["a", "b"], "c", Spread(SAME_DEVICE_SD**2, 3))
+    found = predict_session([0.2, 0.2], [0.0] * 2, ["a", "b"], "c", Spread(SAME_DEVICE_SD**2, 3), [0.0] * 2)
     assert found.mean == pytest.approx(0.2)
     assert found.from_devices.variance == pytest.approx(OTHER_DEVICE_SD**2 * 0.75 * 1.5, rel=1e-6)
     assert found.from_devices.df == 4
 
 
 def test_prediction_leans_on_the_same_device() -> None:
-    found = predict_session([0.0, 0.01, 0.01], [0.0] * 3, ["a", "b", "b"], "a", Spread(1e-6, 3))
+    found = predict_session([0.0, 0.01, 0.01], [0.0] * 3, ["a", "b", "b"], "a", Spread(1e-6, 3), [0.0] * 3)
     assert found.mean < 0.002
 
 
@@ -254,12 +254,31 @@ def test_pooling() -> None:
     noisy = between_sessions(Spread(0.01**2, 2), Spread(0.01**2, 100))
     assert SAME_DEVICE_SD**2 < noisy.variance < 0.01**2
     assert noisy.df < 20
-    assert suite_spread([[session([0.0] * 2), session([0.01] * 2)]]).df == 1
+
+
+def test_quiet_neighbours_do_not_vouch_for_a_noisy_window() -> None:
+    quiet = Spread(0.0015**2, 100)
+    assert between_sessions(Spread(0.002**2, 2), quiet).df > 10
+    noisy = between_sessions(Spread(0.01**2, 2), quiet)
+    assert noisy == between_sessions(Spread(0.01**2, 2), Spread(0.0, 0.0))
+    assert noisy.variance > 0.006**2
 
 
 def test_autocorrelated_blocks_count_for_less() -> None:
     assert autocorrelation_inflation([[0.0, 1.0, 0.0, 1.0]]) == 1.0
     assert autocorrelation_inflation([[0.0, 0.1, 0.2, 0.3, 0.4, 0.5]]) > 2
+    # A few blocks that are independent look as if neighbours pushed each other away, which hides a real likeness.
+    random_ = random.Random(1)
+    short = [[random_.gauss(0, 1) for _ in range(4)] for _ in range(2000)]
+    assert autocorrelation_inflation(short) == pytest.approx(1.0, abs=0.05)
+    ar = []
+    for _ in range(2000):
+        value, series = random_.gauss(0, 1), []
+        for _ in range(6):
+            value = 0.5 * value + random_.gauss(0, math.sqrt(0.75))
+            series.append(value)
+        ar.append(series)
+    assert autocorrelation_inflation(ar) > 1.7
     assert autocorrelation_inflation([[1.0]]) == 1.0
 
 

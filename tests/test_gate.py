@@ -117,7 +117,10 @@ def test_missing_baseline_fails_with_the_command_that_records_one(suite: Suite) 
     step_suite(suite)
     ran = suite.run()
     ran.assert_outcomes(failed=1)
-    ran.stdout.fnmatch_lines(["NO_BASELINE: *", "*pytest --energy --energy-update 'test_it.py::test_step'"])
+    # With what was given, or the other run would measure something else.
+    command = "pytest --energy --energy-update --energy-meter=simulated:h100-sxm,seed=1 test_it.py::test_step"
+    ran.stdout.fnmatch_lines(["NO_BASELINE: *", f"*next * record one: {command}"])
+    assert "'--energy-baselines=of h100'" in suite.run("--energy-baselines=of h100").stdout.str()
     suite.run("--energy-missing=warn").assert_outcomes(passed=1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,14 +13,16 @@ from typing import Any
 import psutil
 import pytest
 from conftest import Suite
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pytest_joules.attribution import attribute
 from pytest_joules.meters import windows
-from pytest_joules.meters.base import MeterError, NoDevice
+from pytest_joules.meters.base import MeterError, NoDevice, signals_between
 from pytest_joules.meters.factory import open_meter
 from pytest_joules.meters.windows import WindowsMeter, WindowSource, zeus_source
 from pytest_joules.meters.zeus import ZeusMeter, visible_indices
-from pytest_joules.model import Device
+from pytest_joules.model import Device, Signals
 from pytest_joules.options import MeterChoice, Options
 from pytest_joules.testing import inject, launch, synchronize
 
@@ -250,8 +253,15 @@ def test_zeus_own_windows_run_on_the_same_simulated_device(monkeypatch: pytest.M
 
 
 def test_the_reading_process_ends_with_the_meter() -> None:
-    with simulated(1) as meter:
-        reader = meter.reader_pid
-        assert psutil.pid_exists(reader)
-        assert os.getpid() != reader
-    assert not psutil.pid_exists(reader)
+    before = psutil.Process().children()
+    with simulated(1):
+        (reader,) = (child for child in psutil.Process().children() if child not in before)
+        assert reader.is_running()
+    assert not reader.is_running()
+
+
+@given(st.lists(st.integers(0, 20), max_size=12).map(sorted), st.integers(0, 20), st.integers(0, 20))
+def test_signals_are_found_by_their_times(times: list[int], since: int, until: int) -> None:
+    found = [Signals(float(time)) for time in times]
+    assert list(signals_between(found, since, until)) == [s for s in found if since <= s.time <= until]
+    assert signals_between(found, -math.inf, math.inf) == found

@@ -26,7 +26,8 @@ GOOD: dict[str, list[tuple[str, object]]] = {
         ("zeus", MeterChoice("zeus")),
         ("simulated", MeterChoice("simulated", "h100-sxm")),
         ("simulated:b200,seed=3", MeterChoice("simulated", "b200", (("seed", "3"),))),
-        ("simulated:h200,gpus=2,fault=x", MeterChoice("simulated", "h200", (("gpus", "2"), ("fault", "x")))),
+        ("simulated:h200,gpus=2,fault=lost", MeterChoice("simulated", "h200", (("gpus", "2"), ("fault", "lost")))),
+        ("simulated:h200,seed=9223372036854775807", MeterChoice("simulated", "h200", (("seed", str(2**63 - 1)),))),
     ],
     "devices": [("0, 1", ("0", "1")), ("GPU-5a", ("GPU-5a",))],
     "tolerance": [("3", 0.03), ("3%", 0.03), ("0.5 %", 0.005)],
@@ -48,6 +49,10 @@ BAD: dict[str, list[tuple[str, str]]] = {
         ("simulated:h200,seed", "use gpus=N, seed=N or fault=NAME"),
         ("simulated:h200,seed=x", "must give a whole number"),
         ("simulated:h200,seed=-1", "must give a whole number"),
+        ("simulated:h200,seed=9223372036854775808", "must give a whole number, at most 9223372036854775807"),
+        (f"simulated:h200,seed={'9' * 5000}", "must give a whole number"),
+        ("simulated:h200,gpus=65", "must give a whole number, at most 64"),
+        ("simulated:h200,fault=bogus", "unknown fault 'bogus'; use one of none, no-permission, lost, reset, stuck"),
     ],
     "devices": [("0,,1", "write it like 0,1"), ("0,0", "list of different devices"), (",", "write it like 0,1")],
     "tolerance": [(text, "write it like 2%") for text in ("0", "100", "200%", "x", "nan", "-1%", "2%%", "2% foo")],
@@ -135,11 +140,18 @@ def test_actions(flags: dict[str, Any], writes: bool) -> None:
 
 @pytest.mark.parametrize(
     "flags",
-    [{"energy_update": True}, {"energy_update_new": True}, {"energy_only": True}, {"energy_json": "out.json"}],
+    [
+        {"energy_update": True},
+        {"energy_update_new": True},
+        {"energy_only": True},
+        {"energy_json": "out.json"},
+        *({f"energy_{name}": cases[0][0]} for name, cases in GOOD.items()),
+    ],
 )
-def test_actions_need_the_run(flags: dict[str, Any]) -> None:
+def test_flags_need_the_run_and_ini_values_do_not(flags: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="need --energy"):
         resolve(flags={"energy": False, **flags})
+    assert not resolve(flags={"energy": False}, ini=flags).enabled
 
 
 def test_updates_exclude_each_other() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 from traces import made_trace, reads_of, steady_trace
@@ -13,11 +13,24 @@ from pytest_joules.model import Measurement
 from pytest_joules.sampling import OneShot, Plan, Sampler, Step
 
 
-def sampled(every: float, counts: Mapping[str, float], max_seconds: float, seconds: float = 60.0) -> Measurement:
+def steady(time: float) -> float:
+    del time
+    return 500.0
+
+
+def sampled(
+    every: float,
+    counts: Mapping[str, float],
+    max_seconds: float,
+    *,
+    seconds: float = 60.0,
+    watts: Callable[[float], float] = steady,
+    warmup: int | None = 1,
+) -> Measurement:
     """What is measured of calls of one length, judged never to be enough."""
-    meter = ReplayMeter(made_trace(reads_of(lambda time: 500.0, seconds), ()), "made")
+    meter = ReplayMeter(made_trace(reads_of(watts, seconds), ()), "made")
     meter.seek(1.0)
-    plan = Plan("main", (2, 3, 4), max_seconds, warmup=1)
+    plan = Plan("main", (2, 3, 4), max_seconds, warmup=warmup)
     sampler = Sampler(meter, lambda result: meter.now(), plan, lambda measurement: Step.MORE, lambda text: None)
     while sampler.wants_call():
         assert meter.now() + every < seconds, "the sampler does not end"
@@ -37,6 +50,13 @@ def test_calls_longer_than_the_time_still_fill_two_blocks() -> None:
     measured = sampled(4.0, {"token": 7.0}, 2.0)
     assert measured.invalid == ""
     assert [block.units for block in measured.blocks["token"]] == pytest.approx([7.0, 7.0], rel=0.03)
+
+
+def test_a_counter_that_stands_still_for_a_moment_of_warm_up_is_not_steady() -> None:
+    measured = sampled(0.02, {}, 2.0, watts=lambda time: 0.0 if 1.3 < time < 1.6 else 500.0, warmup=None)
+    assert measured.warmup_seconds > 1.0
+    assert measured.invalid == ""
+    assert measured.joules / measured.seconds == pytest.approx(500.0)
 
 
 @pytest.mark.parametrize("count", [math.inf, math.nan])

@@ -13,8 +13,9 @@ import pynvml
 import pytest
 from conftest import SKU, Suite
 
-from pytest_joules.meters.simulated import FAULTS, PERIOD, RUN_AHEAD, SKUS, SimulatedHost
+from pytest_joules.meters.simulated import PERIOD, RUN_AHEAD, SKUS, SimulatedHost
 from pytest_joules.meters.zeus import ZeusMeter, simulated_host
+from pytest_joules.options import SIMULATED_FAULTS
 from pytest_joules.testing import launch, synchronize
 
 DECLARED = """
@@ -69,9 +70,11 @@ def test_ticks_are_dated_on_the_simulated_grid() -> None:
             time.sleep(0.05)
         assert opened.period(device) == pytest.approx(PERIOD)
         true_edge = host.gpus[0]._state.edge
+        grid = opened._poller.tracker(0).grid
+        assert grid is not None
         for tick in opened.ticks(device, began):
             away = (tick.time - true_edge + PERIOD / 2) % PERIOD - PERIOD / 2
-            assert abs(away) <= opened.resolution + 1e-9
+            assert abs(away) <= grid.error + 1e-9
 
 
 def test_several_devices_tick_on_phases_of_their_own() -> None:
@@ -202,4 +205,16 @@ def test_no_work_no_device_and_no_fault_by_mistake() -> None:
             launch(flops=flops)
     with meter(), pytest.raises(ValueError, match="1 GPU"):
         launch(flops=1.0, device=3)
-    assert FAULTS[0] == "none"
+    assert SIMULATED_FAULTS[0] == "none"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a state", bytes(200)])
+def test_a_shared_state_that_is_none_is_a_usage_error(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    if content is not None:
+        (suite.path / "state").write_bytes(content)
+    monkeypatch.setenv("PYTEST_JOULES_SIMULATED_STATE", str(suite.path / "state"))
+    ran = suite.run()
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    ran.stderr.fnmatch_lines(["ERROR: pytest-joules: PYTEST_JOULES_SIMULATED_STATE=*state: not a simulated machine's*"])

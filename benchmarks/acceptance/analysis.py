@@ -27,7 +27,7 @@ from scipy import stats
 from tabulate import tabulate
 
 from pytest_joules.budget import EnergyBudget
-from pytest_joules.decision import suite_spread
+from pytest_joules.history import Suite
 from pytest_joules.meters.replay import ReplayMeter, Trace, WindowTrace
 from pytest_joules.model import BaselineKey, BudgetResult, Measurement, Session, Tick, Verdict, VerdictKind
 from pytest_joules.options import MeterChoice, Options
@@ -154,13 +154,14 @@ def decide(
 ) -> tuple[Verdict, Measurement, float]:
     """One run of one test by the real recorder; also the seconds from its first call to its last."""
     traces: list[WindowTrace] = []
-    key = BaselineKey(window.test, "main", unit_of(window))
+    key = BaselineKey(window.test, window.window, unit_of(window))
+    suite = Suite({BaselineKey(test, window.window, "-"): sessions for test, sessions in baseline.items()})
     bench = Bench(
         meter=meter,
         options=Options(enabled=True, update=update, meter=MeterChoice("replay", trace=recorded.path)),
         family=len(recorded.workloads),
         sessions=lambda sku, wanted: baseline.get(wanted.test, ()),
-        suite=lambda sku: suite_spread(list(baseline.values())),
+        suite=lambda sku: suite,
         count=lambda result: {},
         progress=lambda text: None,
         traces=traces,

@@ -46,10 +46,10 @@ ABBA_SECONDS = 1.5
 ABBA_ROUNDS = 2
 
 
-def arms(session: int, seed: str) -> list[tuple[str, int, int]]:
+def arms(names: Sequence[str], session: int, seed: str) -> list[tuple[str, int, int]]:
     """The streams of one session in their order: workload, parts added, number of its kind."""
     levels = [0] * A_STREAMS + [3, 5 if session % 2 else 2]
-    streams = [(name, level, levels[:at].count(level)) for name in WORKLOADS for at, level in enumerate(levels)]
+    streams = [(name, level, levels[:at].count(level)) for name in names for at, level in enumerate(levels)]
     random.Random(seed).shuffle(streams)
     return streams
 
@@ -104,9 +104,7 @@ def session(options: argparse.Namespace) -> None:
                         windows.append(traced(name, f"+{level}/{turn}", log))
                     forwards.reverse()
         else:
-            for name, level, number in arms(options.session, f"{options.seed}/{options.gpu}/{options.session}"):
-                if name not in names:
-                    continue
+            for name, level, number in arms(names, options.session, f"{options.seed}/{options.gpu}/{options.session}"):
                 time.sleep(GAP_SECONDS)
                 seconds = (B_SECONDS if level else A_SECONDS) / options.hurry
                 windows.append(traced(name, f"+{level}/{number}", stream(loads[name], level, completion, seconds)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -39,6 +40,15 @@ def identity_of(uuid: str) -> str:
     return hashlib.sha256(uuid.encode()).hexdigest()[:12]
 
 
+def signals_between(found: Sequence[Signals], since: float, until: float) -> Sequence[Signals]:
+    """Those of ``found``, which are in order, from ``since`` to ``until``."""
+    return found[bisect_left(found, since, key=_time) : bisect_right(found, until, key=_time)]
+
+
+def _time(signals: Signals) -> float:
+    return signals.time
+
+
 class Meter(Protocol):
     """Cumulative joules of a set of devices, dated on the meter's own clock.
 
@@ -46,8 +56,6 @@ class Meter(Protocol):
         description: What it is, for the report's header.
         devices: The devices that may be measured, in CUDA order.
         simulated: Whether the joules are simulated ones.
-        resolution: Seconds of uncertainty in the date of a tick; a stretch of T seconds errs by
-            about ``resolution / T``.
         lock_directory: Where the locks live that keep two runs from measuring one device at once;
             ``None`` if the devices are not there to be locked (a replay).
     """
@@ -60,9 +68,6 @@ class Meter(Protocol):
 
     @property
     def simulated(self) -> bool: ...
-
-    @property
-    def resolution(self) -> float: ...
 
     @property
     def lock_directory(self) -> Path | None: ...

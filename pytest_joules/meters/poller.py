@@ -84,10 +84,6 @@ class Poller:
             self.close()
             raise
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
     def tracker(self, position: int) -> TickTracker:
         """The ticks of the device at ``position``, with every record read so far.
 

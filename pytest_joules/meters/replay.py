@@ -13,13 +13,12 @@ import json
 import math
 import os
 import zlib
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_joules.codec import CodecError, decode, encode
-from pytest_joules.meters.base import Meter, MeterError
+from pytest_joules.meters.base import Meter, MeterError, signals_between
 from pytest_joules.meters.ticks import TickTracker
 from pytest_joules.model import Device, MeterInfo, Read, Signals, Tick, WindowKind
 
@@ -228,10 +227,6 @@ class ReplayMeter:
         return f"replay of {self._source}, recorded {self._trace.created} by {self._trace.meter.description}"
 
     @property
-    def resolution(self) -> float:
-        return max((t.grid.error for t in self._trackers if t.grid is not None), default=0.0)
-
-    @property
     def lock_directory(self) -> None:
         """Nothing to lock: the devices are not there."""
 
@@ -283,10 +278,7 @@ class ReplayMeter:
         return self._trackers[self.devices.index(device)].ticks(since)
 
     def signals(self, device: Device, since: float, until: float) -> Sequence[Signals]:
-        found = self._signals[self.devices.index(device)]
-        until = min(until, self._now)
-        rest = itertools.islice(found, bisect_left(found, since, key=lambda signals: signals.time), None)
-        return list(itertools.takewhile(lambda signals: signals.time <= until, rest))
+        return signals_between(self._signals[self.devices.index(device)], since, min(until, self._now))
 
     def processes(self, device: Device) -> Sequence[int]:
         """This process in place of those that the window ran in."""

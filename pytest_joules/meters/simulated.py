@@ -40,6 +40,8 @@ import psutil
 import pynvml
 from filelock import FileLock
 
+from pytest_joules.options import SIMULATED_FAULTS
+
 PERIOD = 0.1
 READ_SECONDS = 0.003
 READ_SECONDS_AFTER_TICK = 0.015
@@ -58,22 +60,6 @@ LEAKAGE_PER_CELSIUS = 0.002
 TICK_NOISE = 0.001
 SESSION_NOISE = 0.0015
 """Relative standard deviations; H200 sessions differed by 0.0011 to 0.0028."""
-
-FAULTS = (
-    "none",
-    "no-permission",
-    "lost",
-    "reset",
-    "stuck",
-    "zero",
-    "mig",
-    "no-counter",
-    "thermal",
-    "foreign",
-    "hidden",
-    "part-time",
-)
-"""What can be made to go wrong, in the order of their codes in the shared state."""
 
 _FOREIGN_PID = 1
 _RING = 4096
@@ -191,12 +177,12 @@ class SimulatedGpu:
 
     @property
     def fault(self) -> str:
-        return FAULTS[self._state.fault]
+        return SIMULATED_FAULTS[self._state.fault]
 
     def inject(self, fault: str) -> None:
         """Make something go wrong from now on."""
         with self._lock:
-            self._state.fault = FAULTS.index(fault)
+            self._state.fault = SIMULATED_FAULTS.index(fault)
             if fault == "reset":
                 self._state.joules = 0.0
 

@@ -67,12 +67,9 @@ class WindowsMeter:
     def description(self) -> str:
         return (
             f"Zeus {version('zeus')} windows ({self._source.how}; "
-            f"an edge is uncertain by {1000 * self.resolution:.0f} ms, so 1 s errs by about {self.resolution:.0%})"
+            f"an edge is uncertain by {1000 * self._source.resolution:.0f} ms, "
+            f"so 1 s errs by about {self._source.resolution:.0%})"
         )
-
-    @property
-    def resolution(self) -> float:
-        return self._source.resolution
 
     @property
     def lock_directory(self) -> Path:

@@ -11,10 +11,10 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-from pytest_joules.meters.base import MeterError, NoDevice, identity_of
+from pytest_joules.meters.base import MeterError, NoDevice, identity_of, signals_between
 from pytest_joules.meters.nvml import TRY_SIMULATED, NvmlGpu, device_count, driver_version, plain_errors
 from pytest_joules.meters.poller import Poller
-from pytest_joules.meters.simulated import FAULTS, SimulatedHost
+from pytest_joules.meters.simulated import SimulatedHost
 from pytest_joules.meters.ticks import TickGrid
 from pytest_joules.model import Device, Read, Signals, Tick
 from pytest_joules.profiles import Profiles
@@ -65,18 +65,9 @@ class ZeusMeter:
         return "; ".join((told, *self._notes))
 
     @property
-    def resolution(self) -> float:
-        return max(self.grid(device).error for device in self.devices)
-
-    @property
     def lock_directory(self) -> Path:
         # A simulated GPU is private to those who share its state; a real one to the machine.
         return self._simulated.path.parent if self._simulated else Path(tempfile.gettempdir())
-
-    @property
-    def reader_pid(self) -> int:
-        """The process that reads the counters."""
-        return self._poller.pid
 
     def period(self, device: Device) -> float:
         return self.grid(device).period
@@ -107,8 +98,7 @@ class ZeusMeter:
         return self._poller.tracker(self.devices.index(device)).ticks(since)
 
     def signals(self, device: Device, since: float, until: float) -> Sequence[Signals]:
-        found = self._poller.signals(self.devices.index(device))
-        return [signals for signals in found if since <= signals.time <= until]
+        return signals_between(self._poller.signals(self.devices.index(device)), since, until)
 
     def processes(self, device: Device) -> Sequence[int] | None:
         return self.gpu(device).processes()
@@ -204,15 +194,15 @@ def simulated_host(sku: str, settings: Mapping[str, str], stack: contextlib.Exit
     The new machine, its place in the environment and NVML's replacement last as long as ``stack``.
 
     Raises:
-        MeterError: if ``settings`` name a fault that does not exist.
+        MeterError: if the environment names what is no simulated machine.
     """
     shared = os.environ.get(STATE_VARIABLE)
     if shared:
-        host = SimulatedHost.attach(Path(shared))
+        try:
+            host = SimulatedHost.attach(Path(shared))
+        except (OSError, ValueError, KeyError) as error:
+            raise MeterError(f"{STATE_VARIABLE}={shared}: not a simulated machine's state: {error}") from error
     else:
-        fault = settings.get("fault", FAULTS[0])
-        if fault not in FAULTS:
-            raise MeterError(f"a simulated GPU has no fault {fault!r}; use one of {', '.join(FAULTS)}")
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="pytest-joules-simulated-"))
         host = SimulatedHost.create(Path(directory, "state"), sku, settings)
         os.environ[STATE_VARIABLE] = str(host.path)

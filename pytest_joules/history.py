@@ -1,0 +1,104 @@
+"""What stored sessions say: their means at today's temperature, their spread, and what they predict.  Pure functions.
+
+A session stands in here as the mean of its blocks' log joules per unit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from pytest_joules.model import BaselineKey, Block, Session, WindowKind
+from pytest_joules.statistics import (
+    Prediction,
+    Spread,
+    between_sessions,
+    combine,
+    predict_session,
+    session_spread,
+    temperature_slope,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """Where and how today's window ran.
+
+    Attributes:
+        devices: Identities of the devices.
+        celsius: Their mean temperature; ``None`` if it is not known.
+        capped_share: Share of the time under a power cap.
+    """
+
+    devices: tuple[str, ...]
+    celsius: float | None = None
+    capped_share: float = 0.0
+
+
+def log_mean(blocks: Sequence[Block]) -> float:
+    """Mean log joules per unit."""
+    return fmean(math.log(block.joules_per_unit) for block in blocks)
+
+
+def log_seconds(blocks: Sequence[Block]) -> float:
+    """Mean log seconds per unit."""
+    return fmean(math.log(block.seconds_per_unit) for block in blocks)
+
+
+def predict(sessions: Sequence[Session], today: Circumstances, block_variance: float, suite: Spread) -> Prediction:
+    """What ``sessions`` predict for a session under today's circumstances.
+
+    Args:
+        sessions: Stored sessions of one window, at least one.
+        today: Where and how it runs.
+        block_variance: Variance that one block adds to a session's mean, times the blocks.
+        suite: The between-session spread of the suite's other windows.
+    """
+    means = _means_at(sessions, today.celsius, temperature_slope(today.capped_share))
+    homes = [session.devices for session in sessions]
+    return predict_session(
+        means,
+        [block_variance / len(session.blocks) for session in sessions],
+        homes,
+        today.devices,
+        between_sessions(session_spread(means, homes), suite),
+        [_warmer(session, today.celsius) for session in sessions],
+    )
+
+
+def spread(sessions: Sequence[Session]) -> Spread:
+    """The variance between the sessions of one window on one device, but for what temperature explains."""
+    capped = [session.conditions.power_cap_share or 0.0 for session in sessions]
+    means = _means_at(sessions, sessions[0].conditions.temperature_celsius, temperature_slope(fmean(capped)))
+    return session_spread(means, [session.devices for session in sessions])
+
+
+class Suite:
+    """The between-session spread of all stored windows of a SKU."""
+
+    def __init__(self, entries: Mapping[BaselineKey, Sequence[Session]]) -> None:
+        """Computed once; ``entries`` are a baseline file's."""
+        self._spreads: dict[WindowKind, dict[tuple[str, str], Spread]] = {}
+        for key, sessions in entries.items():
+            for kind in {session.kind for session in sessions}:
+                # Several units of one window are the same joules; they count once.
+                series = self._spreads.setdefault(kind, {})
+                series.setdefault((key.test, key.window), spread([s for s in sessions if s.kind is kind]))
+
+    def without(self, test: str, window: str, kind: WindowKind) -> Spread:
+        """The spread pooled over all windows of one kind but the named one."""
+        others = self._spreads.get(kind, {})
+        return combine(found for name, found in others.items() if name != (test, window))
+
+
+def _means_at(sessions: Sequence[Session], celsius: float | None, slope: float) -> list[float]:
+    """The sessions' means as they would have been at another temperature."""
+    return [log_mean(session.blocks) - slope * _warmer(session, celsius) for session in sessions]
+
+
+def _warmer(session: Session, celsius: float | None) -> float:
+    """By how much the session was hotter; 0 where nobody knows."""
+    then = session.conditions.temperature_celsius
+    return 0.0 if then is None or celsius is None else then - celsius

@@ -1,0 +1,76 @@
+"""What stored sessions say about today: at today's temperature, on today's device, in the suite's company."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_joules.history import Circumstances, Suite, predict, spread
+from pytest_joules.model import BaselineKey, Block, Conditions, Session, WindowKind
+from pytest_joules.statistics import TEMPERATURE_SLOPE, Spread
+
+NOBODY = Spread(0.0, 0.0)
+
+
+def session(log: float, celsius: float | None = None, device: str = "a", capped: float = 0.0) -> Session:
+    conditions = Conditions(temperature_celsius=celsius, power_cap_share=capped)
+    return Session("now", (device,), (Block(math.exp(log), 1.0, 1.0),) * 6, conditions=conditions)
+
+
+def test_sessions_are_taken_to_todays_temperature() -> None:
+    stored = [session(0.0, 40.0), session(10 * TEMPERATURE_SLOPE, 50.0)]
+    warm = predict(stored, Circumstances(("a",), 50.0), 0.0, NOBODY)
+    assert warm.mean == pytest.approx(10 * TEMPERATURE_SLOPE, rel=0.2)
+    # A power cap takes the clock down instead: temperature says little there.
+    capped = predict([session(0.0, 40.0, capped=1.0)] * 3, Circumstances(("a",), 50.0, 1.0), 0.0, NOBODY)
+    assert 0 < capped.mean < 3 * TEMPERATURE_SLOPE
+    unknown = predict([session(0.0), session(0.0, 40.0)], Circumstances(("a",), None), 0.0, NOBODY)
+    assert unknown.mean == pytest.approx(0.0)
+
+
+def test_a_far_temperature_widens_the_prediction() -> None:
+    near, far = (
+        predict([session(0.0, 40.0)] * 3, Circumstances(("a",), celsius), 0.0, NOBODY) for celsius in (41.0, 70.0)
+    )
+    assert far.from_sessions.variance > 10 * near.from_sessions.variance
+
+
+@given(st.floats(-50, 50), st.floats(-0.1, 0.1))
+def test_only_differences_of_temperature_count(shift: float, level: float) -> None:
+    stored = [session(level, 40.0), session(level + 0.001, 44.0), session(level - 0.001, 47.0)]
+    moved = [
+        replace(s, conditions=replace(s.conditions, temperature_celsius=s.conditions.temperature_celsius + shift))
+        for s in stored
+        if s.conditions.temperature_celsius is not None
+    ]
+    here = predict(stored, Circumstances(("a",), 45.0), 1e-6, NOBODY)
+    there = predict(moved, Circumstances(("a",), 45.0 + shift), 1e-6, NOBODY)
+    assert there.mean == pytest.approx(here.mean, abs=1e-9)
+    assert spread(moved).variance == pytest.approx(spread(stored).variance, rel=1e-6)
+
+
+def test_temperature_explains_part_of_the_spread() -> None:
+    stored = [session(TEMPERATURE_SLOPE * c, 40.0 + c) for c in range(0, 10, 2)]
+    assert spread(stored).variance == pytest.approx(0.0, abs=1e-12)
+    assert spread([replace(s, conditions=Conditions()) for s in stored]).variance > 1e-5
+
+
+def test_a_window_is_not_its_own_company() -> None:
+    noisy, quiet = [session(0.0), session(0.02)], [session(0.0), session(0.001)]
+    suite = Suite(
+        {
+            BaselineKey("t", "main", "token"): noisy,
+            BaselineKey("t", "main", "call"): noisy,
+            BaselineKey("u", "main", "token"): quiet,
+            BaselineKey("u", "shot", "token"): [replace(s, kind=WindowKind.ONE_SHOT) for s in noisy],
+        }
+    )
+    assert suite.without("t", "main", WindowKind.REPEATED) == spread(quiet)
+    # Two units of one window are the same joules.
+    assert suite.without("u", "main", WindowKind.REPEATED) == spread(noisy)
+    assert suite.without("t", "main", WindowKind.ONE_SHOT) == spread(noisy)
+    assert suite.without("u", "shot", WindowKind.ONE_SHOT) == NOBODY
