@@ -128,6 +128,54 @@ def suite_spread(series: Sequence[Sequence[Session]]) -> Spread:
 
 
 @dataclass(frozen=True, slots=True)
+class HalfWidths:
+    """Half-widths of the interval of ``d``: plain, and with the family's share of the error rate."""
+
+    plain: float
+    fail: float
+
+
+def half_widths(spread: Spread, family: int) -> HalfWidths:
+    """One-sided half-widths of the mean whose variance is ``spread``, in a run of ``family`` budgets."""
+    sd = math.sqrt(spread.variance)
+    return HalfWidths(
+        student_quantile(spread.df, 1 - ALPHA) * sd,
+        student_quantile(spread.df, 1 - ALPHA / max(family, 1)) * sd,
+    )
+
+
+def classify(d: float, t: float, width: HalfWidths) -> VerdictKind:
+    """The rule on a log ratio ``d`` with the log tolerance ``t``; see the head of this module."""
+    if d > t and d > width.fail:
+        return VerdictKind.REGRESSED
+    if d < -t and d < -width.plain:
+        return VerdictKind.IMPROVED
+    if d <= t and d + width.plain < 2 * t:
+        return VerdictKind.PASS
+    return VerdictKind.INCONCLUSIVE
+
+
+def rise_reason(d: float, t: float) -> str:
+    """What REGRESSED means for the log ratio ``d`` with the log tolerance ``t``."""
+    return f"joules per unit rose by {format_percent(math.expm1(d))}, more than {format_percent(math.expm1(t))}"
+
+
+def noise_reason(d: float, width: HalfWidths) -> str:
+    """Why ``d`` is not decided."""
+    return (
+        f"the noise of {format_percent(width.plain)} leaves a rise of {format_percent(math.expm1(d), signed=True)} open"
+    )
+
+
+def latency_notes(kind: VerdictKind, seconds_ratio: float) -> tuple[str, ...]:
+    """The warning that joules were saved, or held, at the price of time."""
+    if kind not in (VerdictKind.PASS, VerdictKind.IMPROVED) or seconds_ratio <= 1 + LATENCY_RISE:
+        return ()
+    rise = format_percent(seconds_ratio - 1, digits=0)
+    return (f"joules are level but seconds per unit rose by {rise}: latency pays",)
+
+
+@dataclass(frozen=True, slots=True)
 class _Today:
     """Today's mean log joules per unit, and the spread of that mean from the blocks alone."""
 
@@ -156,8 +204,8 @@ def _against_limit(verdict: Verdict, today: _Today, terms: Terms) -> Verdict:
     assert terms.limit is not None
     session = between_sessions(Spread(0.0, 0.0), terms.suite)
     above = today.mean - math.log(terms.limit)
-    now = _half_widths(satterthwaite([session, today.looked_at()]), terms.family)
-    best = _half_widths(satterthwaite([session, today.looked_at(LOOKS[-1])]), terms.family)
+    now = half_widths(satterthwaite([session, today.looked_at()]), terms.family)
+    best = half_widths(satterthwaite([session, today.looked_at(LOOKS[-1])]), terms.family)
     stated = f"{format_percent(math.expm1(above), signed=True)} against the limit of {format_joules(terms.limit)}"
     if above > now.fail:
         return replace(
@@ -170,22 +218,6 @@ def _against_limit(verdict: Verdict, today: _Today, terms: Terms) -> Verdict:
         kind=VerdictKind.INCONCLUSIVE,
         reason=f"{stated} is within the noise of {format_percent(now.plain)}",
         more_gpu_time_helps=above > best.fail or above <= -best.plain,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _HalfWidths:
-    """Half-widths of the interval of ``d``: plain, and with the family's share of the error rate."""
-
-    plain: float
-    fail: float
-
-
-def _half_widths(spread: Spread, family: int) -> _HalfWidths:
-    sd = math.sqrt(spread.variance)
-    return _HalfWidths(
-        student_quantile(spread.df, 1 - ALPHA) * sd,
-        student_quantile(spread.df, 1 - ALPHA / max(family, 1)) * sd,
     )
 
 
@@ -209,9 +241,9 @@ def _against_baseline(
     )
     d, t = today.mean - expected.mean, math.log1p(tolerance)
     total = _total(expected, today.looked_at())
-    width = _half_widths(total, terms.family)
-    best = _half_widths(_total(expected, today.looked_at(LOOKS[-1])), terms.family)
-    kind = _classify(d, t, width)
+    width = half_widths(total, terms.family)
+    best = half_widths(_total(expected, today.looked_at(LOOKS[-1])), terms.family)
+    kind = classify(d, t, width)
     detectable = max(t, width.fail) + student_quantile(total.df, DETECTION) * math.sqrt(total.variance)
     return replace(
         verdict,
@@ -226,7 +258,7 @@ def _against_baseline(
         detectable=math.expm1(detectable),
         more_gpu_time_helps=kind is VerdictKind.INCONCLUSIVE
         and today.count < LOOKS[-1]
-        and _classify(d, t, best) is not VerdictKind.INCONCLUSIVE,
+        and classify(d, t, best) is not VerdictKind.INCONCLUSIVE,
     )
 
 
@@ -234,29 +266,17 @@ def _total(expected: Prediction, within: Spread) -> Spread:
     return satterthwaite([expected.from_sessions, expected.from_devices, within])
 
 
-def _classify(d: float, t: float, width: _HalfWidths) -> VerdictKind:
-    if d > t and d > width.fail:
-        return VerdictKind.REGRESSED
-    if d < -t and d < -width.plain:
-        return VerdictKind.IMPROVED
-    if d <= t and d + width.plain < 2 * t:
-        return VerdictKind.PASS
-    return VerdictKind.INCONCLUSIVE
-
-
 def _reason(
-    kind: VerdictKind, d: float, t: float, width: _HalfWidths, best: _HalfWidths, here: int, sessions: int
+    kind: VerdictKind, d: float, t: float, width: HalfWidths, best: HalfWidths, here: int, sessions: int
 ) -> str:
     if kind is VerdictKind.REGRESSED:
-        return f"joules per unit rose by {format_percent(math.expm1(d))}, more than {format_percent(math.expm1(t))}"
+        return rise_reason(d, t)
     if kind is VerdictKind.IMPROVED:
         return f"joules per unit fell by {format_percent(-math.expm1(d))}; store the gain with --energy-update"
     if kind is VerdictKind.PASS:
         return ""
-    noise = (
-        f"the noise of {format_percent(width.plain)} leaves a rise of {format_percent(math.expm1(d), signed=True)} open"
-    )
-    if _classify(d, t, best) is not VerdictKind.INCONCLUSIVE:
+    noise = noise_reason(d, width)
+    if classify(d, t, best) is not VerdictKind.INCONCLUSIVE:
         return f"{noise}; more GPU time would settle it (--energy-max-seconds)"
     if not here:
         strangers = f"none of the {sessions} stored session(s) is from this device, and devices differ"
@@ -266,11 +286,8 @@ def _reason(
 
 def _with_latency(verdict: Verdict, blocks: Sequence[Block], baseline: Sequence[Session]) -> Verdict:
     before = float(np.mean([_log_seconds(session.blocks) for session in baseline]))
-    timed = replace(verdict, seconds_ratio=(ratio := math.exp(_log_seconds(blocks) - before)))
-    if verdict.kind not in (VerdictKind.PASS, VerdictKind.IMPROVED) or ratio <= 1 + LATENCY_RISE:
-        return timed
-    rise = format_percent(ratio - 1, digits=0)
-    return replace(timed, notes=(*timed.notes, f"joules are level but seconds per unit rose by {rise}: latency pays"))
+    ratio = math.exp(_log_seconds(blocks) - before)
+    return replace(verdict, seconds_ratio=ratio, notes=(*verdict.notes, *latency_notes(verdict.kind, ratio)))
 
 
 def _logs(blocks: Sequence[Block]) -> list[float]:

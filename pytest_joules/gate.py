@@ -33,6 +33,7 @@ from pytest_joules.meters.base import Meter, MeterError
 from pytest_joules.meters.factory import open_meter
 from pytest_joules.meters.replay import ReplayMeter, WindowTrace, trace_of
 from pytest_joules.model import (
+    TEST_FAILED,
     BaselineKey,
     BudgetResult,
     MeterInfo,
@@ -274,7 +275,7 @@ class Gate:
         elif report.failed:
             # pytest-xdist reports for a worker that crashed, and does not know when.
             known = report.when in ("setup", "call", "teardown")
-            self.why_unmeasured[report.nodeid] = f"the test failed in {report.when}" if known else "its worker crashed"
+            self.why_unmeasured[report.nodeid] = f"{TEST_FAILED} {report.when}" if known else "its worker crashed"
         elif report.when == "call":
             self.why_unmeasured.pop(report.nodeid, None)  # an earlier attempt's
 

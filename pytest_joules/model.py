@@ -29,6 +29,8 @@ class Device:
         default_power_limit_watts: The limit that the board ships with.
         driver: The driver's version.
         simulated: Whether the device is a simulated one.
+        sensor_duty: Share of the time that the power sensor looks, as ``pytest-joules doctor``
+            found it; ``None`` if it never looked.
     """
 
     index: int
@@ -39,6 +41,7 @@ class Device:
     default_power_limit_watts: float | None = None
     driver: str | None = None
     simulated: bool = False
+    sensor_duty: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ class Conditions:
         sm_clock_mhz: Mean over the blocks.
         power_cap_share: Share of the samples at which the driver was power capping.
         idle_watts: Least power in the half minute before the work: idle, if the device ever was then.
+        sensor_duty: Least share of the time that a charged device's power sensor looks, where it is known.
         versions: Versions of the libraries that do the work, by package name.
     """
 
@@ -114,6 +118,7 @@ class Conditions:
     sm_clock_mhz: float | None = None
     power_cap_share: float | None = None
     idle_watts: float | None = None
+    sensor_duty: float | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -221,6 +226,10 @@ class VerdictKind(str, Enum):
     NO_BASELINE = "NO_BASELINE"
     INVALID = "INVALID"
     UNMEASURED = "UNMEASURED"
+
+
+TEST_FAILED = "the test failed in"
+"""How the reason of UNMEASURED begins where the test failed; the phase follows."""
 
 
 @dataclass(frozen=True, slots=True)

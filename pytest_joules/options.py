@@ -44,6 +44,7 @@ SIMULATED_FAULTS = (
     "thermal",
     "foreign",
     "hidden",
+    "part-time",
 )
 """What can be made to go wrong on a simulated GPU, in the order of their codes in its shared state."""
 
@@ -55,7 +56,12 @@ class OptionError(ValueError):
     """A flag or ini value that cannot be used; the message names it and the fix."""
 
 
-def _percent(text: str) -> float:
+def percent(text: str) -> float:
+    """Read ``2%`` or ``2`` as the fraction 0.02.
+
+    Raises:
+        OptionError: for anything else, and outside (0, 100) %.
+    """
     from pytest_joules.units import UnitError, parse_percent
 
     try:
@@ -147,7 +153,9 @@ class MeterChoice:
                 raise OptionError(f"{pair!r} is not a setting of a simulated GPU; use gpus=N, seed=N or fault=NAME")
             if name == "fault":
                 if value not in SIMULATED_FAULTS:
-                    raise OptionError(f"unknown fault {value!r}; use one of {', '.join(SIMULATED_FAULTS)}")
+                    raise OptionError(
+                        f"a simulated GPU has no fault {value!r}; use one of {', '.join(SIMULATED_FAULTS)}"
+                    )
             # Python reads no whole number of thousands of digits.
             elif not (value.isdecimal() and len(value) < 20 and int(value) <= SIMULATED_MOST[name]):
                 raise OptionError(f"{pair!r} must give a whole number, at most {SIMULATED_MOST[name]}")
@@ -188,7 +196,7 @@ SETTINGS = (
         "charge exactly these CUDA devices (indices or UUIDs; or 'cpu' for Zeus' CPU and DRAM joules); "
         "default: those that the test's processes run on",
     ),
-    Setting("tolerance", _percent, "PCT", "accepted rise of joules per unit where the marker gives none (default: 2%)"),
+    Setting("tolerance", percent, "PCT", "accepted rise of joules per unit where the marker gives none (default: 2%)"),
     Setting("max_seconds", _seconds, "S", "most seconds of measuring for one window after warm-up (default: 10)"),
     Setting("missing", _choice("fail", "warn"), "fail|warn", "what a budget without a baseline does (default: fail)"),
     Setting(

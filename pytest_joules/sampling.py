@@ -402,7 +402,7 @@ class Sampler:
             blocks=blocks,
             calls=calls,
             warmup_seconds=self._warm_seconds,
-            conditions=conditions(signals, self._idle_watts()),
+            conditions=conditions(self._attribution.devices, signals, self._idle_watts()),
             notes=tuple(note for note in (*self._notes, self._stopped, charged.note) if note),
             invalid=spoiled(self._meter, self._attribution.devices, attribution.foreign, signals)
             or (self._stopped if not self._measuring else "")
@@ -430,7 +430,10 @@ class Sampler:
             self._meter.sleep(self._period() / 5)
 
     def _blocks(self) -> dict[str, list[Block]]:
-        return whole_tick_blocks(self._ticks(), self._log, CAPPED_BLOCK_TICKS if self._capped() else BLOCK_TICKS)
+        ticks = CAPPED_BLOCK_TICKS if self._capped() else BLOCK_TICKS
+        # A sensor that looks part of the time sees a share of the work: so many more ticks see as much of it.
+        duty = least_duty(self._attribution.devices) or 1.0
+        return whole_tick_blocks(self._ticks(), self._log, math.ceil(ticks / duty))
 
     def _ticks(self) -> list[Sequence[Tick]]:
         return [self._meter.ticks(device, self._log.times[0]) for device in self._attribution.devices]
@@ -502,7 +505,7 @@ class OneShot:
             blocks=blocks,
             calls=1.0,
             warmup_seconds=0.0,
-            conditions=conditions(signals, idle_watts),
+            conditions=conditions(attribution.devices, signals, idle_watts),
             notes=(attribution.note,) if attribution.note else (),
             invalid=spoiled(self._meter, attribution.devices, attribution.foreign, signals)
             or _no_work(counts)
@@ -510,8 +513,13 @@ class OneShot:
         )
 
 
-def conditions(signals: Sequence[Signals], idle_watts: float | None = None) -> Conditions:
-    """The mean state of the devices over a window."""
+def least_duty(devices: Iterable[Device]) -> float | None:
+    """The least share of the time that a power sensor of ``devices`` looks; ``None`` if no share is known."""
+    return min((device.sensor_duty for device in devices if device.sensor_duty is not None), default=None)
+
+
+def conditions(devices: Iterable[Device], signals: Sequence[Signals], idle_watts: float | None = None) -> Conditions:
+    """The mean state of ``devices`` over a window."""
     temperatures = [s.temperature_celsius for s in signals if s.temperature_celsius is not None]
     clocks = [s.sm_clock_mhz for s in signals if s.sm_clock_mhz is not None]
     known = any(s.power_capped is not None for s in signals)
@@ -520,6 +528,7 @@ def conditions(signals: Sequence[Signals], idle_watts: float | None = None) -> C
         sm_clock_mhz=round(fmean(clocks)) if clocks else None,
         power_cap_share=round(_share(s.power_capped for s in signals), 3) if known else None,
         idle_watts=round(idle_watts, 1) if idle_watts is not None else None,
+        sensor_duty=least_duty(devices),
     )
 
 

@@ -45,6 +45,7 @@ conditions = st.builds(
     temperature_celsius=st.none() | st.integers(0, 90).map(float),
     sm_clock_mhz=st.none() | st.integers(0, 3000).map(float),
     power_cap_share=st.none() | st.sampled_from([0.0, 0.5, 1.0]),
+    sensor_duty=st.none() | st.sampled_from([0.05, 0.25, 1.0]),
     idle_watts=st.none() | st.integers(0, 500).map(float),
     versions=st.dictionaries(names, names, max_size=2),
 )

@@ -66,3 +66,4 @@ def test_help_names_the_commands(tmp_path: Path) -> None:
     assert ran.returncode == 0
     assert "record" in ran.stdout
     assert "show" in ran.stdout
+    assert "doctor" in ran.stdout

@@ -28,7 +28,7 @@ KEPT_SESSIONS = 10
 LARGEST_FILE = 256 * 1024 * 1024
 LOCK_SECONDS = 60.0
 
-_OPTIONAL_NUMBERS = ("temperature_celsius", "sm_clock_mhz", "power_cap_share", "idle_watts")
+_OPTIONAL_NUMBERS = ("temperature_celsius", "sm_clock_mhz", "power_cap_share", "idle_watts", "sensor_duty")
 _SKU = re.compile(r"[a-z0-9][a-z0-9+.-]*")
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"(?P<colon>\s*:)?|[{}\[\],]|[^\s{}\[\],:"]+')
 _STUMBLES = (TypeError, ValueError, KeyError, AttributeError)
@@ -334,6 +334,7 @@ _BOUNDS = {
     "sm_clock_mhz": (0, 100000),
     "power_cap_share": (0, 1),
     "idle_watts": (0, 1e7),
+    "sensor_duty": (0, 1),
 }
 
 

@@ -35,6 +35,19 @@ def open_meter(options: Options, stack: contextlib.ExitStack) -> Meter:
     return meter
 
 
+def open_counters(options: Options, stack: contextlib.ExitStack) -> ZeusMeter:
+    """Open the meter that reads energy counters, and no other in its place; it closes with ``stack``.
+
+    Raises:
+        MeterError: saying why there is no energy counter to read.
+    """
+    choice = options.meter
+    host = simulated_host(choice.sku, dict(choice.settings), stack) if choice.kind == "simulated" else None
+    meter = ZeusMeter(os.environ, host)
+    stack.callback(meter.close)
+    return meter
+
+
 def _open_real() -> Meter:
     try:
         return _open_nvidia(None)

@@ -117,8 +117,59 @@ class NvmlGpu:
         )
 
     def mig_enabled(self) -> bool:
+        return self.mig_mode() is True
+
+    def mig_mode(self) -> bool | None:
+        """Whether MIG is on; ``None`` where NVML does not tell."""
         mode = self._optional(pynvml.nvmlDeviceGetMigMode, self._handle)
-        return mode is not None and mode[0] == pynvml.NVML_DEVICE_MIG_ENABLE
+        return None if mode is None else bool(mode[0] == pynvml.NVML_DEVICE_MIG_ENABLE)
+
+    def average_watts(self) -> float | None:
+        """Power averaged over about a second, W; ``None`` where NVML does not tell."""
+        milliwatts = self._optional(self._gpu.get_average_power_usage)
+        return None if milliwatts is None else milliwatts / 1000
+
+    def persistence_mode(self) -> bool | None:
+        """Whether the driver stays loaded without a client; ``None`` where NVML does not tell."""
+        mode = self._optional(self._gpu.get_persistence_mode)
+        return None if mode is None else bool(mode)
+
+    def virtualization_mode(self) -> int | None:
+        """One of ``NVML_GPU_VIRTUALIZATION_MODE_*``; ``None`` where NVML does not tell."""
+        mode = self._optional(pynvml.nvmlDeviceGetVirtualizationMode, self._handle)
+        return None if mode is None else int(mode)
+
+    def application_clocks(self) -> tuple[float | None, float | None, float | None]:
+        """The application clock in force, the board's own, and the highest clock, MHz; ``None`` if not told."""
+        kind = pynvml.NVML_CLOCK_GRAPHICS
+        return (
+            self._optional(pynvml.nvmlDeviceGetApplicationsClock, self._handle, kind),
+            self._optional(pynvml.nvmlDeviceGetDefaultApplicationsClock, self._handle, kind),
+            self._optional(pynvml.nvmlDeviceGetMaxClockInfo, self._handle, kind),
+        )
+
+    def event_reasons(self) -> int | None:
+        """Clock event reasons now (bits); ``None`` where NVML does not tell."""
+        reasons = self._optional(pynvml.nvmlDeviceGetCurrentClocksEventReasons, self._handle)
+        return None if reasons is None else int(reasons)
+
+    def gpm_supported(self) -> bool | None:
+        """Whether the GPU has performance metrics (GPM); ``None`` where NVML does not tell."""
+        support = self._optional(pynvml.nvmlGpmQueryDeviceSupport, self._handle)
+        return None if support is None else bool(support.isSupportedDevice)
+
+    def gpm_samples(self) -> bool | None:
+        """Whether this user may take GPM samples: takes two; ``None`` if NVML refuses for another reason."""
+        try:
+            for _ in range(2):
+                sample = pynvml.nvmlGpmSampleAlloc()
+                try:
+                    pynvml.nvmlGpmSampleGet(self._handle, sample)
+                finally:
+                    pynvml.nvmlGpmSampleFree(sample)
+        except pynvml.NVMLError as error:
+            return False if error.value == pynvml.NVML_ERROR_NO_PERMISSION else None
+        return True
 
     def processes(self) -> Sequence[int] | None:
         """Process ids that hold a compute context here, or ``None`` if NVML hides them."""

@@ -46,6 +46,10 @@ PERIOD = 0.1
 READ_SECONDS = 0.003
 READ_SECONDS_AFTER_TICK = 0.015
 RUN_AHEAD = 0.1
+LOOK_SECONDS = 0.025
+"""How long the sensor looks in each period under the fault ``part-time``: an A100's does so (arXiv 2312.02741)."""
+
+BOOST_MHZ = 1980
 HOST_WATTS = 50.0
 """Simulated watts that one busy host core draws on the first device while no declared work runs there."""
 
@@ -251,7 +255,8 @@ class SimulatedGpu:
         noise = random.Random(f"{self._seed}/{self.index}").gauss(1, SESSION_NOISE)
         for _ in range(count):
             opens, closes = state.edge, state.edge + PERIOD
-            work = self._work_watts(opens, closes)
+            looked = LOOK_SECONDS if self.fault == "part-time" else PERIOD
+            work = self._work_watts(opens, closes, looked)
             static = sku.context_watts if state.tail else sku.idle_watts
             # What declared work costs must not depend on the host, so the host draws only where there is none.
             watts = static + (work or host_watts)
@@ -267,21 +272,21 @@ class SimulatedGpu:
             state.edge = closes
             state.ticks += 1
 
-    def _work_watts(self, opens: float, closes: float) -> float:
+    def _work_watts(self, opens: float, closes: float, looked: float) -> float:
+        """Mean power of the work in the first ``looked`` seconds of a tick, for the whole of it."""
         state = self._state
         joules = 0.0
         while state.head < state.tail:
             segment = state.segments[state.head % _RING]
-            overlap = min(segment.end, closes) - max(segment.start, opens)
-            if overlap > 0:
-                joules += segment.watts * overlap
+            joules += segment.watts * max(0.0, min(segment.end, opens + looked) - max(segment.start, opens))
+            if min(segment.end, closes) > max(segment.start, opens):
                 if segment.start - state.busy_until > 3 * PERIOD:
                     state.busy_since = segment.start
                 state.busy_until = min(segment.end, closes)
             if segment.end > closes:
                 break
             state.head += 1
-        return joules / PERIOD
+        return joules / looked
 
 
 class SimulatedHost:
@@ -387,11 +392,20 @@ class SimulatedHost:
             "nvmlDeviceGetArchitecture": architecture,
             "nvmlDeviceGetPowerManagementLimit": lambda gpu: round(gpu.sku.power_limit_watts * 1000),
             "nvmlDeviceGetPowerManagementDefaultLimit": lambda gpu: round(gpu.sku.power_limit_watts * 1000),
+            "nvmlDeviceGetPersistenceMode": lambda gpu: pynvml.NVML_FEATURE_ENABLED,
+            "nvmlDeviceGetVirtualizationMode": lambda gpu: pynvml.NVML_GPU_VIRTUALIZATION_MODE_NONE,
+            "nvmlDeviceGetApplicationsClock": lambda gpu, clock: BOOST_MHZ,
+            "nvmlDeviceGetDefaultApplicationsClock": lambda gpu, clock: BOOST_MHZ,
+            "nvmlDeviceGetMaxClockInfo": lambda gpu, clock: BOOST_MHZ,
+            "nvmlGpmQueryDeviceSupport": lambda gpu: SimpleNamespace(isSupportedDevice=1),
+            "nvmlGpmSampleAlloc": object,
+            "nvmlGpmSampleGet": lambda gpu, sample: sample,
+            "nvmlGpmSampleFree": lambda sample: None,
             "nvmlDeviceGetMigMode": lambda gpu: [int(gpu.fault == "mig")] * 2,
             "nvmlDeviceGetTotalEnergyConsumption": counter,
             "nvmlDeviceGetFieldValues": fields,
             "nvmlDeviceGetTemperatureV": lambda gpu, sensor: round(gpu.celsius),
-            "nvmlDeviceGetClockInfo": lambda gpu, clock: (1500 if gpu.capped else 1980) if gpu.busy else 345,
+            "nvmlDeviceGetClockInfo": lambda gpu, clock: (1500 if gpu.capped else BOOST_MHZ) if gpu.busy else 345,
             "nvmlDeviceGetCurrentClocksEventReasons": reasons,
             "nvmlDeviceGetComputeRunningProcesses": processes,
         }

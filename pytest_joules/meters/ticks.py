@@ -129,6 +129,16 @@ def _densest(intervals: Sequence[tuple[float, float]]) -> tuple[float, float, in
 
 def explains(grid: TickGrid, reads: Sequence[Read]) -> bool:
     """Whether neighbouring reads tell the same joules just where the grid has them in the same cell."""
+    agree, differ = agreement(grid, reads)
+    return agree > 0 and differ <= UNEXPLAINED_SHARE * agree
+
+
+def agreement(grid: TickGrid, reads: Sequence[Read]) -> tuple[int, int]:
+    """How many pairs of neighbouring reads the grid explains, and how many it does not.
+
+    It explains a pair that tells the same joules within a cell, or different
+    ones in two; reads that may have straddled an edge are not counted.
+    """
     agree = differ = 0
     for a, b in itertools.pairwise(reads):
         cells = [(grid.cell(read.start - grid.error), grid.cell(read.end + grid.error)) for read in (a, b)]
@@ -136,7 +146,7 @@ def explains(grid: TickGrid, reads: Sequence[Read]) -> bool:
             same = cells[0] == cells[1]
             agree += same == (a.joules == b.joules)
             differ += same != (a.joules == b.joules)
-    return agree > 0 and differ <= UNEXPLAINED_SHARE * agree
+    return agree, differ
 
 
 class GridTracker:

@@ -7,6 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from pytest_joules.meters.base import MeterError, NoDevice, identity_of, signals
 from pytest_joules.meters.nvml import TRY_SIMULATED, NvmlGpu, device_count, driver_version, plain_errors
 from pytest_joules.meters.poller import Poller
 from pytest_joules.meters.simulated import SimulatedHost
+from pytest_joules.meters.ticks import TickGrid
 from pytest_joules.model import Device, Read, Signals, Tick
+from pytest_joules.profiles import Profiles
 from pytest_joules.testing import STATE_VARIABLE
 
 
@@ -38,7 +41,9 @@ class ZeusMeter:
             raise NoDevice(f"CUDA_VISIBLE_DEVICES={shown!r} hides every GPU; {TRY_SIMULATED}")
         self._gpus = [gpus[index] for index in visible]
         self._simulated = simulated
-        self._devices = tuple(_describe(gpus[index], index, self.simulated) for index in visible)
+        self._profiles = Profiles.at(environment)
+        self._notes: list[str] = []
+        self._devices = tuple(self._describe(gpus[index], index) for index in visible)
         if not all(gpu.has_counter() for gpu in self._gpus):
             raise NoEnergyCounter(self._devices)
         for gpu in self._gpus:
@@ -56,7 +61,8 @@ class ZeusMeter:
     @property
     def description(self) -> str:
         kind = "simulated GPU below Zeus" if self.simulated else "Zeus"
-        return f"{kind} {version('zeus')}, energy counter every {1000 * self._period_max():.0f} ms"
+        told = f"{kind} {version('zeus')}, energy counter every {1000 * self._period_max():.0f} ms"
+        return "; ".join((told, *self._notes))
 
     @property
     def lock_directory(self) -> Path:
@@ -64,9 +70,17 @@ class ZeusMeter:
         return self._simulated.path.parent if self._simulated else Path(tempfile.gettempdir())
 
     def period(self, device: Device) -> float:
+        return self.grid(device).period
+
+    def grid(self, device: Device) -> TickGrid:
+        """The tick grid of ``device`` as it is best known now."""
         grid = self._poller.tracker(self.devices.index(device)).grid
         assert grid is not None, "the poller answers only when every grid is known"
-        return grid.period
+        return grid
+
+    def gpu(self, device: Device) -> NvmlGpu:
+        """What NVML tells about ``device`` beside its joules."""
+        return self._gpus[self.devices.index(device)]
 
     def now(self) -> float:
         return time.monotonic()
@@ -87,7 +101,7 @@ class ZeusMeter:
         return signals_between(self._poller.signals(self.devices.index(device)), since, until)
 
     def processes(self, device: Device) -> Sequence[int] | None:
-        return self._gpus[self.devices.index(device)].processes()
+        return self.gpu(device).processes()
 
     def barrier(self) -> float | None:
         if self._simulated is None:
@@ -95,7 +109,7 @@ class ZeusMeter:
         return max(gpu.barrier() for gpu in self._simulated.gpus)
 
     def invalid(self, device: Device) -> str:
-        if self._gpus[self.devices.index(device)].mig_enabled():
+        if self.gpu(device).mig_enabled():
             return f"MIG is enabled on GPU {device.index}: its counter covers the whole board, not one slice"
         return ""
 
@@ -104,6 +118,25 @@ class ZeusMeter:
 
     def _period_max(self) -> float:
         return max(self.period(device) for device in self.devices)
+
+    def _describe(self, gpu: NvmlGpu, index: int) -> Device:
+        enforced, default = gpu.power_limits()
+        with plain_errors(gpu.label):
+            driver = driver_version()
+        device = Device(
+            index=index,
+            name=gpu.name(),
+            identity=identity_of(gpu.uuid()),
+            scope=gpu.scope(),
+            power_limit_watts=enforced,
+            default_power_limit_watts=default,
+            driver=driver,
+            simulated=self.simulated,
+        )
+        profile, note = self._profiles.load(device)
+        if note:
+            self._notes.append(note)
+        return replace(device, sensor_duty=profile.sensor_duty if profile else None)
 
 
 class NoEnergyCounter(MeterError):
@@ -176,19 +209,3 @@ def simulated_host(sku: str, settings: Mapping[str, str], stack: contextlib.Exit
         stack.callback(os.environ.pop, STATE_VARIABLE, None)
     stack.enter_context(host.in_place_of_nvml())
     return host
-
-
-def _describe(gpu: NvmlGpu, index: int, simulated: bool) -> Device:
-    enforced, default = gpu.power_limits()
-    with plain_errors(gpu.label):
-        driver = driver_version()
-    return Device(
-        index=index,
-        name=gpu.name(),
-        identity=identity_of(gpu.uuid()),
-        scope=gpu.scope(),
-        power_limit_watts=enforced,
-        default_power_limit_watts=default,
-        driver=driver,
-        simulated=simulated,
-    )

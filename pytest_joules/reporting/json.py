@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from pytest_joules.codec import CodecError, decode, encode
+from pytest_joules.files import write_whole
 from pytest_joules.model import RunResult
 
 SCHEMA_VERSION = 1
@@ -32,17 +32,13 @@ def to_data(run: RunResult) -> dict[str, Any]:
 
 def write(run: RunResult, path: Path) -> None:
     """Write the report whole, or not at all."""
-    text = json.dumps(to_data(run), indent=1, allow_nan=False, default=str)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink()
-        raise
+    write_data(to_data(run), path)
+
+
+def write_data(data: Mapping[str, Any], path: Path) -> None:
+    """Write JSON values whole, or not at all."""
+    text = json.dumps(data, indent=1, allow_nan=False, default=str)
+    write_whole(text + "\n", path)
 
 
 def read(path: Path) -> RunResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from tabulate import tabulate
 
@@ -39,11 +39,15 @@ _SEVERITY = (
 
 def summary_line(results: Sequence[BudgetResult]) -> str:
     """``energy: 12 passed, 1 regressed, 1 inconclusive, 0 unmeasured``; every declared budget is in it."""
-    counts = Counter(result.verdict.kind for result in results if result.declared)
-    parts = [
+    return f"energy: {counted(result.verdict.kind for result in results if result.declared)}"
+
+
+def counted(kinds: Iterable[VerdictKind]) -> str:
+    """``12 passed, 1 regressed, 1 inconclusive, 0 unmeasured``."""
+    counts = Counter(kinds)
+    return ", ".join(
         f"{counts[kind]} {word}" for kind, word in _SUMMARY_WORDS.items() if counts[kind] or kind in _ALWAYS_COUNTED
-    ]
-    return f"energy: {', '.join(parts)}"
+    )
 
 
 def device_label(devices: Sequence[Device]) -> str:
