@@ -153,7 +153,9 @@ class MeterChoice:
                 raise OptionError(f"{pair!r} is not a setting of a simulated GPU; use gpus=N, seed=N or fault=NAME")
             if name == "fault":
                 if value not in SIMULATED_FAULTS:
-                    raise OptionError(f"unknown fault {value!r}; use one of {', '.join(SIMULATED_FAULTS)}")
+                    raise OptionError(
+                        f"a simulated GPU has no fault {value!r}; use one of {', '.join(SIMULATED_FAULTS)}"
+                    )
             # Python reads no whole number of thousands of digits.
             elif not (value.isdecimal() and len(value) < 20 and int(value) <= SIMULATED_MOST[name]):
                 raise OptionError(f"{pair!r} must give a whole number, at most {SIMULATED_MOST[name]}")

@@ -52,7 +52,7 @@ BAD: dict[str, list[tuple[str, str]]] = {
         ("simulated:h200,seed=9223372036854775808", "must give a whole number, at most 9223372036854775807"),
         (f"simulated:h200,seed={'9' * 5000}", "must give a whole number"),
         ("simulated:h200,gpus=65", "must give a whole number, at most 64"),
-        ("simulated:h200,fault=bogus", "unknown fault 'bogus'; use one of none, no-permission, lost, reset, stuck"),
+        ("simulated:h200,fault=bogus", "no fault 'bogus'; use one of none, no-permission, lost, reset, stuck"),
     ],
     "devices": [("0,,1", "write it like 0,1"), ("0,0", "list of different devices"), (",", "write it like 0,1")],
     "tolerance": [(text, "write it like 2%") for text in ("0", "100", "200%", "x", "nan", "-1%", "2%%", "2% foo")],
