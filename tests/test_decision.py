@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import fmean
 
 import pytest
 from hypothesis import given, settings
@@ -111,6 +112,24 @@ def test_never_regressed_at_or_below_the_baseline(logs: list[float], stored: lis
         assert verdict.ratio <= 1.02
         assert verdict.ratio_high is not None
         assert verdict.ratio_high < 1.02**2
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(-0.02, 0.02), st.floats(25, 85)), min_size=1, max_size=8),
+    st.floats(25, 85),
+    st.floats(0, 1),
+    st.integers(1, 24),
+)
+def test_never_regressed_below_the_baselines_mean_at_any_temperature(
+    stored: list[tuple[float, float]], celsius: float, capped: float, count: int
+) -> None:
+    recorded = [
+        replace(session([log] * 6), conditions=Conditions(temperature_celsius=degrees)) for log, degrees in stored
+    ]
+    conditions = Conditions(temperature_celsius=celsius, power_cap_share=capped)
+    cooler = replace(today([fmean(log for log, _ in stored)] * count), conditions=conditions)
+    assert decide(cooler, recorded, TERMS).kind is not VerdictKind.REGRESSED
 
 
 @given(levels)
