@@ -95,21 +95,12 @@ def decide(measurement: Measurement, baseline: Sequence[Session], terms: Terms) 
     comparable = [s for s in baseline if s.kind is measurement.kind]
     if not comparable:
         return replace(verdict, kind=VerdictKind.NO_BASELINE, reason="no stored session to compare with")
-    where = Circumstances(
-        tuple(device.identity for device in measurement.devices),
-        measurement.conditions.temperature_celsius,
-        measurement.conditions.power_cap_share or 0.0,
-    )
-    relative = _against_baseline(verdict, today, comparable, where, terms, terms.tolerance)
-    relative = _with_latency(relative, blocks, comparable)
-    if measurement.kind is WindowKind.ONE_SHOT and len(comparable) < ONE_SHOT_SESSIONS:
-        return replace(
-            relative,
-            kind=VerdictKind.INCONCLUSIVE,
-            reason=f"a one-shot window is judged by the spread of at least {ONE_SHOT_SESSIONS} stored sessions, "
-            f"and there are {len(comparable)}: record {ONE_SHOT_SESSIONS - len(comparable)} more",
-            more_gpu_time_helps=False,
-        )
+    relative = _relative(verdict, today, measurement, comparable, terms)
+    if pinned := [s for s in comparable if s.anchor]:
+        # A second comparison is a second chance of a false alarm.  Half the share of a budget holds the sum of both
+        # to 1.5 shares at most, whatever their correlation, and leaves the usual comparison as it is without pins.
+        since_anchor = _relative(verdict, today, measurement, pinned, replace(terms, family=2 * terms.family))
+        relative = _with_creep(relative, since_anchor, min(session.recorded for session in pinned))
     if verdict.kind is VerdictKind.INCONCLUSIVE and relative.kind in (VerdictKind.PASS, VerdictKind.IMPROVED):
         # Level with the baseline, but the limit is too near to tell.
         return replace(
@@ -215,6 +206,44 @@ def _against_limit(verdict: Verdict, today: _Today, terms: Terms) -> Verdict:
     )
 
 
+def _relative(
+    verdict: Verdict, today: _Today, measurement: Measurement, baseline: Sequence[Session], terms: Terms
+) -> Verdict:
+    """Today against sessions of its kind, at least one."""
+    assert terms.tolerance is not None
+    where = Circumstances(
+        tuple(device.identity for device in measurement.devices),
+        measurement.conditions.temperature_celsius,
+        measurement.conditions.power_cap_share or 0.0,
+    )
+    relative = _against_baseline(verdict, today, baseline, where, terms, terms.tolerance)
+    relative = _with_latency(relative, measurement.blocks[terms.unit], baseline)
+    if measurement.kind is WindowKind.ONE_SHOT and len(baseline) < ONE_SHOT_SESSIONS:
+        return replace(
+            relative,
+            kind=VerdictKind.INCONCLUSIVE,
+            reason=f"a one-shot window is judged by the spread of at least {ONE_SHOT_SESSIONS} stored sessions, "
+            f"and there are {len(baseline)}: record {ONE_SHOT_SESSIONS - len(baseline)} more",
+            more_gpu_time_helps=False,
+        )
+    return relative
+
+
+def _with_creep(usual: Verdict, since_anchor: Verdict, recorded: str) -> Verdict:
+    """The verdict against all sessions, unless only the pinned ones show how far joules have crept up since."""
+    if usual.kind is VerdictKind.REGRESSED:
+        return usual
+    if since_anchor.kind is not VerdictKind.REGRESSED:
+        # A PASS is not final while further blocks could still show a creep.
+        helps = usual.more_gpu_time_helps or since_anchor.more_gpu_time_helps
+        return replace(usual, more_gpu_time_helps=helps)
+    assert usual.ratio is not None
+    assert since_anchor.ratio is not None
+    risen, step = (format_percent(ratio - 1, signed=True) for ratio in (since_anchor.ratio, usual.ratio))
+    reason = f"crept up: {risen} since the anchor of {recorded[:10]} (today's step alone is {step})"
+    return replace(since_anchor, reason=reason, crept=True)
+
+
 def _against_baseline(
     verdict: Verdict,
     today: _Today,
@@ -229,13 +258,15 @@ def _against_baseline(
     width = half_widths(total, terms.family)
     best = half_widths(_total(expected, today.looked_at(LOOKS[-1])), terms.family)
     kind = classify(d, t, width)
+    own = sum(session.devices == where.devices for session in baseline)
     detectable = max(t, width.fail) + student_quantile(total.df, DETECTION) * math.sqrt(total.variance)
     return replace(
         verdict,
         kind=kind,
-        reason=_reason(kind, d, t, width, best, sum(s.devices == where.devices for s in baseline), len(baseline)),
+        reason=_reason(kind, d, t, width, best, own, len(baseline)),
         baseline_joules_per_unit=math.exp(expected.mean),
         baseline_sessions=len(baseline),
+        own_sessions=own,
         ratio=math.exp(d),
         ratio_low=math.exp(d - width.plain),
         ratio_high=math.exp(d + width.plain),
