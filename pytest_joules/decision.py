@@ -97,8 +97,9 @@ def decide(measurement: Measurement, baseline: Sequence[Session], terms: Terms) 
         return replace(verdict, kind=VerdictKind.NO_BASELINE, reason="no stored session to compare with")
     relative = _relative(verdict, today, measurement, comparable, terms)
     if pinned := [s for s in comparable if s.anchor]:
-        # A second comparison is a second chance of a false alarm.  Half the share of a budget holds the sum of both
-        # to 1.5 shares at most, whatever their correlation, and leaves the usual comparison as it is without pins.
+        # A second chance of a false alarm, with half the budget's share of the error rate.  The usual comparison
+        # stays as it is without pins: both look at the same blocks, and err together.  With ten of twenty sessions
+        # pinned, and a tolerance that hides nothing, 4000 simulated runs gave 0.97 % alone and 1.00 % together.
         since_anchor = _relative(verdict, today, measurement, pinned, replace(terms, family=2 * terms.family))
         relative = _with_creep(relative, since_anchor, min(session.recorded for session in pinned))
     if verdict.kind is VerdictKind.INCONCLUSIVE and relative.kind in (VerdictKind.PASS, VerdictKind.IMPROVED):

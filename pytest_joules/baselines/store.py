@@ -137,7 +137,7 @@ class BaselineStore:
             self.directory.mkdir(parents=True, exist_ok=True)
             with _locked(path):
                 stored = self.load(sku)
-                merged = {key: _merged(stored.sessions(key), addition) for key, addition in additions.items()}
+                merged = {key: merge(stored.sessions(key), addition) for key, addition in additions.items()}
                 fresh = BaselineFile(sku, stored.device or device, simulated, merged)
                 _check(fresh, path)
                 _write(path, render(replace(fresh, entries={**stored.entries, **merged})))
@@ -159,7 +159,7 @@ class BaselineStore:
         )
 
 
-def _merged(stored: Sequence[Session], addition: Addition) -> tuple[Session, ...]:
+def merge(stored: Sequence[Session], addition: Addition) -> tuple[Session, ...]:
     """A series with a session added: its last sessions, and the pinned ones however old they are."""
     session, before = addition.session, addition.unpin_before
     if addition.replace:
