@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_joules.options import SETTINGS, OptionError, Options, Setting, percent
+from pytest_joules.units import utc_now
 
 FINE, REGRESSED, USAGE = 0, 1, 2
 
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments, passed_on = _split(arguments)
     options = parser.parse_args(arguments)
     if options.command == "record":
-        return record(options.sessions, passed_on)
+        return record(options.sessions, options.anchor, passed_on)
     if options.command == "ab":
         return ab(options, passed_on)
     if passed_on:
@@ -38,16 +39,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return show(options.files)
 
 
-def record(sessions: int, pytest_arguments: Sequence[str]) -> int:
-    """Run pytest ``sessions`` times in fresh processes, each adding one session to the baselines."""
-    command = [sys.executable, "-m", "pytest", "--energy", "--energy-update", *pytest_arguments]
+def record(sessions: int, anchor: bool, pytest_arguments: Sequence[str]) -> int:
+    """Run pytest ``sessions`` times in fresh processes, each adding one session, pinned or not, to the baselines."""
+    # The first process drops the older pins, and the others leave those of this command alone.
+    pin = [f"--energy-anchor={utc_now()}"] if anchor else []
+    command = [sys.executable, "-m", "pytest", "--energy", "--energy-update", *pin, *pytest_arguments]
     for number in range(1, sessions + 1):
         print(f"pytest-joules: session {number} of {sessions}: {' '.join(command[1:])}", flush=True)
         code = subprocess.run(command, check=False).returncode
         if code:
             print(f"pytest-joules: session {number} failed with exit code {code}; {number - 1} stored", file=sys.stderr)
             return REGRESSED if code == 1 else USAGE
-    print(f"pytest-joules: {sessions} session(s) stored")
+    print(f"pytest-joules: {sessions} session(s) stored{' as the anchor' if anchor else ''}")
     return FINE
 
 
@@ -147,10 +150,13 @@ def _parser() -> argparse.ArgumentParser:
     recording = commands.add_parser(
         "record",
         help="run pytest in fresh processes, each adding one session to the baselines",
-        usage="pytest-joules record [--sessions N] [-- PYTEST ARGUMENTS]",
+        usage="pytest-joules record [--sessions N] [--anchor] [-- PYTEST ARGUMENTS]",
         description="Three sessions or more let the baseline know its own spread. Everything behind -- goes to pytest.",
     )
     recording.add_argument("--sessions", type=_positive, default=3, metavar="N", help="how many (default: 3)")
+    recording.add_argument(
+        "--anchor", action="store_true", help="pin these sessions as what slow creep is measured from, not older ones"
+    )
     comparing = commands.add_parser(
         "ab",
         help="compare the working tree with a base, both measured in turns in one sitting",

@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from enum import Enum
 from importlib.metadata import version
 from statistics import fmean, median
@@ -28,6 +27,7 @@ from pytest_joules.meters.ticks import UNEXPLAINED_SHARE, TickGrid, agreement
 from pytest_joules.meters.zeus import ZeusMeter
 from pytest_joules.model import Device, MeterInfo, Read, Tick
 from pytest_joules.profiles import SensorProfile
+from pytest_joules.units import utc_now
 from pytest_joules.workloads.load import CHUNK_SECONDS, Load, NoLoad
 
 IDLE_SECONDS = 0.6
@@ -187,7 +187,7 @@ def diagnose(
         progress(f"GPU {device.index} ({device.name}), about 7 s")
         examinations.append(_examine(meter, device, idle[device], before[device], make_load))
     return DoctorReport(
-        created=_now(),
+        created=utc_now(),
         version=version("pytest-joules"),
         meter=MeterInfo(meter.description, meter.simulated, meter.devices),
         examinations=tuple(examinations),
@@ -234,7 +234,7 @@ def _examine(
         period_seconds=meter.period(device),
         # What an earlier look found out under the same driver still holds if this one found out nothing.
         sensor_duty=device.sensor_duty if duty is None else duty,
-        checked=_now(),
+        checked=utc_now(),
     )
     return Examination(device, found, profile)
 
@@ -350,10 +350,6 @@ def train_times(period: float) -> tuple[float, float]:
 
 def _foreign(meter: Meter, device: Device) -> str:
     return attribute(meter, (str(meter.devices.index(device)),)).foreign
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 # -- judging --

@@ -13,7 +13,6 @@ import os
 import shlex
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -47,6 +46,7 @@ from pytest_joules.policy import fails
 from pytest_joules.recorder import Bench, Recorder
 from pytest_joules.reporting import json as json_report
 from pytest_joules.reporting import terminal
+from pytest_joules.units import utc_now
 from pytest_joules.updating import commit_of, update_baselines
 
 RECORDER = pytest.StashKey[Recorder]()
@@ -65,11 +65,6 @@ def _with_text_keys(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_with_text_keys(item) for item in value]
     return value
-
-
-def now() -> str:
-    """UTC time, ISO 8601 to the second."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 class EnergyBudgetFailed(pytest.fail.Exception):  # type: ignore[name-defined,misc]
@@ -326,7 +321,7 @@ class Gate:
     def _write_trace(self) -> None:
         if not self.traces or self.options.trace is None or self.info is None:
             return
-        created = now()
+        created = utc_now()
         name = f"{created.replace(':', '').replace('+0000', '')}-{os.getpid()}.json.gz"
         try:
             trace = trace_of(self.meter, self.info, self.traces, created, version("pytest-joules"))
@@ -367,7 +362,7 @@ class Gate:
                 missing = [BudgetResult(test, budget, True, verdict) for budget in budgets]
                 results += [replace(r, failed=self.options.strict and r.budget.gate) for r in missing]
         return RunResult(
-            created=now(),
+            created=utc_now(),
             version=version("pytest-joules"),
             meter=self.info,
             commit=commit_of(self.config.rootpath),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, linear_regression
 
 from pytest_joules.model import BaselineKey, Block, Session, WindowKind
 from pytest_joules.statistics import (
@@ -21,6 +21,9 @@ from pytest_joules.statistics import (
     session_spread,
     temperature_slope,
 )
+
+TREND_SESSIONS = 3
+"""A line through fewer sessions says nothing that their difference does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +77,35 @@ def predict(
 
 def spread(sessions: Sequence[Session]) -> Spread:
     """The variance between the sessions of one window on one device, but for what temperature explains."""
-    capped = [session.conditions.power_cap_share or 0.0 for session in sessions]
-    means = _means_at(sessions, sessions[0].conditions.temperature_celsius, temperature_slope(fmean(capped)))
+    means = _means_at(sessions, sessions[0].conditions.temperature_celsius, _slope(sessions))
     return session_spread(means, [session.devices for session in sessions])
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How joules per unit have moved over the stored sessions of a device, but for what temperature explains.
+
+    Attributes:
+        rise: The last session over the anchor, or over the first session if none is pinned, as a fraction.
+        trend: Relative rise with each session, by least squares.
+    """
+
+    rise: float | None = None
+    trend: float | None = None
+
+
+def drift(sessions: Sequence[Session]) -> Drift:
+    """What has become of the last session's kind of window on its device; ``None`` where sessions are too few."""
+    last = sessions[-1]
+    alike = [session for session in sessions if session.devices == last.devices and session.kind is last.kind]
+    means = _means_at(alike, last.conditions.temperature_celsius, _slope(alike))
+    pinned = [mean for mean, session in zip(means, alike, strict=True) if session.anchor]
+    rise = trend = None
+    if len(alike) > 1:
+        rise = math.expm1(means[-1] - fmean(pinned or means[:1]))
+    if len(alike) >= TREND_SESSIONS:
+        trend = math.expm1(linear_regression(range(len(means)), means).slope)
+    return Drift(rise, trend)
 
 
 class Suite:
@@ -95,6 +124,11 @@ class Suite:
         """The spread pooled over all windows of one kind but the named one."""
         others = self._spreads.get(kind, {})
         return combine(found for name, found in others.items() if name != (test, window))
+
+
+def _slope(sessions: Sequence[Session]) -> float:
+    """The temperature slope of a window that ran under a power cap as often as its sessions did."""
+    return temperature_slope(fmean(session.conditions.power_cap_share or 0.0 for session in sessions))
 
 
 def _means_at(sessions: Sequence[Session], celsius: float | None, slope: float) -> list[float]:

@@ -204,6 +204,7 @@ class Session:
         commit: The repository's commit, if it is in git.
         driver: The driver's version.
         conditions: The state of the machine.
+        anchor: Whether it is pinned: slow creep is measured from the pinned sessions of a series.
     """
 
     recorded: str
@@ -213,6 +214,7 @@ class Session:
     commit: str | None = None
     driver: str | None = None
     conditions: Conditions = field(default_factory=Conditions)
+    anchor: bool = False
 
 
 class VerdictKind(str, Enum):
@@ -243,6 +245,8 @@ class Verdict:
         uncertainty: Its relative standard error from the blocks alone.
         baseline_joules_per_unit: What the baseline predicts for today.
         baseline_sessions: How many sessions stand behind that.
+        own_sessions: How many of them are from today's devices.
+        crept: Whether joules crept up: baseline, ratio and interval are those of the pinned sessions alone.
         ratio: Today over baseline.
         ratio_low: Lower end of the ratio's interval.
         ratio_high: Upper end of the ratio's interval.
@@ -259,6 +263,8 @@ class Verdict:
     uncertainty: float | None = None
     baseline_joules_per_unit: float | None = None
     baseline_sessions: int = 0
+    own_sessions: int = 0
+    crept: bool = False
     ratio: float | None = None
     ratio_low: float | None = None
     ratio_high: float | None = None
@@ -298,7 +304,18 @@ class BudgetResult:
 
 @dataclass(frozen=True, slots=True)
 class BaselineChange:
-    """What an update did to one stored series: old and new joules per unit."""
+    """What an update did to one stored series: old and new joules per unit.
+
+    Attributes:
+        key: The series.
+        sku: Its baseline file.
+        old: Mean of the sessions before, J per unit; ``None`` if there were none.
+        new: Mean of the sessions now.
+        sessions: How many there are now.
+        replaced: Whether the series started afresh.
+        pinned: How many of the sessions are pinned as the anchor.
+        anchor_moved: Whether there were pinned sessions before, and none of them is pinned any more.
+    """
 
     key: BaselineKey
     sku: str
@@ -306,6 +323,8 @@ class BaselineChange:
     new: float
     sessions: int
     replaced: bool
+    pinned: int = 0
+    anchor_moved: bool = False
 
 
 @dataclass(frozen=True, slots=True)

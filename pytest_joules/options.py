@@ -80,6 +80,19 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _moment(text: str) -> str:
+    """Read a time, in UTC unless it says otherwise, and write it as stored sessions have it."""
+    from datetime import datetime, timezone
+
+    from pytest_joules.units import format_time
+
+    try:
+        moment = datetime.fromisoformat(text)
+        return format_time(moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc))
+    except (ValueError, OverflowError):
+        raise OptionError(f"{text!r} is not a time; write it like 2026-05-01T12:00:00") from None
+
+
 def _choice(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in choices:
@@ -211,7 +224,7 @@ SETTINGS = (
 )
 
 
-ACTIONS = ("energy_update", "energy_update_new", "energy_only", "energy_json", "energy_trace")
+ACTIONS = ("energy_update", "energy_update_new", "energy_anchor", "energy_only", "energy_json", "energy_trace")
 """Flags without an ini twin that ask for something to be done."""
 
 
@@ -222,6 +235,7 @@ class Options:
     enabled: bool = False
     update: bool = False
     update_new: bool = False
+    anchor: str | None = None
     only: bool = False
     json: Path | None = None
     trace: Path | None = None
@@ -260,6 +274,11 @@ class Options:
             "json": Path(flag("energy_json")) if flag("energy_json") else None,
             "trace": Path(flag("energy_trace")) if flag("energy_trace") else None,
         }
+        if (since := flag("energy_anchor")) is not None:
+            try:
+                values["anchor"] = _moment(since)
+            except OptionError as error:
+                raise OptionError(f"--energy-anchor: {error}") from error
         for setting in SETTINGS:
             given, text = flag(setting.dest), ini(setting.dest)
             source = setting.flag if given is not None else f"ini option {setting.dest}"
@@ -279,6 +298,8 @@ class Options:
             raise OptionError(f"{', '.join(idle)} need --energy; a setting for every run belongs in the ini file")
         if options.update and options.update_new:
             raise OptionError("give --energy-update or --energy-update-new, not both")
+        if options.anchor is not None and not options.update:
+            raise OptionError("--energy-anchor needs --energy-update: it pins the sessions that an update stores")
         if options.meter.kind == "replay" and options.writes_baselines:
             raise OptionError("replayed joules are stored already or were not meant to be: drop --energy-update")
         return replace(options, baselines=root / options.baselines)

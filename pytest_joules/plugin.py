@@ -37,6 +37,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="store what is measured only for budgets without a baseline; judge the others",
     )
     group.addoption(
+        "--energy-anchor",
+        metavar="SINCE",
+        dest="energy_anchor",
+        help="with --energy-update: pin the stored sessions as the anchor that slow creep is measured from, in place "
+        "of pins from before SINCE (UTC, ISO 8601); pytest-joules record --anchor gives it",
+    )
+    group.addoption(
         "--energy-only", action="store_true", dest="energy_only", help="run only tests that carry an energy budget"
     )
     group.addoption("--energy-json", metavar="FILE", dest="energy_json", help="write the report as JSON to FILE")

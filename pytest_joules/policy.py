@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pytest_joules.model import BudgetResult, VerdictKind
 from pytest_joules.options import Options
 
@@ -44,5 +46,15 @@ def stores(result: BudgetResult, options: Options) -> bool:
 
 
 def starts_afresh(result: BudgetResult) -> bool:
-    """Whether the new session is on another level than the stored ones, which it then replaces."""
-    return result.verdict.kind in _NEW_LEVEL
+    """Whether the new session is on another level than the stored ones, which it then replaces.
+
+    Undecided is not level: a session beyond the tolerance would pull the
+    baseline after it.  But devices differ by more than a tolerance, so the
+    first session of a device stands beside those of others.
+    """
+    verdict, tolerance = result.verdict, result.tolerance
+    if verdict.kind in _NEW_LEVEL:
+        return True
+    if verdict.ratio is None or tolerance is None or not verdict.own_sessions:
+        return False
+    return abs(math.log(verdict.ratio)) > math.log1p(tolerance)

@@ -144,11 +144,19 @@ def between_devices(means: Sequence[float], devices: Sequence[object]) -> Spread
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the stored sessions say about a new one: its expected mean, and the two parts of the variance around it."""
+    """What the stored sessions say about a new one.
+
+    Attributes:
+        mean: Its expected mean.
+        from_sessions: The part of the variance around it that sessions make, today's among them.
+        from_devices: The part that devices make.
+        between: The variance between sessions on one device.
+    """
 
     mean: float
     from_sessions: Spread
     from_devices: Spread
+    between: Spread
 
 
 def predict_session(
@@ -189,7 +197,10 @@ def predict_session(
     of_sessions = session.variance + float(weights**2 @ noise) + float(weights @ slopes) ** 2
     of_devices = between.variance * max(0.0, float(1 - 2 * weights @ here + weights @ alike @ weights))
     return Prediction(
-        float(weights @ np.asarray(means)), Spread(of_sessions, session.df), Spread(of_devices, between.df)
+        float(weights @ np.asarray(means)),
+        Spread(of_sessions, session.df),
+        Spread(of_devices, between.df),
+        session,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from datetime import datetime, timezone
 
 ENERGY_UNITS = {
     "nJ": 1e-9,
@@ -105,3 +106,13 @@ def format_seconds(seconds: float, digits: int = 3) -> str:
 def format_percent(fraction: float, *, signed: bool = False, digits: int = 1) -> str:
     """``0.0213`` as ``"2.1%"``, or ``"+2.1%"`` when ``signed``."""
     return f"{100 * fraction:{'+' if signed else ''}.{digits}f}%"
+
+
+def format_time(moment: datetime) -> str:
+    """UTC, ISO 8601 to the second: times in this one form compare as text."""
+    return moment.astimezone(timezone.utc).isoformat(timespec="seconds")
+
+
+def utc_now() -> str:
+    """The time, as :func:`format_time` writes it."""
+    return format_time(datetime.now(timezone.utc))

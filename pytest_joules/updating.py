@@ -30,7 +30,7 @@ def update_baselines(store: BaselineStore, run: RunResult, options: Options) -> 
                 f"{result.key} of {result.test} is taken by {owners[result.sku, result.key]}: "
                 "pytest_joules_baseline_key has to name each test its own"
             )
-        by_sku[result.sku][result.key] = Addition(_session(result, run), starts_afresh(result))
+        by_sku[result.sku][result.key] = Addition(_session(result, run, options), starts_afresh(result), options.anchor)
         products[result.sku] = (measurement.devices[0].name, measurement.devices[0].simulated)
     changes: list[BaselineChange] = []
     for sku, additions in sorted(by_sku.items()):
@@ -49,7 +49,7 @@ def commit_of(directory: Path) -> str | None:
     return asked.stdout.strip() or None
 
 
-def _session(result: BudgetResult, run: RunResult) -> Session:
+def _session(result: BudgetResult, run: RunResult, options: Options) -> Session:
     assert result.measurement is not None
     assert result.key is not None
     measurement = result.measurement
@@ -61,4 +61,5 @@ def _session(result: BudgetResult, run: RunResult) -> Session:
         commit=run.commit,
         driver=measurement.devices[0].driver,
         conditions=measurement.conditions,
+        anchor=options.anchor is not None,
     )

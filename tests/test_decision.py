@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_joules.baselines.store import Addition, merge
 from pytest_joules.budget import EnergyBudget
 from pytest_joules.codec import CodecError, decode, encode
 from pytest_joules.decision import LOOKS, Terms, decide
@@ -60,12 +61,18 @@ def today(logs: Sequence[float], scale: float = 1.0, kind: WindowKind = WindowKi
 
 
 def session(
-    logs: Sequence[float], device: str = "here", scale: float = 1.0, kind: WindowKind = WindowKind.REPEATED
+    logs: Sequence[float],
+    device: str = "here",
+    scale: float = 1.0,
+    kind: WindowKind = WindowKind.REPEATED,
+    anchor: bool = False,
 ) -> Session:
-    return Session("2026-01-01", (device,), blocks(logs, scale), kind)
+    return Session("2026-01-01", (device,), blocks(logs, scale), kind, anchor=anchor)
 
 
-sessions = st.lists(st.builds(session, levels, st.sampled_from(["here", "there"])), min_size=1, max_size=6)
+sessions = st.lists(
+    st.builds(session, levels, st.sampled_from(["here", "there"]), anchor=st.booleans()), min_size=1, max_size=6
+)
 
 
 @settings(deadline=None)
@@ -171,7 +178,7 @@ def test_a_rise_of_twice_the_tolerance_is_never_passed() -> None:
 def test_a_single_session_says_what_would_help() -> None:
     verdict = decide(today([0.028] * 8), quiet_sessions(1), replace(TERMS, family=100))
     assert verdict.kind is VerdictKind.INCONCLUSIVE
-    assert "record more" in verdict.reason
+    assert "3 more session(s) would settle it (pytest-joules record --sessions 3)" in verdict.reason
     assert not verdict.more_gpu_time_helps
 
 
@@ -224,6 +231,92 @@ def test_a_single_shot_is_judged_from_three_sessions_on() -> None:
 
 def test_invalid_stays_invalid() -> None:
     assert decide(replace(today([0.0] * 3), invalid="spoiled"), quiet_sessions(), TERMS).reason == "spoiled"
+
+
+level_noise = st.floats(-0.002, 0.002)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(level_noise, st.booleans()), min_size=1, max_size=20),
+    st.floats(-0.01, 0.01) | st.floats(0.05, 0.2) | st.floats(-0.2, -0.05),
+    st.integers(1, 50),
+)
+def test_pins_change_no_verdict_where_nothing_creeps(
+    stored: list[tuple[float, bool]], move: float, family: int
+) -> None:
+    terms = replace(TERMS, family=family)
+    pinned = [session([log] * 6, anchor=anchor) for log, anchor in stored]
+    unpinned = [replace(s, anchor=False) for s in pinned]
+    found, plain = (decide(today([move] * 6), history, terms) for history in (pinned, unpinned))
+    assert replace(found, more_gpu_time_helps=plain.more_gpu_time_helps) == plain
+
+
+@settings(deadline=None)
+@given(levels, sessions, st.floats(-0.1, 0.1))
+def test_pins_can_only_add_a_creep(logs: list[float], stored: list[Session], shift: float) -> None:
+    measured = today([log + shift for log in logs])
+    found = decide(measured, stored, TERMS)
+    plain = decide(measured, [replace(s, anchor=False) for s in stored], TERMS)
+    assert found.crept or found.kind is plain.kind
+    if found.crept:
+        assert found.kind is VerdictKind.REGRESSED
+        assert found.ratio is not None
+        assert found.ratio > 1.02
+        assert found.baseline_sessions == sum(s.anchor for s in stored)
+
+
+def creep(noise: Sequence[float], pins: int) -> list[Verdict]:
+    """Ten rises of half a percent, each judged and then stored as an update would store it."""
+    stored: tuple[Session, ...] = tuple(session([noise[n]] * 6, anchor=n < pins) for n in range(3))
+    verdicts = []
+    for step in range(1, 11):
+        logs = [step * math.log1p(0.005) + noise[2 + step]] * 6
+        verdicts.append(decide(today(logs), stored, TERMS))
+        judged = BudgetResult("t", EnergyBudget(), True, verdicts[-1], tolerance=0.02)
+        stored = merge(stored, Addition(session(logs), starts_afresh(judged)))
+    return verdicts
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(level_noise, min_size=13, max_size=13), st.integers(1, 3))
+def test_slow_creep_is_found_by_an_anchor_and_by_nothing_else(noise: list[float], pins: int) -> None:
+    assert all(verdict.kind is not VerdictKind.REGRESSED for verdict in creep(noise, 0))
+    anchored = creep(noise, pins)
+    found = next(step for step, verdict in enumerate(anchored, 1) if verdict.kind is VerdictKind.REGRESSED)
+    assert 1.005 ** (found - 1) < 1.02**2
+    assert anchored[found - 1].crept
+    assert anchored[found - 1].reason.startswith("crept up: +")
+
+
+def test_a_creep_is_told_with_the_anchors_numbers() -> None:
+    rise = math.log1p(0.048)
+    stored = [session([0.0] * 6, anchor=True)] * 3 + [session([rise - 0.004] * 6)] * 10
+    crept = decide(today([rise] * 6), stored, TERMS)
+    assert crept.reason == "crept up: +4.8% since the anchor of 2026-01-01 (today's step alone is +1.4%)"
+    assert crept.ratio == pytest.approx(1.048)
+    assert crept.ratio_low is not None
+    assert 1.02 < crept.ratio_low < 1.048
+    assert crept.baseline_joules_per_unit == pytest.approx(1.0)
+    assert crept.baseline_sessions == 3
+    # Pins of another device, or of another kind of window, say nothing here.
+    for pin in (replace(stored[0], devices=("there",)), replace(stored[0], kind=WindowKind.ONE_SHOT)):
+        assert decide(today([rise] * 6), [*[pin] * 3, *stored[3:]], TERMS).kind is VerdictKind.PASS
+
+
+def test_a_single_shot_creeps_against_three_pins_at_least() -> None:
+    shot = today([0.045], kind=WindowKind.ONE_SHOT)
+    recent = [session([0.04], kind=WindowKind.ONE_SHOT)] * 10
+    pins = [session([0.0], kind=WindowKind.ONE_SHOT, anchor=True)] * 3
+    assert not decide(shot, [*pins[:2], *recent], TERMS).crept
+    assert decide(shot, [*pins, *recent], TERMS).crept
+
+
+def test_a_pass_is_not_final_while_more_blocks_could_show_a_creep() -> None:
+    stored = [session([0.0] * 6, anchor=True)] * 6 + [session([0.02] * 6)] * 20
+    noisy = decide(today([0.04, 0.0]), stored, TERMS)
+    assert (noisy.kind, noisy.more_gpu_time_helps) == (VerdictKind.PASS, True)
+    assert decide(today([0.04, 0.0, *[0.02] * 14]), stored, TERMS).crept
 
 
 def simulate(rise: float, runs: int, family: int = 1) -> list[VerdictKind]:
@@ -351,6 +444,31 @@ def test_what_is_stored() -> None:
         VerdictKind.REGRESSED,
         VerdictKind.IMPROVED,
     ]
+
+
+@pytest.mark.parametrize("kind", [VerdictKind.PASS, VerdictKind.INCONCLUSIVE])
+@pytest.mark.parametrize(
+    ("ratio", "own", "afresh"),
+    [(1.0, 1, False), (1.0199, 1, False), (1.028, 1, True), (1 / 1.021, 1, True), (1.07, 0, False), (0.93, 0, False)],
+)
+def test_an_update_appends_within_the_tolerance_only(kind: VerdictKind, ratio: float, own: int, afresh: bool) -> None:
+    verdict = Verdict(kind, ratio=ratio, own_sessions=own)
+    found = BudgetResult("t", EnergyBudget(), True, verdict, tolerance=0.02)
+    assert starts_afresh(found) is afresh
+    # Where only a limit counts nothing is compared.
+    assert not starts_afresh(replace(found, tolerance=None))
+
+
+@settings(deadline=None)
+@given(levels, sessions, st.floats(-0.1, 0.1))
+def test_what_an_update_appends_to_a_device_lies_within_the_tolerance(
+    logs: list[float], stored: list[Session], shift: float
+) -> None:
+    verdict = decide(today([log + shift for log in logs]), stored, TERMS)
+    assert verdict.ratio is not None
+    if not starts_afresh(BudgetResult("t", EnergyBudget(), True, verdict, tolerance=0.02)):
+        stranger = all(s.devices != ("here",) for s in stored)
+        assert stranger or abs(math.log(verdict.ratio)) <= math.log1p(0.02)
 
 
 @given(levels, st.sampled_from(VerdictKind), st.text(max_size=5))

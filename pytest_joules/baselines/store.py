@@ -25,6 +25,8 @@ from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER
 
 SCHEMA_VERSION = 1
 KEPT_SESSIONS = 10
+"""The last sessions of a series that are kept, and the most that are pinned beside them."""
+
 LARGEST_FILE = 256 * 1024 * 1024
 LOCK_SECONDS = 60.0
 
@@ -66,10 +68,17 @@ class BaselineFile:
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """A session to store, behind the stored ones or in their place."""
+    """A session to store, behind the stored ones or in their place.
+
+    Attributes:
+        session: The session.
+        replace: Whether the series starts afresh with it.
+        unpin_before: If given, sessions that were recorded before then (UTC, ISO 8601) are no longer pinned.
+    """
 
     session: Session
     replace: bool = False
+    unpin_before: str | None = None
 
 
 class BaselineStore:
@@ -128,10 +137,7 @@ class BaselineStore:
             self.directory.mkdir(parents=True, exist_ok=True)
             with _locked(path):
                 stored = self.load(sku)
-                merged = {
-                    key: (*(() if addition.replace else stored.sessions(key)), addition.session)[-KEPT_SESSIONS:]
-                    for key, addition in additions.items()
-                }
+                merged = {key: merge(stored.sessions(key), addition) for key, addition in additions.items()}
                 fresh = BaselineFile(sku, stored.device or device, simulated, merged)
                 _check(fresh, path)
                 _write(path, render(replace(fresh, entries={**stored.entries, **merged})))
@@ -145,9 +151,26 @@ class BaselineStore:
                 new=_joules_per_unit(new),
                 sessions=len(new),
                 replaced=bool(old) and additions[key].replace,
+                pinned=sum(session.anchor for session in new),
+                anchor_moved=any(session.anchor for session in old)
+                and not any(session.anchor and session in new for session in old),
             )
             for key, new in merged.items()
         )
+
+
+def merge(stored: Sequence[Session], addition: Addition) -> tuple[Session, ...]:
+    """A series with a session added: its last sessions, and the pinned ones however old they are."""
+    session, before = addition.session, addition.unpin_before
+    if addition.replace:
+        # Who accepts a new level of an anchored series wants creep measured from there.
+        return (replace(session, anchor=session.anchor or any(old.anchor for old in stored)),)
+    # Times are written in one form only, so that they compare as text.
+    unpinned = [replace(old, anchor=False) if before is not None and old.recorded < before else old for old in stored]
+    series = [*unpinned, session]
+    pins = [number for number, found in enumerate(series) if found.anchor][-KEPT_SESSIONS:]
+    last = range(max(0, len(series) - KEPT_SESSIONS), len(series))
+    return tuple([replace(series[number], anchor=number in pins) for number in sorted({*pins, *last})])
 
 
 def render(file: BaselineFile) -> str:
@@ -181,7 +204,7 @@ def _render(node: Any, depth: int) -> str:
 
 def _session_data(session: Session) -> dict[str, Any]:
     conditions = session.conditions
-    data: dict[str, Any] = {"recorded": session.recorded}
+    data: dict[str, Any] = {"recorded": session.recorded, **({"anchor": True} if session.anchor else {})}
     data |= {name: value for name in ("commit", "driver") if (value := getattr(session, name)) is not None}
     data |= {"kind": session.kind.value, "devices": list(session.devices)}
     data |= {name: value for name in _OPTIONAL_NUMBERS if (value := getattr(conditions, name)) is not None}
@@ -299,7 +322,7 @@ def _entries(tree: dict[str, Any]) -> dict[BaselineKey, tuple[Session, ...]]:
 
 
 def _sessions(data: Any) -> tuple[Session, ...]:
-    if type(data) is not list or not 1 <= len(data) <= KEPT_SESSIONS:
+    if type(data) is not list or not 1 <= len(data) <= 2 * KEPT_SESSIONS:
         raise ValueError
     return tuple([_session(session) for session in data])
 
@@ -308,6 +331,8 @@ def _session(data: dict[str, Any]) -> Session:
     rest = dict.copy(data)
     recorded, kind, devices, blocks = (rest.pop(name) for name in ("recorded", "kind", "devices", "blocks"))
     commit, driver, versions = rest.pop("commit", None), rest.pop("driver", None), rest.pop("versions", {})
+    if "anchor" in data and rest.pop("anchor") is not True:
+        raise ValueError
     if "watts" in rest:
         _amount(rest.pop("watts"))
     for name, value in rest.items():
@@ -326,6 +351,7 @@ def _session(data: dict[str, Any]) -> Session:
         commit=None if "commit" not in data else _text(commit, 80),
         driver=None if "driver" not in data else _text(driver, 80),
         conditions=Conditions(**rest, versions={name: _text(value, 80) for name, value in versions.items()}),
+        anchor="anchor" in data,
     )
 
 

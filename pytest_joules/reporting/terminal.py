@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from tabulate import tabulate
 
-from pytest_joules.model import BaselineChange, BudgetResult, Device, RunResult, VerdictKind
+from pytest_joules.model import BaselineChange, BudgetResult, Device, RunResult, Verdict, VerdictKind
 from pytest_joules.units import format_joules, format_percent, format_seconds
 
 DASH = "-"
@@ -67,10 +67,10 @@ def headline(result: BudgetResult) -> str:
         return f"{verdict.kind.value}: {today}" + (f": {verdict.reason}" if verdict.reason else "")
     assert verdict.ratio_low is not None
     assert verdict.ratio_high is not None
+    baseline = f"{_against(verdict)}'s {format_joules(verdict.baseline_joules_per_unit)}"
     because = f": {verdict.reason}" if verdict.kind is VerdictKind.INCONCLUSIVE else ""
     return (
-        f"{verdict.kind.value}: {today} is {format_percent(verdict.ratio - 1, signed=True)} against the baseline's "
-        f"{format_joules(verdict.baseline_joules_per_unit)} "
+        f"{verdict.kind.value}: {today} is {format_percent(verdict.ratio - 1, signed=True)} against the {baseline} "
         f"(ratio {verdict.ratio:.4f}, 98% interval {verdict.ratio_low:.4f} to {verdict.ratio_high:.4f}"
         + (f", tolerance {format_percent(result.tolerance)})" if result.tolerance is not None else ")")
         + because
@@ -94,7 +94,8 @@ def details(result: BudgetResult, baselines: str, update_command: str) -> list[s
             f"seconds per unit {format_percent(verdict.seconds_ratio - 1, signed=True)}"
         )
     if verdict.baseline_sessions:
-        lines.append(f"  baseline   {verdict.baseline_sessions} session(s) in {baselines}/{result.sku}.json")
+        stored = f"{verdict.baseline_sessions} session(s) in {baselines}/{result.sku}.json"
+        lines.append(f"  {_against(verdict):<10} {stored}")
     if verdict.kind is VerdictKind.REGRESSED:
         lines.append(f"  because    {verdict.reason}")
     lines += [f"  note       {note}" for note in (*verdict.notes, *(measurement.notes if measurement else ()))]
@@ -124,7 +125,10 @@ def changes(written: Sequence[BaselineChange]) -> list[str]:
         else:
             percent = format_percent(change.new / change.old - 1, signed=True, digits=2)
             what = f"{format_joules(change.old)} -> {new} ({percent}{', replaced' if change.replaced else ''})"
-        lines.append(f"  {change.sku}: {change.key.test} [{change.key.window}]: {what}, {change.sessions} session(s)")
+        pinned = f", {change.pinned} pinned" if change.pinned else ""
+        moved = ", anchor moved" if change.anchor_moved else ""
+        series = f"{change.sku}: {change.key.test} [{change.key.window}]"
+        lines.append(f"  {series}: {what}, {change.sessions} session(s){pinned}{moved}")
     return lines
 
 
@@ -140,6 +144,10 @@ def report(run: RunResult, columns: Sequence[str], sort: str) -> list[str]:
     if run.changes:
         lines += ["baselines written:", *changes(run.changes)]
     return lines
+
+
+def _against(verdict: Verdict) -> str:
+    return "anchor" if verdict.crept else "baseline"
 
 
 def _warnings(result: BudgetResult) -> Sequence[str]:
