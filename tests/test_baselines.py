@@ -15,6 +15,7 @@ import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,11 @@ from pytest_joules.baselines.store import (
     BaselineError,
     BaselineFile,
     BaselineStore,
+    merge,
     render,
     schema,
 )
-from pytest_joules.model import BaselineKey, Block, Conditions, Device, Session, WindowKind
+from pytest_joules.model import BaselineChange, BaselineKey, Block, Conditions, Device, Session, WindowKind
 
 SKU = "nvidia-h200"
 
@@ -58,6 +60,7 @@ sessions = st.builds(
     commit=st.none() | names,
     driver=st.none() | names,
     conditions=conditions,
+    anchor=st.booleans(),
 )
 keys = st.builds(BaselineKey, names, names, names)
 entries = st.dictionaries(keys, st.lists(sessions, min_size=1, max_size=3).map(tuple), max_size=4)
@@ -180,6 +183,7 @@ def test_a_missing_file_is_empty(store: BaselineStore) -> None:
         ('"schema": 1', '"schema": 2', "schema 2 was written by a newer pytest-joules"),
         ("[50.0, 100.0, 0.5]]", "[50.0, -1, 0.5]]", ":10: entries/test_0/main/token/0/blocks/1/1"),
         ('"commit": "c0ffee"', '"commit": 7', ":10: entries/test_0/main/token/0/commit: 7 is not of type 'string'"),
+        ('"commit": "c0ffee"', '"anchor": false', ":10: entries/test_0/main/token/0/anchor: True was expected"),
         ('"sku": "nvidia-h200"', '"sku": "nvidia-b200"', "holds baselines of 'nvidia-b200', not of 'nvidia-h200'"),
         ('"simulated": false', '"simulated": true', "simulated and real joules never mix"),
     ],
@@ -323,6 +327,63 @@ def test_the_last_ten_sessions_are_kept(store: BaselineStore) -> None:
         store.update(SKU, "NVIDIA H200", False, {key("t"): Addition(one_session(50.0 + number))})
     kept = store.load(SKU).sessions(key("t"))
     assert [session.blocks[0].joules for session in kept] == [53.0 + number for number in range(KEPT_SESSIONS)]
+
+
+def at(number: int, anchor: bool = False) -> Session:
+    """A session that is told from others by its minute and its joules."""
+    return replace(one_session(50.0 + number), recorded=f"2026-11-21T00:{number:02}:00+00:00", anchor=anchor)
+
+
+def test_pinned_sessions_are_never_rotated_out(store: BaselineStore) -> None:
+    for number in range(3 * KEPT_SESSIONS):
+        store.update(SKU, "NVIDIA H200", False, {key("t"): Addition(at(number, anchor=number in (2, 3, 15)))})
+    kept = store.load(SKU).sessions(key("t"))
+    assert [session.blocks[0].joules - 50 for session in kept] == [2, 3, 15, *range(20, 30)]
+    assert [session.anchor for session in kept] == [True] * 3 + [False] * 10
+    text = store.path(SKU).read_text()
+    assert text.count('"anchor": true') == text.count('"anchor"') == 3
+
+
+def test_a_new_anchor_unpins_the_old_one_and_deletes_nothing(store: BaselineStore) -> None:
+    for number in (1, 2, 3):
+        store.update(SKU, "NVIDIA H200", False, {key("t"): Addition(at(number, anchor=number < 3))})
+    since = "2026-11-21T00:04:00+00:00"
+    changes: list[BaselineChange] = []
+    for number in (4, 5):
+        changes += store.update(SKU, "NVIDIA H200", False, {key("t"): Addition(at(number, anchor=True), False, since)})
+    assert [(s.blocks[0].joules - 50, s.anchor) for s in store.load(SKU).sessions(key("t"))] == [
+        (1, False),
+        (2, False),
+        (3, False),
+        (4, True),
+        (5, True),
+    ]
+    assert [(change.pinned, change.anchor_moved) for change in changes] == [(1, True), (2, False)]
+
+
+@pytest.mark.parametrize("anchored", [True, False])
+def test_a_series_that_starts_afresh_takes_its_anchor_along(store: BaselineStore, anchored: bool) -> None:
+    for number in (1, 2):
+        store.update(SKU, "NVIDIA H200", False, {key("t"): Addition(at(number, anchor=anchored and number == 1))})
+    (change,) = store.update(SKU, "NVIDIA H200", False, {key("t"): Addition(at(3), replace=True)})
+    assert store.load(SKU).sessions(key("t")) == (at(3, anchor=anchored),)
+    assert (change.replaced, change.pinned, change.anchor_moved) == (True, int(anchored), anchored)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.none() | st.integers(0, 59)), max_size=40))
+def test_a_series_stays_in_order_and_within_its_bounds(steps: list[tuple[bool, bool, int | None]]) -> None:
+    series: tuple[Session, ...] = ()
+    for number, (anchor, afresh, since) in enumerate(steps):
+        before = None if since is None else at(since).recorded
+        grown = merge(series, Addition(at(number, anchor), afresh, before))
+        assert grown[-1].recorded == at(number).recorded
+        assert sum(session.anchor for session in grown) <= KEPT_SESSIONS
+        assert len([session for session in grown if not session.anchor]) <= KEPT_SESSIONS
+        assert [session.recorded for session in grown] == sorted(session.recorded for session in grown)
+        if not afresh:
+            last = [session.recorded for session in (*series, at(number))][-KEPT_SESSIONS:]
+            assert set(last) <= {session.recorded for session in grown}
+        series = grown
 
 
 def test_simulated_joules_are_never_written_beside_real_ones(store: BaselineStore) -> None:

@@ -29,6 +29,24 @@ def test_record_adds_one_session_a_process_and_show_prints_them(suite: Suite) ->
     assert joules("show", str(suite.store.path(SKU)), cwd=Path("/")).stdout == shown.stdout
 
 
+def test_record_anchor_pins_its_sessions_in_place_of_older_ones(suite: Suite) -> None:
+    suite.write("@pytest.mark.energy_budget\ndef test_step(energy):\n    energy.repeat(step, work=tokens)\n")
+    suite.store_baseline(sessions=2, anchor=True)
+    ran = joules("record", "--anchor", "--sessions", "2", "--", "--energy-meter=simulated", "-q", cwd=suite.path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "pytest-joules: 2 session(s) stored as the anchor" in ran.stdout
+    assert "3 session(s), 1 pinned, anchor moved" in ran.stdout
+    assert "4 session(s), 2 pinned\n" in ran.stdout
+    (sessions,) = suite.store.load(SKU).entries.values()
+    assert [session.anchor for session in sessions] == [False, False, True, True]
+    shown = joules("show", cwd=suite.path).stdout.splitlines()
+    assert all(len(line) < 150 for line in shown)
+    row = next(line for line in shown if line.startswith("test_it.py::test_step"))
+    assert " 4 on 1, 2* " in row
+    assert row.count("%") == 3
+    assert "* pinned as an anchor" in shown
+
+
 def test_record_stops_at_a_failing_session(suite: Suite) -> None:
     suite.write("def test_fails():\n    assert False\n")
     ran = joules("record", "--", "--energy-meter=simulated", "-q", cwd=suite.path)

@@ -22,7 +22,14 @@ def test_every_flag_is_in_the_reference() -> None:
     for setting in SETTINGS:
         assert f"`{setting.flag}" in REFERENCE
         assert f"`{setting.dest}`" in REFERENCE
-    for action in ("--energy", "--energy-update", "--energy-update-new", "--energy-only", "--energy-json"):
+    for action in (
+        "--energy",
+        "--energy-update",
+        "--energy-update-new",
+        "--energy-anchor",
+        "--energy-only",
+        "--energy-json",
+    ):
         assert f"`{action}" in REFERENCE
 
 

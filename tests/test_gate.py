@@ -138,6 +138,38 @@ def test_update_replaces_what_moved_and_keeps_the_rest(suite: Suite) -> None:
     ]
 
 
+def test_slow_creep_fails_against_the_anchor_and_an_update_moves_it(suite: Suite) -> None:
+    suite.store_baseline(anchor=True)
+    step_suite(suite, 1.012)
+    suite.run("--energy-update").assert_outcomes(passed=1)
+    suite.store_baseline(1.012 * STEP_JOULES_PER_TOKEN, sessions=5)
+    # From here on a step of one percent, which is level with what is stored, but not with where it began.
+    step_suite(suite, 1.024)
+    failed = suite.run()
+    failed.assert_outcomes(failed=1)
+    failed.stdout.fnmatch_lines(
+        [
+            "REGRESSED: simulated * mJ/token is +2.*% against the anchor's 64.* mJ (ratio 1.02*",
+            "*anchor     3 session(s) in baselines/*",
+            "*because    crept up: +2.*% since the anchor of 2026-01-01 (today's step alone is +1.*%)",
+        ]
+    )
+    updated = suite.run("--energy-update")
+    updated.assert_outcomes(passed=1)
+    updated.stdout.fnmatch_lines(["*%, replaced), 1 session(s), 1 pinned, anchor moved"])
+    suite.run().assert_outcomes(passed=1)
+
+
+def test_an_undecided_update_beyond_the_tolerance_starts_afresh(suite: Suite) -> None:
+    step_suite(suite, 1.026)
+    # Only the scatter of what is stored keeps this from being REGRESSED.
+    for rise in (-0.012, 0.0, 0.012):
+        suite.store_baseline((1 + rise) * STEP_JOULES_PER_TOKEN, sessions=1)
+    ran = suite.run("--energy-update")
+    ran.assert_outcomes(passed=1)
+    ran.stdout.fnmatch_lines(["*test_step: INCONCLUSIVE: *", "*-> *mJ/token (+2.*%, replaced), 1 session(s)"])
+
+
 def test_update_new_stores_only_what_is_new_and_judges_the_rest(suite: Suite) -> None:
     step_suite(suite)
     suite.write("@pytest.mark.energy_budget\ndef test_new(energy):\n    energy(step)\n", "test_new.py")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_joules.history import Circumstances, Suite, predict, spread
+from pytest_joules.history import Circumstances, Drift, Suite, drift, predict, spread
 from pytest_joules.model import BaselineKey, Block, Conditions, Session, WindowKind
 from pytest_joules.statistics import TEMPERATURE_SLOPE, Spread
 
@@ -57,6 +57,45 @@ def test_temperature_explains_part_of_the_spread() -> None:
     stored = [session(TEMPERATURE_SLOPE * c, 40.0 + c) for c in range(0, 10, 2)]
     assert spread(stored).variance == pytest.approx(0.0, abs=1e-12)
     assert spread([replace(s, conditions=Conditions()) for s in stored]).variance > 1e-5
+
+
+def numbers(found: Drift) -> tuple[float, float]:
+    assert found.rise is not None
+    assert found.trend is not None
+    return found.rise, found.trend
+
+
+def test_drift_is_measured_from_the_anchor_or_the_first_session() -> None:
+    stored = [session(0.01 * k, 40.0) for k in range(5)]
+    assert numbers(drift(stored)) == pytest.approx((math.expm1(0.04), math.expm1(0.01)))
+    pinned = [replace(s, anchor=k in (1, 2)) for k, s in enumerate(stored)]
+    assert numbers(drift(pinned)) == pytest.approx((math.expm1(0.025), math.expm1(0.01)))
+    assert drift(stored[:1]) == Drift()
+    assert drift(stored[:2]).rise == pytest.approx(math.expm1(0.01))
+    assert drift(stored[:2]).trend is None
+
+
+def test_drift_is_that_of_the_last_device_and_kind() -> None:
+    here = [session(0.0), session(0.01), session(0.02)]
+    strangers = [replace(session(0.5, device="b"), anchor=True), replace(session(0.5), kind=WindowKind.ONE_SHOT)]
+    assert drift([*strangers, *here]) == drift(here)
+
+
+@given(
+    st.lists(st.tuples(st.floats(-0.1, 0.1), st.booleans()), min_size=3, max_size=20),
+    st.floats(20, 80),
+    st.floats(-3, 3),
+    st.floats(0.01, 100),
+)
+def test_drift_knows_no_scale_and_no_temperature(
+    found: list[tuple[float, bool]], celsius: float, warming: float, scale: float
+) -> None:
+    stored = [replace(session(log, celsius), anchor=anchor) for log, anchor in found]
+    warmer = [
+        replace(session(log + math.log(scale) + TEMPERATURE_SLOPE * warming * k, celsius + warming * k), anchor=anchor)
+        for k, (log, anchor) in enumerate(found)
+    ]
+    assert numbers(drift(warmer)) == pytest.approx(numbers(drift(stored)), abs=1e-9)
 
 
 def test_a_window_is_not_its_own_company() -> None:

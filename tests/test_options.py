@@ -143,6 +143,7 @@ def test_actions(flags: dict[str, Any], writes: bool) -> None:
     [
         {"energy_update": True},
         {"energy_update_new": True},
+        {"energy_anchor": "2026-05-01"},
         {"energy_only": True},
         {"energy_json": "out.json"},
         *({f"energy_{name}": cases[0][0]} for name, cases in GOOD.items()),
@@ -154,12 +155,39 @@ def test_flags_need_the_run_and_ini_values_do_not(flags: dict[str, Any]) -> None
     assert not resolve(flags={"energy": False}, ini=flags).enabled
 
 
+@pytest.mark.parametrize(
+    ("text", "since"),
+    [
+        ("2026-05-01T12:00:00+00:00", "2026-05-01T12:00:00+00:00"),
+        ("2026-05-01T12:00:00", "2026-05-01T12:00:00+00:00"),
+        ("2026-05-01T14:00:00.75+02:00", "2026-05-01T12:00:00+00:00"),
+        ("2026-05-01", "2026-05-01T00:00:00+00:00"),
+    ],
+)
+def test_the_anchors_time_is_read_as_sessions_have_it(text: str, since: str) -> None:
+    assert resolve(flags={"energy_update": True, "energy_anchor": text}).anchor == since
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "0001-01-01T00:00:00+23:59", "12:00"])
+def test_an_anchor_without_a_time_is_refused(text: str) -> None:
+    with pytest.raises(OptionError, match=r"--energy-anchor: .* is not a time; write it like 2026-05-01T12:00:00"):
+        resolve(flags={"energy_update": True, "energy_anchor": text})
+
+
+@pytest.mark.parametrize("flags", [{}, {"energy_update_new": True}])
+def test_an_anchor_needs_an_update(flags: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match="--energy-anchor needs --energy-update"):
+        resolve(flags={**flags, "energy_anchor": "2026-05-01"})
+
+
 def test_updates_exclude_each_other() -> None:
     with pytest.raises(OptionError, match="not both"):
         resolve(flags={"energy_update": True, "energy_update_new": True})
 
 
-@pytest.mark.parametrize("name", ["energy", "energy_update", "energy_update_new", "energy_only", "energy_json"])
+@pytest.mark.parametrize(
+    "name", ["energy", "energy_update", "energy_update_new", "energy_only", "energy_json", "energy_anchor"]
+)
 def test_actions_have_no_ini_twin(name: str) -> None:
     assert resolve(ini={name: "true"}) == resolve()
 

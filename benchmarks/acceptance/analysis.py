@@ -11,18 +11,17 @@ of the unchanged load.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import math
 import random
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean, median, stdev
 
-from rivals import RIVALS, Stream, naive_window_needed
+from rivals import RIVALS, Stream, Strung, tuned
 from scipy import stats
 from tabulate import tabulate
 
@@ -39,6 +38,11 @@ BASELINES = 3
 
 TOLERANCES = (0.015, 0.02, 0.01)
 """The first is that of the headline: a rise of 3 % is twice it."""
+
+BASELINE_COUNTS = (1, 3, 5, 8)
+NAIVE_SECONDS = (1.0, 2.0, 5.0, 8.0, 10.0, 12.0)
+NAIVE_DRAWS = 6
+"""Naive windows drawn from each session of each load."""
 
 STEADY_SECONDS = 0.4
 """What is left out of an ABBA turn's beginning."""
@@ -192,9 +196,13 @@ def baseline_session(recorded: Recorded, meter: ReplayMeter, workload: str) -> S
 
 
 def judge_all(
-    sessions: Sequence[Recorded], truth: Mapping[tuple[str, int], tuple[float, float]], tolerance: float
+    sessions: Sequence[Recorded],
+    truth: Mapping[tuple[str, int], tuple[float, float]],
+    tolerance: float,
+    count: int = BASELINES,
+    own: bool = True,
 ) -> list[Decision]:
-    """Every stream, against :data:`BASELINES` other sessions of its GPU."""
+    """Every stream, against ``count`` other sessions of its ``own`` GPU, or of other GPUs."""
     meters = {id(recorded): ReplayMeter(recorded.trace, str(recorded.path)) for recorded in sessions}
     stored = {
         (id(recorded), workload): baseline_session(recorded, meters[id(recorded)], workload)
@@ -204,8 +212,8 @@ def judge_all(
     decisions = []
     for recorded in sessions:
         meter = meters[id(recorded)]
-        others = [other for other in sessions if other.device == recorded.device and other is not recorded]
-        chosen = random.Random(f"{recorded.device}/{recorded.number}").sample(others, min(BASELINES, len(others)))
+        others = [o for o in sessions if (o.device == recorded.device) is own and o is not recorded]
+        chosen = random.Random(f"{recorded.device}/{recorded.number}").sample(others, min(count, len(others)))
         baseline = {w: [stored[id(other), w] for other in chosen] for w in recorded.workloads}
         for window in recorded.trace.windows:
             level = level_of(window)
@@ -286,14 +294,11 @@ def one_sided(hits: int, of: int) -> float:
     return float(stats.beta.ppf(0.95, hits + 1, of - hits)) if of else math.nan
 
 
-FAILS = (VerdictKind.REGRESSED.value, VerdictKind.INVALID.value)
-
-
 def our_row(decisions: Sequence[Decision], tolerance: float) -> list[str]:
     """The gate's row of the table."""
     by_level = {level: [d for d in decisions if d.level == level] for level in (0, 2, 3, 5)}
     row = [f"pytest-joules, {tolerance:.1%}"]
-    row += [shown(sum(d.kind in FAILS for d in found), len(found)) for found in by_level.values()]
+    row += [shown(sum(d.kind == VerdictKind.REGRESSED.value for d in found), len(found)) for found in by_level.values()]
     undecided = sum(d.kind == VerdictKind.INCONCLUSIVE.value for d in decisions)
     row.append(f"{undecided / len(decisions):.1%}")
     row.append(f"{median(d.seconds for d in decisions):.1f} (mean {fmean(d.seconds for d in decisions):.1f})")
@@ -343,8 +348,11 @@ def report(directory: Path, out: Path | None) -> None:
         means[d.device, d.session, d.workload].append(d.error)
     worst = max(means.items(), key=lambda item: abs(fmean(item[1])))
     print(f"session mean farthest off: {fmean(worst[1]):+.2%} ({worst[0]})")
-    needed = longest_naive_window(sessions)
-    print(f"a single naive window would need {needed:.1f} s for 1 % and 95 % at +3 %")
+    rise = fmean(ratio for (_, level), (ratio, _) in truth.items() if level == 3)
+    print("\nby what it is compared with:\n")
+    print(tabulate(by_baseline(sessions, truth), headers=BY_BASELINE, tablefmt="github", disable_numparse=True))
+    print("\na naive window with the threshold that gives 1 % of false alarms on this very data:\n")
+    print(tabulate(tuned_windows(sessions, rise), headers=TUNED, tablefmt="github", disable_numparse=True))
     if out:
         data = {
             "truth": [[*key, *value] for key, value in sorted(truth.items())],
@@ -354,6 +362,8 @@ def report(directory: Path, out: Path | None) -> None:
         out.write_text(json.dumps(data, indent=1))
 
 
+BY_BASELINE = ("sessions", "unchanged", "+3 caught", "+5 caught")
+TUNED = ("window", "sd of the ratio", "threshold", "+3 caught")
 BY_WORKLOAD = ("workload", "level", "n", "verdicts", "measured (median)", "warm-up (median)", "A/A sd", "stated s.e.")
 
 
@@ -381,18 +391,43 @@ def by_workload(decisions: Sequence[Decision]) -> list[tuple[str, ...]]:
     return rows
 
 
-def longest_naive_window(sessions: Sequence[Recorded]) -> float:
-    """Seconds that a single naive window needs, for the loads' own tick spread."""
-    needed = []
-    for recorded in sessions[:3]:
+def tuned_windows(sessions: Sequence[Recorded], rise: float) -> list[tuple[str, ...]]:
+    """How a single naive window would do with the threshold tuned on this very data, by its length."""
+    strung: dict[tuple[str, int, str], Strung] = {}
+    for recorded in sessions:
         meter = ReplayMeter(recorded.trace, str(recorded.path))
         meter.seek(math.inf)
         ticks = meter.ticks(meter.devices[0], 0.0)
         for workload in recorded.workloads:
-            window = recorded.windows(workload, 0)[0]
-            inside = [t.joules for t in ticks if window.times[0] + 1.5 <= t.time <= window.times[-1]]
-            needed.append(naive_window_needed([b - a for a, b in itertools.pairwise(inside)], 0.03, 0.01, 0.95))
-    return median(needed)
+            streams = [Stream(window, ticks, unit_of(window)) for window in recorded.windows(workload, 0)]
+            strung[recorded.device, recorded.number, workload] = Strung.of(streams)
+    random_ = random.Random(1)
+    rows: list[tuple[str, ...]] = []
+    for seconds in NAIVE_SECONDS:
+        errors = []
+        for (device, number, workload), one in strung.items():
+            others = [o for (d, n, w), o in strung.items() if (d, w) == (device, workload) and n != number]
+            errors += [
+                one.naive(seconds, random_) - random_.choice(others).naive(seconds, random_) for _ in range(NAIVE_DRAWS)
+            ]
+        threshold, caught = tuned(errors, rise, 0.01)
+        rows.append((f"{seconds:g} s", f"{stdev(errors):.2%}", f"{math.expm1(threshold):+.1%}", f"{caught:.1%}"))
+    return rows
+
+
+def by_baseline(
+    sessions: Sequence[Recorded], truth: Mapping[tuple[str, int], tuple[float, float]]
+) -> list[tuple[str, ...]]:
+    """The gate at the headline tolerance by the sessions that it has to compare with."""
+    rows: list[tuple[str, ...]] = []
+    choices = [(count, True) for count in BASELINE_COUNTS] + [(BASELINES, False)]
+    for count, own in choices:
+        found = judge_all(sessions, truth, TOLERANCES[0], count, own)
+        kinds = [Counter(d.kind for d in found if d.level == level) for level in (0, 3, 5)]
+        shares = [f"{kinds[0][k.value]} {k.value}" for k in VerdictKind if kinds[0][k.value]]
+        caught = [f"{kind['REGRESSED']} of {sum(kind.values())}" for kind in kinds[1:]]
+        rows.append((f"{count} of {'this GPU' if own else 'other GPUs'}", ", ".join(shares), *caught))
+    return rows
 
 
 def main() -> None:

@@ -23,7 +23,6 @@ from typing import Any
 
 import matplotlib as mpl
 from analysis import (
-    FAILS,
     TOLERANCES,
     Decision,
     Recorded,
@@ -359,7 +358,9 @@ def hits(failed: Sequence[bool]) -> tuple[int, int]:
 def gates(material: Material) -> list[Gate]:
     """Ours first, then the rivals."""
     decisions = material.decisions
-    of_level = {level: [d.kind in FAILS for d in decisions if d.level == level] for level in (0, 3)}
+    of_level = {
+        level: [d.kind == VerdictKind.REGRESSED.value for d in decisions if d.level == level] for level in (0, 3)
+    }
     seconds = fmean(d.seconds for d in decisions)
     warmup = fmean(d.warmup for d in decisions)
     name = f"pytest-joules, {TOLERANCES[0]:.1%}"

@@ -10,11 +10,13 @@ rounding error.
 from __future__ import annotations
 
 import math
+import random
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+import numpy as np
 from scipy import stats
 
 from pytest_joules.meters.replay import WindowTrace
@@ -121,25 +123,58 @@ RIVALS = (
 """The last is nobody's default: the threshold that suits a rise of 3 % best."""
 
 
-def naive_window_needed(tick_joules: Sequence[float], rise: float, error_rate: float, power: float) -> float:
-    """Seconds that one naive window needs to reach both rates at the threshold ``sqrt(1 + rise)``.
+@dataclass(frozen=True, slots=True)
+class Strung:
+    """Streams of one load in one session strung together, tick to tick, so that a naive window may be longer than one.
 
-    Both edges of a window are wrong by up to a tick, so that a ratio of two
-    windows of T seconds has four of them; the ticks' own spread is added.
-    Normal approximation, for windows far longer than a tick.
+    Attributes:
+        times: Completion times on the common clock, s.
+        done: Work done by each.
+        tick_times: Ticks on that clock.
+        tick_joules: The counter at each.
+    """
+
+    times: list[float]
+    done: list[float]
+    tick_times: list[float]
+    tick_joules: list[float]
+
+    @classmethod
+    def of(cls, streams: Sequence[Stream]) -> Strung:
+        """Each stream without its first :data:`SKIPPED_SECONDS`."""
+        strung, worked = cls([], [], [0.0], [0.0]), 0.0
+        for stream in streams:
+            window, done = stream.window, stream.window.totals[stream.unit]
+            opened = window.times[0] + SKIPPED_SECONDS
+            inside = [tick for tick in stream.ticks if opened <= tick.time <= window.times[-1]]
+            shift = strung.tick_times[-1] - inside[0].time
+            first, last = np.interp([inside[0].time, inside[-1].time], window.times, done)
+            for time, total in zip(window.times, done, strict=True):
+                if inside[0].time <= time <= inside[-1].time:
+                    strung.times.append(time + shift)
+                    strung.done.append(worked + total - float(first))
+            worked += float(last - first)
+            joules = strung.tick_joules[-1] - inside[0].joules
+            strung.tick_times.extend(tick.time + shift for tick in inside[1:])
+            strung.tick_joules.extend(tick.joules + joules for tick in inside[1:])
+        return strung
+
+    def naive(self, seconds: float, random_: random.Random) -> float:
+        """Log joules per unit of a naive window that opens anywhere."""
+        latest = self.times[-1] - seconds
+        opened = bisect_left(self.times, random_.uniform(self.times[0], max(latest, self.times[0])))
+        closed = min(bisect_left(self.times, self.times[opened] + seconds), len(self.times) - 1)
+        a, b = (self.tick_joules[bisect_right(self.tick_times, self.times[i]) - 1] for i in (opened, closed))
+        return math.log((b - a) / (self.done[closed] - self.done[opened]))
+
+
+def tuned(errors: Sequence[float], rise: float, error_rate: float) -> tuple[float, float]:
+    """The threshold that lets ``error_rate`` of unchanged runs fail, chosen on these very errors; what it then catches.
 
     Args:
-        tick_joules: Joules of consecutive ticks of a steady load.
-        rise: The rise to be caught, as a fraction.
+        errors: Log ratios of two unchanged runs.
+        rise: Log ratio of a regression.
         error_rate: Accepted share of false alarms.
-        power: Wanted share of caught rises.
     """
-    period = 0.1
-    middle = fmean(tick_joules)
-    own = stats.tstd([joules / middle for joules in tick_joules])
-    z = max(stats.norm.isf(error_rate), stats.norm.isf(1 - power))
-    wanted = math.log1p(rise) / 2 / z
-    seconds = period
-    while math.sqrt(2 * (period**2 / 6 / seconds**2 + own**2 * period / seconds)) > wanted:
-        seconds += period
-    return seconds
+    threshold_ = sorted(errors)[math.ceil((1 - error_rate) * len(errors)) - 1]
+    return threshold_, fmean(error + rise > threshold_ for error in errors)
