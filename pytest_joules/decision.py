@@ -19,9 +19,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
-from pytest_joules.history import Circumstances, log_seconds, predict
+from pytest_joules.history import Circumstances, log_mean, log_seconds, predict
+from pytest_joules.hostbound import SECONDS_SD, recognise
 from pytest_joules.model import Block, Measurement, Session, Verdict, VerdictKind, WindowKind
 from pytest_joules.statistics import (
+    BLOCK_SD,
+    SAME_DEVICE_SD,
+    SHOT_SECONDS,
     Prediction,
     Spread,
     autocorrelation_inflation,
@@ -48,6 +52,9 @@ at one-sided 1 % over the single look's (``benchmarks/looks.py``)."""
 ONE_SHOT_SESSIONS = 3
 """A single shot's error is known from history alone, so it takes this many sessions."""
 
+MOST_ADVISED = 9
+"""Most further sessions that are advised: a baseline keeps ten."""
+
 LATENCY_RISE = 0.20
 """Level joules whose seconds per unit rose by more pass with a warning."""
 
@@ -62,6 +69,7 @@ class Terms:
         limit: Absolute budget in joules per unit, if there is one.
         family: How many budgets share the run's error rate.
         suite: The between-session spread over the suite's other windows.
+        session_sd: Prior standard deviation between sessions on one device.
     """
 
     unit: str
@@ -69,6 +77,7 @@ class Terms:
     limit: float | None = None
     family: int = 1
     suite: Spread = field(default_factory=lambda: Spread(0.0, 0.0))
+    session_sd: float = SAME_DEVICE_SD
 
 
 def decide(measurement: Measurement, baseline: Sequence[Session], terms: Terms) -> Verdict:
@@ -80,7 +89,8 @@ def decide(measurement: Measurement, baseline: Sequence[Session], terms: Terms) 
     if measurement.invalid:
         return Verdict(VerdictKind.INVALID, measurement.invalid)
     blocks = measurement.blocks[terms.unit]
-    today = _Today.of(blocks, [s.blocks for s in baseline if s.kind is measurement.kind])
+    comparable = [s for s in baseline if s.kind is measurement.kind]
+    today = _Today.of(blocks, [s.blocks for s in comparable], measurement.kind)
     verdict = Verdict(
         VerdictKind.PASS,
         joules_per_unit=math.exp(today.mean),
@@ -92,7 +102,6 @@ def decide(measurement: Measurement, baseline: Sequence[Session], terms: Terms) 
             return verdict
     if terms.tolerance is None:
         return verdict
-    comparable = [s for s in baseline if s.kind is measurement.kind]
     if not comparable:
         return replace(verdict, kind=VerdictKind.NO_BASELINE, reason="no stored session to compare with")
     relative = _relative(verdict, today, measurement, comparable, terms)
@@ -172,10 +181,11 @@ class _Today:
     inflation: float
 
     @classmethod
-    def of(cls, blocks: Sequence[Block], stored: Sequence[Sequence[Block]]) -> _Today:
+    def of(cls, blocks: Sequence[Block], stored: Sequence[Sequence[Block]], kind: WindowKind) -> _Today:
         values = _logs(blocks)
         history = [_logs(session) for session in stored]
-        one = block_spread(values, history)
+        edges = SHOT_SECONDS / blocks[0].seconds if kind is WindowKind.ONE_SHOT else 0.0
+        one = block_spread(values, history, math.hypot(BLOCK_SD, edges))
         inflation = autocorrelation_inflation([values, *history])
         mean_variance = one.variance * inflation / len(values)
         return cls(fmean(values), len(values), Spread(mean_variance, one.df), one, inflation)
@@ -211,14 +221,23 @@ def _relative(
     verdict: Verdict, today: _Today, measurement: Measurement, baseline: Sequence[Session], terms: Terms
 ) -> Verdict:
     """Today against sessions of its kind, at least one."""
-    assert terms.tolerance is not None
+    tolerance = terms.tolerance
+    assert tolerance is not None
     where = Circumstances(
         tuple(device.identity for device in measurement.devices),
         measurement.conditions.temperature_celsius,
         measurement.conditions.power_cap_share or 0.0,
     )
-    relative = _against_baseline(verdict, today, baseline, where, terms, terms.tolerance)
+    waiting = recognise(measurement, terms.unit, [session.blocks for session in baseline])
+    if waiting:
+        # What the suite's other windows vouch for is the GPU, not the host.
+        terms = replace(terms, suite=Spread(0.0, 0.0), session_sd=math.hypot(SAME_DEVICE_SD, SECONDS_SD))
+    relative = _against_baseline(verdict, today, baseline, where, terms, tolerance)
     relative = _with_latency(relative, measurement.blocks[terms.unit], baseline)
+    if waiting and relative.ratio and relative.ratio_high:
+        plain = math.log(relative.ratio_high / relative.ratio)
+        note = waiting.note(decidable(math.log(relative.ratio), HalfWidths(plain, plain)))
+        relative = replace(relative, notes=(*relative.notes, note))
     if measurement.kind is WindowKind.ONE_SHOT and len(baseline) < ONE_SHOT_SESSIONS:
         return replace(
             relative,
@@ -253,52 +272,115 @@ def _against_baseline(
     terms: Terms,
     tolerance: float,
 ) -> Verdict:
-    expected = predict(baseline, where, today.block_spread.variance * today.inflation, terms.suite)
-    d, t = today.mean - expected.mean, math.log1p(tolerance)
-    total = _total(expected, today.looked_at())
-    width = half_widths(total, terms.family)
-    best = half_widths(_total(expected, today.looked_at(LOOKS[-1])), terms.family)
-    kind = classify(d, t, width)
+    block_variance = today.block_spread.variance * today.inflation
+    expected = predict(baseline, where, block_variance, terms.suite, terms.session_sd)
     own = sum(session.devices == where.devices for session in baseline)
-    detectable = max(t, width.fail) + student_quantile(total.df, DETECTION) * math.sqrt(total.variance)
+    level = fmean(log_mean(session.blocks) for session in baseline)
+    case = _Case(today, expected, math.log1p(tolerance), terms.family, own, len(baseline), level)
+    total, width = case.total(today.count), case.width(today.count)
+    detectable = max(case.t, width.fail) + student_quantile(total.df, DETECTION) * math.sqrt(total.variance)
     return replace(
         verdict,
-        kind=kind,
-        reason=_reason(kind, d, t, width, best, own, len(baseline)),
+        kind=case.kind,
+        reason=case.reason(),
         baseline_joules_per_unit=math.exp(expected.mean),
         baseline_sessions=len(baseline),
         own_sessions=own,
-        ratio=math.exp(d),
-        ratio_low=math.exp(d - width.plain),
-        ratio_high=math.exp(d + width.plain),
+        ratio=math.exp(case.d),
+        ratio_low=math.exp(case.d - width.plain),
+        ratio_high=math.exp(case.d + width.plain),
         standard_error=math.sqrt(total.variance),
         detectable=math.expm1(detectable),
-        more_gpu_time_helps=kind is VerdictKind.INCONCLUSIVE
-        and today.count < LOOKS[-1]
-        and classify(d, t, best) is not VerdictKind.INCONCLUSIVE,
+        more_gpu_time_helps=case.kind is VerdictKind.INCONCLUSIVE and case.time_settles,
     )
 
 
-def _total(expected: Prediction, within: Spread) -> Spread:
-    return satterthwaite([expected.from_sessions, expected.from_devices, within])
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """Today against a prediction: the verdict, and what would settle it.
+
+    ``t`` is the log tolerance; ``own`` of ``sessions`` stored ones are from today's device, and ``level`` is the plain
+    mean of all.
+    """
+
+    today: _Today
+    expected: Prediction
+    t: float
+    family: int
+    own: int
+    sessions: int
+    level: float
+
+    @property
+    def d(self) -> float:
+        """The log ratio of today's joules per unit to the predicted ones."""
+        return self.today.mean - self.expected.mean
+
+    def total(self, count: int) -> Spread:
+        """The variance of ``d``, as it is or as it would be with ``count`` blocks."""
+        return satterthwaite([self.expected.from_sessions, self.expected.from_devices, self.today.looked_at(count)])
+
+    def width(self, count: int) -> HalfWidths:
+        return half_widths(self.total(count), self.family)
+
+    @property
+    def kind(self) -> VerdictKind:
+        kind = classify(self.d, self.t, self.width(self.today.count))
+        return VerdictKind.INCONCLUSIVE if self._only_predicted(kind) else kind
+
+    def _only_predicted(self, kind: VerdictKind) -> bool:
+        """Whether joules moved against the prediction for another temperature or device, but not against the stored."""
+        moved = self.today.mean - self.level
+        return (kind is VerdictKind.REGRESSED and moved <= 0) or (kind is VerdictKind.IMPROVED and moved >= 0)
+
+    @property
+    def time_settles(self) -> bool:
+        """Whether more blocks of this run could decide it."""
+        best = classify(self.d, self.t, self.width(LOOKS[-1]))
+        return self.today.count < LOOKS[-1] and best is not VerdictKind.INCONCLUSIVE
+
+    def sessions_missing(self) -> int | None:
+        """How many more sessions on this device would decide it, if they are level with the stored ones."""
+        between = self.expected.between
+        for more in range(1, MOST_ADVISED + 1):
+            mean = Spread(between.variance * (1 + 1 / (self.own + more)), between.df + more)
+            width = half_widths(satterthwaite([mean, self.today.looked_at(LOOKS[-1])]), self.family)
+            if classify(self.d, self.t, width) is not VerdictKind.INCONCLUSIVE:
+                return more
+        return None
+
+    def reason(self) -> str:
+        """Why it is so, and what would settle it."""
+        if self.kind is VerdictKind.REGRESSED:
+            return rise_reason(self.d, self.t)
+        if self.kind is VerdictKind.IMPROVED:
+            return f"joules per unit fell by {format_percent(-math.expm1(self.d))}; store the gain with --energy-update"
+        if self.kind is VerdictKind.PASS:
+            return ""
+        width = self.width(self.today.count)
+        if self._only_predicted(classify(self.d, self.t, width)):
+            return (
+                f"{format_percent(math.expm1(self.d), signed=True)} against what the stored sessions predict for this "
+                "temperature or device, but not against the sessions themselves: record one under these conditions"
+            )
+        noise = noise_reason(self.d, width)
+        if self.time_settles:
+            return f"{noise}; more GPU time would settle it (--energy-max-seconds)"
+        if not self.own:
+            return (
+                f"{noise}; none of the {self.sessions} stored session(s) is from this device, and devices differ: "
+                "record one here"
+            )
+        tolerance = f"a tolerance of {format_percent(decidable(self.d, width))}"
+        if more := self.sessions_missing():
+            record = f"{more} more session(s) would settle it (pytest-joules record --sessions {more})"
+            return f"{noise}; {record}, or {tolerance}"
+        return f"{noise}; {self.sessions} stored session(s) scatter too much for more to settle it; {tolerance} would"
 
 
-def _reason(
-    kind: VerdictKind, d: float, t: float, width: HalfWidths, best: HalfWidths, here: int, sessions: int
-) -> str:
-    if kind is VerdictKind.REGRESSED:
-        return rise_reason(d, t)
-    if kind is VerdictKind.IMPROVED:
-        return f"joules per unit fell by {format_percent(-math.expm1(d))}; store the gain with --energy-update"
-    if kind is VerdictKind.PASS:
-        return ""
-    noise = noise_reason(d, width)
-    if classify(d, t, best) is not VerdictKind.INCONCLUSIVE:
-        return f"{noise}; more GPU time would settle it (--energy-max-seconds)"
-    if not here:
-        strangers = f"none of the {sessions} stored session(s) is from this device, and devices differ"
-        return f"{noise}; {strangers}: record one here"
-    return f"{noise}; {sessions} stored session(s) are too few or too scattered: record more, or widen the tolerance"
+def decidable(d: float, width: HalfWidths) -> float:
+    """The least tolerance at which ``d`` would have passed, as a fraction: PASS takes ``d + h < 2T`` and ``d <= T``."""
+    return math.expm1(max(d, (d + width.plain) / 2))
 
 
 def _with_latency(verdict: Verdict, blocks: Sequence[Block], baseline: Sequence[Session]) -> Verdict:

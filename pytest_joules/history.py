@@ -12,6 +12,7 @@ from statistics import fmean, linear_regression
 
 from pytest_joules.model import BaselineKey, Block, Session, WindowKind
 from pytest_joules.statistics import (
+    SAME_DEVICE_SD,
     Prediction,
     Spread,
     between_sessions,
@@ -50,7 +51,9 @@ def log_seconds(blocks: Sequence[Block]) -> float:
     return fmean(math.log(block.seconds_per_unit) for block in blocks)
 
 
-def predict(sessions: Sequence[Session], today: Circumstances, block_variance: float, suite: Spread) -> Prediction:
+def predict(
+    sessions: Sequence[Session], today: Circumstances, block_variance: float, suite: Spread, sd: float = SAME_DEVICE_SD
+) -> Prediction:
     """What ``sessions`` predict for a session under today's circumstances.
 
     Args:
@@ -58,6 +61,7 @@ def predict(sessions: Sequence[Session], today: Circumstances, block_variance: f
         today: Where and how it runs.
         block_variance: Variance that one block adds to a session's mean, times the blocks.
         suite: The between-session spread of the suite's other windows.
+        sd: Prior standard deviation between sessions.
     """
     means = _means_at(sessions, today.celsius, temperature_slope(today.capped_share))
     homes = [session.devices for session in sessions]
@@ -66,7 +70,7 @@ def predict(sessions: Sequence[Session], today: Circumstances, block_variance: f
         [block_variance / len(session.blocks) for session in sessions],
         homes,
         today.devices,
-        between_sessions(session_spread(means, homes), suite),
+        between_sessions(session_spread(means, homes), suite, sd),
         [_warmer(session, today.celsius) for session in sessions],
     )
 

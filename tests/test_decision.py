@@ -109,6 +109,16 @@ def test_the_order_of_sessions_does_not_matter(
     assert decide(today(logs), shuffled, TERMS).ratio == pytest.approx(decide(today(logs), stored, TERMS).ratio)
 
 
+def test_a_short_shot_near_its_limit_is_not_decided() -> None:
+    def shot(seconds: float) -> VerdictKind:
+        block = Block(1.03 * 500 * seconds, 1.0, seconds)
+        measured = Measurement("main", WindowKind.ONE_SHOT, (HERE,), {"call": (block,)}, 1.0, 0.0, Conditions())
+        return decide(measured, [], Terms("call", None, limit=500 * seconds)).kind
+
+    # The edges of 50 ms put its joules off by 4 %: three percent over the limit say nothing.
+    assert [shot(seconds) for seconds in (0.05, 5.0)] == [VerdictKind.INCONCLUSIVE, VerdictKind.OVER_LIMIT]
+
+
 @settings(deadline=None)
 @given(levels, sessions)
 def test_never_regressed_at_or_below_the_baseline(logs: list[float], stored: list[Session]) -> None:
@@ -169,7 +179,7 @@ def test_a_rise_of_twice_the_tolerance_is_never_passed() -> None:
 def test_a_single_session_says_what_would_help() -> None:
     verdict = decide(today([0.028] * 8), quiet_sessions(1), replace(TERMS, family=100))
     assert verdict.kind is VerdictKind.INCONCLUSIVE
-    assert "record more" in verdict.reason
+    assert "3 more session(s) would settle it (pytest-joules record --sessions 3)" in verdict.reason
     assert not verdict.more_gpu_time_helps
 
 

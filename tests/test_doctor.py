@@ -630,7 +630,7 @@ def test_scale_of_time_and_power_makes_no_difference(period: float, duty: float,
     assert sensor_duty(seen, bursts, period, 80 * scale) == pytest.approx(duty, abs=0.05)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.sets(st.integers(0, 19), max_size=20 - FEWEST_TICKS), st.sampled_from([1.0, 0.25]))
 def test_missing_ticks_do_not_mislead(missing: set[int], duty: float) -> None:
     bursts = train()

@@ -52,7 +52,8 @@ def sorts_largest_first(suite: Suite, ran: pytest.RunResult) -> None:
 
 
 def stops_early(suite: Suite, ran: pytest.RunResult) -> None:
-    ran.stdout.fnmatch_lines(["*: [23] block(s), 1.[05] s after *"])
+    # A tick that nobody read in time makes a block longer by one.
+    ran.stdout.fnmatch_lines(["*: [23] block(s), 1.? s after *"])
 
 
 SETTINGS: dict[str, tuple[str, Check]] = {

@@ -18,8 +18,9 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-FEWEST_TICKS = 10
-"""Half of the twenty that one slide of the phases takes in ``pytest-joules doctor``."""
+FEWEST_TICKS = 15
+"""Of the twenty that one slide of the phases takes in ``pytest-joules doctor``: with half of them missing, those that
+tell may be among the missing."""
 
 FULL_TIME_RESIDUAL = 0.1
 """Relative to the mean power above idle.  What a full-time sensor must show is matched closer than that; a sensor
