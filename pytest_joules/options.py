@@ -7,8 +7,9 @@ knows no pytest; ``plugin.py`` hands in two look-ups.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -226,6 +227,21 @@ SETTINGS = (
 
 ACTIONS = ("energy_update", "energy_update_new", "energy_anchor", "energy_only", "energy_json", "energy_trace")
 """Flags without an ini twin that ask for something to be done."""
+
+
+PATH_FLAGS = ("--energy-baselines", "--energy-json", "--energy-trace")
+
+
+def misread_flag(arguments: Sequence[str]) -> str | None:
+    """The flag whose path pytest takes for a test's when it looks for its root directory.
+
+    Without an ini file the root is the common ancestor of all arguments that exist, and a flag's value
+    behind a space is one of them.
+    """
+    for flag, value in itertools.pairwise(map(str, arguments)):
+        if flag in PATH_FLAGS and Path(value).exists():
+            return f"{flag} {value}"
+    return None
 
 
 @dataclass(frozen=True, slots=True)

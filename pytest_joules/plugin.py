@@ -13,7 +13,7 @@ import pytest
 
 from pytest_joules.fixture import Energy
 from pytest_joules.markers import SIGNATURE, check_markers
-from pytest_joules.options import SETTINGS, OptionError, Options
+from pytest_joules.options import SETTINGS, OptionError, Options, misread_flag
 
 if TYPE_CHECKING:
     from pytest_joules.gate import Gate
@@ -78,6 +78,12 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     except OptionError as error:
         raise pytest.UsageError(str(error)) from error
+    misread = misread_flag(config.invocation_params.args) if options.enabled and config.inipath is None else None
+    if misread and config.rootpath != config.invocation_params.dir:
+        raise pytest.UsageError(
+            f"{misread}: pytest took this path for a test's, and {config.rootpath} for the root of all tests; "
+            f"write {misread.replace(' ', '=', 1)}"
+        )
     if options.enabled and not config.option.collectonly:
         from pytest_joules.xdist import make_gate
 

@@ -433,3 +433,14 @@ def test_a_test_whose_teardown_fails_stores_nothing(suite: Suite) -> None:
     ran = suite.run("--energy-update")
     ran.assert_outcomes(passed=1, errors=1)
     ran.stdout.fnmatch_lines(["baselines: nothing was written"])
+
+
+def test_an_output_path_does_not_move_the_root(suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> None:
+    suite.write("@pytest.mark.energy_budget\ndef test_step(energy):\n    energy.repeat(step, work=tokens)\n")
+    elsewhere = tmp_path_factory.mktemp("traces")
+    ran = suite.run("--energy-trace", str(elsewhere), ".")
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    ran.stderr.fnmatch_lines([f"*write --energy-trace={elsewhere}"])
+    suite.run(f"--energy-trace={elsewhere}", "--energy-missing=warn", ".").assert_outcomes(passed=1)
+    (suite.path / "pytest.ini").write_text("[pytest]\n")
+    suite.run("--energy-trace", str(elsewhere), "--energy-missing=warn", ".").assert_outcomes(passed=1)

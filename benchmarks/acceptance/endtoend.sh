@@ -15,10 +15,10 @@ joules record --sessions 3 -- -q -p no:cacheprovider . 2>&1 | grep -v "^$"
 joules show
 cp -r baselines "$out/"
 for number in 1 2 3; do
-  gate --energy-json "$out/unchanged-$number.json" --energy-trace "$out/traces" | grep "^energy:\|INCONCLUSIVE\|REGRESSED"
+  gate --energy-json="$out/unchanged-$number.json" --energy-trace="$out/traces" | grep "^energy:\|INCONCLUSIVE\|REGRESSED"
 done
 for number in 1 2; do
-  JOULES_EXAMPLE_LAYERS=42 gate --energy-json "$out/regressed-$number.json" | grep "^energy:\|^E\|REGRESSED"
+  JOULES_EXAMPLE_LAYERS=42 gate --energy-json="$out/regressed-$number.json" | grep "^energy:\|^E\|REGRESSED"
 done
 git init -q . && git config user.name x && git config user.email x@example.org && git add ./*.py && git commit -qm base
 joules ab HEAD --pairs 2 --json "$out/ab-unchanged.json" -- -q -p no:cacheprovider .
