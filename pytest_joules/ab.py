@@ -228,6 +228,7 @@ def _wait(command: Sequence[str], side: _Tree, output: Path) -> int:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_interruptible,
             )
         except OSError as error:
             raise ABError(f"{side.python} does not run: {error.strerror}") from error
@@ -242,11 +243,22 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     child.send_signal(signal.SIGINT)
     try:
         child.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        _kill(child)
     except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+        _kill(child)
         raise
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def _interruptible() -> None:
+    # A shell's background job ignores SIGINT, and its children inherit that.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _base(plan: Plan, root: Path, tree: Path) -> _Tree:

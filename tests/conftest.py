@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import textwrap
 from collections.abc import Mapping
 from typing import Any
@@ -36,6 +37,11 @@ STEP = """
 
 STEP_JOULES_PER_TOKEN = 0.06445
 """What :data:`STEP` costs; the simulated sessions differ by 0.15 %."""
+
+
+def interruptible() -> None:
+    """For ``preexec_fn``: tests that run in a shell's background ignore SIGINT, and their children would, too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Suite:

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from conftest import interruptible
 
 from pytest_joules.ab import ABError, Plan, map_arguments, map_path, run, worktree
 from pytest_joules.ab_guard import foreign_modules
@@ -329,7 +330,13 @@ def test_an_interrupted_comparison_leaves_nothing(tmp_path: Path, number: signal
     command = [sys.executable, "-m", "pytest_joules.cli", "ab", "HEAD", "--", METER]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(
-        command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=root,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=interruptible,
     ) as child:
         for path in waiting_for(tmp_path, "pytest-joules-ab-*/*/output"):
             if "collected 1 item" in path.read_text(encoding="utf-8"):

@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from conftest import SKU, Suite
+from conftest import SKU, Suite, interruptible
 
 from pytest_joules.meters.simulated import SimulatedHost
 
@@ -304,7 +304,9 @@ def test_an_interrupt_leaves_nothing_half_written(suite: Suite, update: list[str
     suite.store_baseline()
     before = suite.store.path(SKU).read_text()
     command = [sys.executable, "-m", "pytest", "-s", "--energy", "--energy-meter=simulated", *update]
-    running = subprocess.Popen(command, cwd=suite.path, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    running = subprocess.Popen(
+        command, cwd=suite.path, stdout=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=interruptible
+    )
     assert running.stdout is not None
     while "READY" not in running.stdout.readline():
         pass
