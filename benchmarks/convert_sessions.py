@@ -176,7 +176,7 @@ def measured(meter: ReplayMeter, test: str, window: str) -> Measurement:
         del measurement
         return Step.MORE
 
-    recorded = meter.window(test, window)
+    recorded = meter.window(test, window, WindowKind.REPEATED)
     meter.seek(recorded.times[0])
     plan = Plan(window, looks=(1, len(recorded.times)), max_seconds=math.inf)
     sampler = Sampler(meter, Completion(meter), plan, more, lambda text: None)

@@ -38,6 +38,8 @@ OWN_FLAGS = (
     "--energy-baselines",
     "--energy-missing",
     "--energy-tolerance",
+    "--energy-trace",
+    "--energy-anchor",
 )
 """Flags of pytest that an A/B sets itself, or that would store what it measures."""
 
@@ -211,7 +213,10 @@ def _run(side: _Tree, label: str, scratch: Path) -> tuple[RunResult, list[str]]:
         if not report.exists():
             raise ABError("\n".join([f"{label}: pytest wrote no energy report", *last]))
         try:
-            return json_report.read(report), [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
+            found = json_report.read(report)
+            if found.meter is not None and found.meter.replayed:
+                raise ABError("--energy-meter=replay plays the same calls on both sides: an A/B needs a live device")
+            return found, [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
         except json_report.ReportError as error:
             raise ABError(f"{label}: {error}; both sides need the same pytest-joules") from error
 

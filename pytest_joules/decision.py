@@ -96,6 +96,11 @@ def decide(measurement: Measurement, baseline: Sequence[Session], terms: Terms) 
         joules_per_unit=math.exp(today.mean),
         uncertainty=math.sqrt(today.mean_spread.variance),
     )
+    waiting = recognise(measurement, terms.unit, [session.blocks for session in comparable])
+    if waiting:
+        # What the suite's other windows vouch for is the GPU, not the host.
+        terms = replace(terms, suite=Spread(0.0, 0.0), session_sd=math.hypot(SAME_DEVICE_SD, SECONDS_SD))
+        verdict = replace(verdict, notes=(waiting.note(),))
     if terms.limit is not None:
         verdict = _against_limit(verdict, today, terms)
         if verdict.kind is VerdictKind.OVER_LIMIT:
@@ -179,6 +184,7 @@ class _Today:
     mean_spread: Spread
     block_spread: Spread
     inflation: float
+    kind: WindowKind
 
     @classmethod
     def of(cls, blocks: Sequence[Block], stored: Sequence[Sequence[Block]], kind: WindowKind) -> _Today:
@@ -188,7 +194,7 @@ class _Today:
         one = block_spread(values, history, math.hypot(BLOCK_SD, edges))
         inflation = autocorrelation_inflation([values, *history])
         mean_variance = one.variance * inflation / len(values)
-        return cls(fmean(values), len(values), Spread(mean_variance, one.df), one, inflation)
+        return cls(fmean(values), len(values), Spread(mean_variance, one.df), one, inflation, kind)
 
     def looked_at(self, count: int | None = None) -> Spread:
         """The mean's spread widened for repeated looks, as it is or as it would be with ``count`` blocks."""
@@ -198,7 +204,7 @@ class _Today:
 
 def _against_limit(verdict: Verdict, today: _Today, terms: Terms) -> Verdict:
     assert terms.limit is not None
-    session = between_sessions(Spread(0.0, 0.0), terms.suite)
+    session = between_sessions(Spread(0.0, 0.0), terms.suite, terms.session_sd)
     above = today.mean - math.log(terms.limit)
     now = half_widths(satterthwaite([session, today.looked_at()]), terms.family)
     best = half_widths(satterthwaite([session, today.looked_at(LOOKS[-1])]), terms.family)
@@ -228,16 +234,8 @@ def _relative(
         measurement.conditions.temperature_celsius,
         measurement.conditions.power_cap_share or 0.0,
     )
-    waiting = recognise(measurement, terms.unit, [session.blocks for session in baseline])
-    if waiting:
-        # What the suite's other windows vouch for is the GPU, not the host.
-        terms = replace(terms, suite=Spread(0.0, 0.0), session_sd=math.hypot(SAME_DEVICE_SD, SECONDS_SD))
     relative = _against_baseline(verdict, today, baseline, where, terms, tolerance)
     relative = _with_latency(relative, measurement.blocks[terms.unit], baseline)
-    if waiting and relative.ratio and relative.ratio_high:
-        plain = math.log(relative.ratio_high / relative.ratio)
-        note = waiting.note(decidable(math.log(relative.ratio), HalfWidths(plain, plain)))
-        relative = replace(relative, notes=(*relative.notes, note))
     if measurement.kind is WindowKind.ONE_SHOT and len(baseline) < ONE_SHOT_SESSIONS:
         return replace(
             relative,
@@ -275,7 +273,7 @@ def _against_baseline(
     block_variance = today.block_spread.variance * today.inflation
     expected = predict(baseline, where, block_variance, terms.suite, terms.session_sd)
     own = sum(session.devices == where.devices for session in baseline)
-    level = fmean(log_mean(session.blocks) for session in baseline)
+    level = fmean(log_mean(s.blocks) for s in baseline if s.devices == where.devices or not own)
     case = _Case(today, expected, math.log1p(tolerance), terms.family, own, len(baseline), level)
     total, width = case.total(today.count), case.width(today.count)
     detectable = max(case.t, width.fail) + student_quantile(total.df, DETECTION) * math.sqrt(total.variance)
@@ -300,7 +298,7 @@ class _Case:
     """Today against a prediction: the verdict, and what would settle it.
 
     ``t`` is the log tolerance; ``own`` of ``sessions`` stored ones are from today's device, and ``level`` is the plain
-    mean of all.
+    mean of those, else of all.
     """
 
     today: _Today
@@ -334,18 +332,23 @@ class _Case:
         return (kind is VerdictKind.REGRESSED and moved <= 0) or (kind is VerdictKind.IMPROVED and moved >= 0)
 
     @property
+    def most_blocks(self) -> int:
+        """What this run could have at most: a single shot stays one."""
+        return self.today.count if self.today.kind is WindowKind.ONE_SHOT else LOOKS[-1]
+
+    @property
     def time_settles(self) -> bool:
         """Whether more blocks of this run could decide it."""
-        best = classify(self.d, self.t, self.width(LOOKS[-1]))
-        return self.today.count < LOOKS[-1] and best is not VerdictKind.INCONCLUSIVE
+        best = classify(self.d, self.t, self.width(self.most_blocks))
+        return self.today.count < self.most_blocks and best is not VerdictKind.INCONCLUSIVE
 
     def sessions_missing(self) -> int | None:
-        """How many more sessions on this device would decide it, if they are level with the stored ones."""
+        """How many more level sessions on this device would let it pass."""
         between = self.expected.between
         for more in range(1, MOST_ADVISED + 1):
             mean = Spread(between.variance * (1 + 1 / (self.own + more)), between.df + more)
-            width = half_widths(satterthwaite([mean, self.today.looked_at(LOOKS[-1])]), self.family)
-            if classify(self.d, self.t, width) is not VerdictKind.INCONCLUSIVE:
+            width = half_widths(satterthwaite([mean, self.today.looked_at(self.most_blocks)]), self.family)
+            if classify(self.d, self.t, width) is VerdictKind.PASS:
                 return more
         return None
 
@@ -365,7 +368,7 @@ class _Case:
             )
         noise = noise_reason(self.d, width)
         if self.time_settles:
-            return f"{noise}; more GPU time would settle it (--energy-max-seconds)"
+            return f"{noise}; more GPU time would settle it (--energy-max-seconds, or rounds where they are fixed)"
         if not self.own:
             return (
                 f"{noise}; none of the {self.sessions} stored session(s) is from this device, and devices differ: "
@@ -373,14 +376,21 @@ class _Case:
             )
         tolerance = f"a tolerance of {format_percent(decidable(self.d, width))}"
         if more := self.sessions_missing():
-            record = f"{more} more session(s) would settle it (pytest-joules record --sessions {more})"
-            return f"{noise}; {record}, or {tolerance}"
+            return (
+                f"{noise}; {more} more session(s) of the baseline's code would settle it "
+                f"(there: pytest-joules record --sessions {more}), or {tolerance}"
+            )
+        if self.d > self.t:
+            return f"{noise}; more than the tolerance, and not sure: compare with the base in turns (pytest-joules ab)"
         return f"{noise}; {self.sessions} stored session(s) scatter too much for more to settle it; {tolerance} would"
 
 
 def decidable(d: float, width: HalfWidths) -> float:
-    """The least tolerance at which ``d`` would have passed, as a fraction: PASS takes ``d + h < 2T`` and ``d <= T``."""
-    return math.expm1(max(d, (d + width.plain) / 2))
+    """The least tolerance at which ``d`` would have passed, rounded up to the tenth of a percent that is printed.
+
+    PASS takes ``d + h < 2T`` and ``d <= T``.
+    """
+    return math.ceil(1000 * math.expm1(max(d, (d + width.plain) / 2)) + 1e-6) / 1000
 
 
 def _with_latency(verdict: Verdict, blocks: Sequence[Block], baseline: Sequence[Session]) -> Verdict:

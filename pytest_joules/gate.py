@@ -116,9 +116,10 @@ class Gate:
         try:
             if self.options.trace is not None:
                 self.options.trace.mkdir(parents=True, exist_ok=True)
-            self.open()
         except OSError as error:
             raise pytest.UsageError(f"--energy-trace: {error}") from error
+        try:
+            self.open()
         except (MeterError, BaselineError) as error:
             self.stack.close()
             raise pytest.UsageError(f"pytest-joules: {error}") from error
@@ -249,6 +250,8 @@ class Gate:
         """Drop what an earlier attempt at a test found."""
         self.results.pop(test, None)
         self.extra_info.pop(test, None)
+        if self.traces:
+            self.traces[:] = [window for window in self.traces if window.test != test]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -291,7 +294,10 @@ class Gate:
             raise EnergyBudgetFailed("\n".join(line for result in failed for line in self._details(result)))
 
     def _details(self, result: BudgetResult) -> list[str]:
-        given = [f"{flag}={value}" for flag in ("--energy-meter", "--energy-baselines") if (value := self._flag(flag))]
+        # A replay stores nothing: what it found has to be measured again to be stored.
+        replayed = self.info is not None and self.info.replayed
+        flags = ("--energy-baselines",) if replayed else ("--energy-meter", "--energy-baselines")
+        given = [f"{flag}={value}" for flag in flags if (value := self._flag(flag))]
         command = shlex.join(["pytest", "--energy", "--energy-update", *given, result.test])
         return terminal.details(result, self.shown(self.options.baselines), command)
 
@@ -319,7 +325,10 @@ class Gate:
             self.stack.close()
 
     def _write_trace(self) -> None:
-        if not self.traces or self.options.trace is None or self.info is None:
+        if self.traces is None or self.options.trace is None or self.info is None:
+            return
+        if not self.traces:
+            self._say("no trace written: no window was measured")
             return
         created = utc_now()
         name = f"{created.replace(':', '').replace('+0000', '')}-{os.getpid()}.json.gz"

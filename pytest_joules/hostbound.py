@@ -43,13 +43,12 @@ class HostBound:
     seconds_sd: float
     watts_sd: float
 
-    def note(self, decidable: float) -> str:
-        """What a reader should know and can do; ``decidable`` is the tolerance that could have been decided."""
+    def note(self) -> str:
+        """What a reader should know and can do."""
         return (
             f"host-bound: the GPU waits for the host ({format_percent(self.share, digits=0)} of the power between idle "
             f"and its limit; seconds per unit wander by {format_percent(self.seconds_sd)}, watts by "
-            f"{format_percent(self.watts_sd)}). A CUDA graph, torch.compile or a larger batch makes it measurable; "
-            f"as it is, a tolerance of {format_percent(decidable)} could be decided"
+            f"{format_percent(self.watts_sd)}). A CUDA graph, torch.compile or a larger batch makes it measurable"
         )
 
 

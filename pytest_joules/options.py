@@ -318,4 +318,6 @@ class Options:
             raise OptionError("--energy-anchor needs --energy-update: it pins the sessions that an update stores")
         if options.meter.kind == "replay" and options.writes_baselines:
             raise OptionError("replayed joules are stored already or were not meant to be: drop --energy-update")
+        if options.meter.kind == "replay" and options.trace:
+            raise OptionError("a replay is a trace already: drop --energy-trace")
         return replace(options, baselines=root / options.baselines)

@@ -38,11 +38,10 @@ from pytest_joules.model import (
     WindowKind,
 )
 from pytest_joules.statistics import (
-    POOL_DF,
-    PRIOR_DF,
     SAME_DEVICE_SD,
     Spread,
     autocorrelation_inflation,
+    between_sessions,
     combine,
     spread_of,
 )
@@ -215,8 +214,9 @@ def variance_of_difference(own: Sequence[float], others: Iterable[Sequence[float
     """The variance of one pair's difference.
 
     Pooled from the series' own differences, those of the others (worth
-    ``POOL_DF`` at most) and the prior of two sessions on one device.  Single
-    shots have no prior, and only their own differences count.
+    ``POOL_DF`` at most) and the prior of two sessions on one device, as
+    between sessions: a series that stands out of the others leaves them.
+    Single shots have no prior, and only their own differences count.
 
     Args:
         own: The series' log ratios, one a pair.
@@ -226,7 +226,7 @@ def variance_of_difference(own: Sequence[float], others: Iterable[Sequence[float
     if kind is WindowKind.ONE_SHOT:
         return spread_of(own)
     pool = combine(spread_of(differences) for differences in others)
-    return combine([Spread(2 * SAME_DEVICE_SD**2, PRIOR_DF), pool.limited(POOL_DF), spread_of(own)])
+    return between_sessions(spread_of(own), pool, math.sqrt(2) * SAME_DEVICE_SD)
 
 
 def width_of(variance: Spread, pairs: int, family: int) -> HalfWidths:

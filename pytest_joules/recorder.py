@@ -112,7 +112,7 @@ class Recorder:
         meter = self._bench.meter
         try:
             if isinstance(meter, ReplayMeter):
-                meter.seek(meter.window(self._test, window).times[0])
+                meter.seek(meter.window(self._test, window, WindowKind.REPEATED).times[0])
             return Sampler(meter, Completion(meter), plan, self._judge, self._bench.progress)
         except MeterError as error:
             self._add_failed(window, WindowKind.REPEATED, error)
@@ -130,7 +130,7 @@ class Recorder:
         counts = {"call": 1.0, **self._counted(result), **_declared(work, result)}
         try:
             if isinstance(self._bench.meter, ReplayMeter):
-                play(self._bench.meter, self._bench.meter.window(self._test, window), sampler)
+                play(self._bench.meter, self._bench.meter.window(self._test, window, WindowKind.REPEATED), sampler)
             else:
                 sampler.called(result, counts)
         except MeterError as error:
@@ -177,7 +177,7 @@ class Recorder:
         meter = self._bench.meter
         if not isinstance(meter, ReplayMeter):
             return {}
-        recorded = meter.window(self._test, window)
+        recorded = meter.window(self._test, window, WindowKind.ONE_SHOT)
         meter.seek(recorded.times[step])
         return {unit: done[-1] for unit, done in recorded.totals.items()}
 

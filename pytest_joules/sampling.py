@@ -25,7 +25,7 @@ from statistics import fmean, variance
 import numpy as np
 
 from pytest_joules.attribution import Attribution, attribute
-from pytest_joules.meters.base import Meter
+from pytest_joules.meters.base import Meter, MeterError
 from pytest_joules.model import Block, Conditions, Device, Measurement, Signals, Tick, WindowKind
 
 BLOCK_TICKS = 5
@@ -492,6 +492,8 @@ class OneShot:
             ticks = self._meter.ticks(device, opened)
             before = [tick for tick in ticks if tick.time <= start]
             after = [tick for tick in ticks if tick.time >= end]
+            if min(len(before), len(after)) <= PAD_TICKS:
+                raise MeterError(f"fewer than {PAD_TICKS + 1} ticks of GPU {device.index} before or after the window")
             idle_before = _watts(before[-PAD_TICKS - 1], before[-1])
             idle_after = _watts(after[0], after[PAD_TICKS])
             padding = idle_before * (start - before[-1].time) + idle_after * (after[0].time - end)

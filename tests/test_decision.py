@@ -179,7 +179,29 @@ def test_a_rise_of_twice_the_tolerance_is_never_passed() -> None:
 def test_a_single_session_says_what_would_help() -> None:
     verdict = decide(today([0.028] * 8), quiet_sessions(1), replace(TERMS, family=100))
     assert verdict.kind is VerdictKind.INCONCLUSIVE
-    assert "3 more session(s) would settle it (pytest-joules record --sessions 3)" in verdict.reason
+    assert "compare with the base in turns (pytest-joules ab)" in verdict.reason
+    # Recording what looks like a regression would make it the baseline; a level run may ask for more sessions.
+    level = decide(today([0.01] * 24), quiet_sessions(1), replace(TERMS, tolerance=0.011))
+    assert level.kind is VerdictKind.INCONCLUSIVE
+    assert "more session(s) of the baseline's code would settle it" in level.reason
+
+
+def test_costlier_devices_on_file_do_not_hide_a_regression() -> None:
+    own = quiet_sessions(3)
+    others = [session([0.1] * 6, device) for device in ("there", "elsewhere") for _ in range(3)]
+    for rise in (0.04, 0.05, 0.06):
+        assert decide(today([rise] * 8), own, TERMS).kind is VerdictKind.REGRESSED
+        assert decide(today([rise] * 8), own + others, TERMS).kind is VerdictKind.REGRESSED
+
+
+@settings(deadline=None)
+@given(levels, sessions)
+def test_the_advised_tolerance_passes(logs: list[float], stored: list[Session]) -> None:
+    measured = today([*logs, *logs])
+    verdict = decide(measured, stored, TERMS)
+    if verdict.kind is VerdictKind.INCONCLUSIVE and "a tolerance of" in verdict.reason:
+        advised = float(verdict.reason.rpartition("tolerance of ")[2].partition("%")[0]) / 100
+        assert decide(measured, stored, replace(TERMS, tolerance=advised)).kind is VerdictKind.PASS
     assert not verdict.more_gpu_time_helps
 
 

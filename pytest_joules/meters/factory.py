@@ -42,6 +42,8 @@ def open_counters(options: Options, stack: contextlib.ExitStack) -> ZeusMeter:
         MeterError: saying why there is no energy counter to read.
     """
     choice = options.meter
+    if choice.trace is not None:
+        raise MeterError("a replay has no counter to read: name a live or a simulated meter")
     host = simulated_host(choice.sku, dict(choice.settings), stack) if choice.kind == "simulated" else None
     meter = ZeusMeter(os.environ, host)
     stack.callback(meter.close)

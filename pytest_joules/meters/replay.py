@@ -230,7 +230,7 @@ class ReplayMeter:
     def lock_directory(self) -> None:
         """Nothing to lock: the devices are not there."""
 
-    def window(self, test: str, name: str) -> WindowTrace:
+    def window(self, test: str, name: str, kind: WindowKind) -> WindowTrace:
         """The calls of a window, to be played next.
 
         Raises:
@@ -238,6 +238,10 @@ class ReplayMeter:
         """
         for window in self._trace.windows:
             if (window.test, window.window) == (test, name):
+                if window.kind is not kind:
+                    raise MeterError(
+                        f"{self._source}: window {name!r} of {test} was recorded {window.kind.value}, not {kind.value}"
+                    )
                 self._window = window
                 return window
         held = ", ".join(dict.fromkeys(repr(w.window) for w in self._trace.windows if w.test == test))
