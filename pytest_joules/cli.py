@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pytest_joules.files import misplaced
 from pytest_joules.options import SETTINGS, OptionError, Options, Setting, percent
 from pytest_joules.units import utc_now
 
@@ -39,6 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return show(options.files)
 
 
+def say(text: str) -> None:
+    """One line on standard error."""
+    print(f"pytest-joules: {text}", file=sys.stderr, flush=True)
+
+
 def record(sessions: int, anchor: bool, pytest_arguments: Sequence[str]) -> int:
     """Run pytest ``sessions`` times in fresh processes, each adding one session, pinned or not, to the baselines."""
     # The first process drops the older pins, and the others leave those of this command alone.
@@ -48,7 +54,7 @@ def record(sessions: int, anchor: bool, pytest_arguments: Sequence[str]) -> int:
         print(f"pytest-joules: session {number} of {sessions}: {' '.join(command[1:])}", flush=True)
         code = subprocess.run(command, check=False).returncode
         if code:
-            print(f"pytest-joules: session {number} failed with exit code {code}; {number - 1} stored", file=sys.stderr)
+            say(f"session {number} failed with exit code {code}; {number - 1} stored")
             return REGRESSED if code == 1 else USAGE
     print(f"pytest-joules: {sessions} session(s) stored{' as the anchor' if anchor else ''}")
     return FINE
@@ -61,7 +67,7 @@ def show(files: Sequence[Path]) -> int:
 
     found = list(files) or sorted(Path("baselines").glob("*.json"))
     if not found:
-        print("pytest-joules: no baseline file in ./baselines; name one, or record one", file=sys.stderr)
+        say("no baseline file in ./baselines; name one, or record one")
         return USAGE
     for path in found:
         try:
@@ -69,7 +75,7 @@ def show(files: Sequence[Path]) -> int:
                 raise BaselineError(f"{path}: there is no such file")
             print(baseline_table(BaselineStore(path.parent).load(path.stem)), end="\n\n")
         except BaselineError as error:
-            print(f"pytest-joules: {error}", file=sys.stderr)
+            say(str(error))
             return USAGE
     return FINE
 
@@ -86,11 +92,8 @@ def doctor(options: Options, strict: bool, json: Path | None) -> int:
     from pytest_joules.reporting.json import SCHEMA_VERSION, write_data
     from pytest_joules.workloads.load import load_for
 
-    def say(text: str) -> None:
-        print(f"pytest-joules: {text}", file=sys.stderr, flush=True)
-
-    if json is not None and not json.absolute().parent.is_dir():
-        say(f"--json {json}: its directory does not exist")
+    if json is not None and (reason := misplaced(json)):
+        say(f"--json {json}: {reason}")
         return USAGE
     try:
         with contextlib.ExitStack() as stack:
@@ -120,8 +123,8 @@ def ab(options: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
     from pytest_joules.ab import ABError, Plan, run
     from pytest_joules.reporting.ab import report, write_json
 
-    if options.json is not None and not options.json.absolute().parent.is_dir():
-        print(f"pytest-joules: --json {options.json}: its directory does not exist", file=sys.stderr)
+    if options.json is not None and (reason := misplaced(options.json)):
+        say(f"--json {options.json}: {reason}")
         return USAGE
     plan = Plan(options.base_ref, options.pairs, options.tolerance, options.base_python, tuple(pytest_arguments))
     # Killed politely, it cleans up as it does after Ctrl-C.
@@ -130,10 +133,10 @@ def ab(options: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
     try:
         comparison = run(plan, lambda text: print(text, end="", flush=True))
     except ABError as error:
-        print(f"pytest-joules: {error}", file=sys.stderr)
+        say(str(error))
         return USAGE
     except KeyboardInterrupt:
-        print("pytest-joules: interrupted; the base's worktree is removed", file=sys.stderr)
+        say("interrupted; the base's worktree is removed")
         return USAGE
     print(*report(comparison), sep="\n")
     if options.json is not None:

@@ -196,18 +196,23 @@ class _Today:
         mean_variance = one.variance * inflation / len(values)
         return cls(fmean(values), len(values), Spread(mean_variance, one.df), one, inflation, kind)
 
-    def looked_at(self, count: int | None = None) -> Spread:
-        """The mean's spread widened for repeated looks, as it is or as it would be with ``count`` blocks."""
-        shrink = self.count / count if count else 1.0
-        return Spread(LOOKS_CORRECTION**2 * self.mean_spread.variance * shrink, self.mean_spread.df)
+    @property
+    def most_blocks(self) -> int:
+        """What this run could have at most: a single shot stays one."""
+        return self.count if self.kind is WindowKind.ONE_SHOT else LOOKS[-1]
+
+    def looked_at(self, count: int) -> Spread:
+        """The mean's spread widened for repeated looks, as it would be with ``count`` blocks."""
+        variance = self.mean_spread.variance * self.count / count
+        return Spread(LOOKS_CORRECTION**2 * variance, self.mean_spread.df)
 
 
 def _against_limit(verdict: Verdict, today: _Today, terms: Terms) -> Verdict:
     assert terms.limit is not None
     session = between_sessions(Spread(0.0, 0.0), terms.suite, terms.session_sd)
     above = today.mean - math.log(terms.limit)
-    now = half_widths(satterthwaite([session, today.looked_at()]), terms.family)
-    best = half_widths(satterthwaite([session, today.looked_at(LOOKS[-1])]), terms.family)
+    now = half_widths(satterthwaite([session, today.looked_at(today.count)]), terms.family)
+    best = half_widths(satterthwaite([session, today.looked_at(today.most_blocks)]), terms.family)
     stated = f"{format_percent(math.expm1(above), signed=True)} against the limit of {format_joules(terms.limit)}"
     if above > now.fail:
         return replace(
@@ -219,7 +224,7 @@ def _against_limit(verdict: Verdict, today: _Today, terms: Terms) -> Verdict:
         verdict,
         kind=VerdictKind.INCONCLUSIVE,
         reason=f"{stated} is within the noise of {format_percent(now.plain)}",
-        more_gpu_time_helps=above > best.fail or above <= -best.plain,
+        more_gpu_time_helps=today.count < today.most_blocks and (above > best.fail or above <= -best.plain),
     )
 
 
@@ -332,22 +337,17 @@ class _Case:
         return (kind is VerdictKind.REGRESSED and moved <= 0) or (kind is VerdictKind.IMPROVED and moved >= 0)
 
     @property
-    def most_blocks(self) -> int:
-        """What this run could have at most: a single shot stays one."""
-        return self.today.count if self.today.kind is WindowKind.ONE_SHOT else LOOKS[-1]
-
-    @property
     def time_settles(self) -> bool:
         """Whether more blocks of this run could decide it."""
-        best = classify(self.d, self.t, self.width(self.most_blocks))
-        return self.today.count < self.most_blocks and best is not VerdictKind.INCONCLUSIVE
+        best = classify(self.d, self.t, self.width(self.today.most_blocks))
+        return self.today.count < self.today.most_blocks and best is not VerdictKind.INCONCLUSIVE
 
     def sessions_missing(self) -> int | None:
         """How many more level sessions on this device would let it pass."""
         between = self.expected.between
         for more in range(1, MOST_ADVISED + 1):
             mean = Spread(between.variance * (1 + 1 / (self.own + more)), between.df + more)
-            width = half_widths(satterthwaite([mean, self.today.looked_at(self.most_blocks)]), self.family)
+            width = half_widths(satterthwaite([mean, self.today.looked_at(self.today.most_blocks)]), self.family)
             if classify(self.d, self.t, width) is VerdictKind.PASS:
                 return more
         return None

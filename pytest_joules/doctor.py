@@ -23,10 +23,11 @@ from pytest_joules.attribution import attribute
 from pytest_joules.meters.base import CounterStuck, Meter
 from pytest_joules.meters.duty import sensor_duty
 from pytest_joules.meters.nvml import THERMAL_OR_BRAKE, NvmlGpu
-from pytest_joules.meters.ticks import UNEXPLAINED_SHARE, TickGrid, agreement
+from pytest_joules.meters.ticks import UNEXPLAINED_SHARE, TickGrid, agreement, mean_watts
 from pytest_joules.meters.zeus import ZeusMeter
 from pytest_joules.model import Device, MeterInfo, Read, Tick
 from pytest_joules.profiles import SensorProfile
+from pytest_joules.sampling import CAPPED_WARMUP_SECONDS, TICK_WAIT_SECONDS
 from pytest_joules.units import utc_now
 from pytest_joules.workloads.load import CHUNK_SECONDS, Load, NoLoad
 
@@ -36,9 +37,6 @@ FEWEST_PERIODS = 4
 
 SETTLE_SECONDS = 0.3
 """After work, before an idle device is looked at."""
-
-WARMUP_SECONDS = 1.2
-"""A capped load on an H200 overshoots, dips at 0.9 s and is steady after 1.1 s."""
 
 STEADY_SECONDS = 1.5
 AVERAGE_SECONDS = 1.0
@@ -73,8 +71,6 @@ LARGEST_GRID_ERROR = 0.1
 
 LIMIT_WATTS = 0.5
 """Two power limits that differ by less are the same."""
-
-TICK_WAIT_SECONDS = 5.0
 
 NOT_TOLD = "NVML does not tell"
 
@@ -249,7 +245,7 @@ def _under_load(
     resting = _rest(meter, device, load)
     steady = _steady(meter, device, load)
     between = _rest(meter, device, load)
-    idle_watts = watts(between)
+    idle_watts = mean_watts(between)
     for _ in range(TRAINS):
         cells, bursts = _train(meter, device, load)
         duty = sensor_duty(cells, bursts, meter.period(device), idle_watts)
@@ -259,7 +255,7 @@ def _under_load(
         steady,
         duty,
         (
-            check_idle(LOAD_CHECKS[0], resting, watts(idle), device),
+            check_idle(LOAD_CHECKS[0], resting, mean_watts(idle), device),
             check_steady(steady, load.description),
             check_sensor(duty, cells, meter.period(device)),
         ),
@@ -285,17 +281,12 @@ def ticks_between(meter: Meter, device: Device, start: float, end: float) -> lis
     raise CounterStuck(f"the energy counter of GPU {device.index} gave no two ticks in {TICK_WAIT_SECONDS:g} s")
 
 
-def watts(ticks: Sequence[Tick]) -> float:
-    """Mean power between the first and the last of ``ticks``, W."""
-    return (ticks[-1].joules - ticks[0].joules) / (ticks[-1].time - ticks[0].time)
-
-
 def tick_watts(ticks: Sequence[Tick], period: float) -> list[float | None]:
     """Mean power of every cell from the first of ``ticks`` to the last, W; ``None`` where a tick is missing."""
     cells: list[float | None] = []
     for a, b in itertools.pairwise(ticks):
         count = round((b.time - a.time) / period)
-        cells += [watts((a, b))] if count == 1 else [None] * count
+        cells += [mean_watts((a, b))] if count == 1 else [None] * count
     return cells
 
 
@@ -316,7 +307,7 @@ def _steady(meter: ZeusMeter, device: Device, load: Load) -> Steady:
     gpu = meter.gpu(device)
     averages: list[float] = []
     reasons: list[int] = []
-    start = time.monotonic() + WARMUP_SECONDS
+    start = time.monotonic() + CAPPED_WARMUP_SECONDS
     end = start + _long_enough(meter, device, STEADY_SECONDS)
     while (now := time.monotonic()) < end:
         load.launch(CHUNK_SECONDS)
@@ -326,7 +317,7 @@ def _steady(meter: ZeusMeter, device: Device, load: Load) -> Steady:
         if now >= start + AVERAGE_SECONDS and (average := gpu.average_watts()) is not None:
             averages.append(average)
     load.finish()
-    return Steady(watts(ticks_between(meter, device, start, end)), tuple(averages), tuple(reasons))
+    return Steady(mean_watts(ticks_between(meter, device, start, end)), tuple(averages), tuple(reasons))
 
 
 def _train(meter: ZeusMeter, device: Device, load: Load) -> tuple[list[float | None], list[tuple[float, float]]]:
@@ -388,8 +379,8 @@ def check_read_cost(grid: TickGrid, reads: Sequence[Read]) -> Finding:
 
 def check_idle(check: str, ticks: Sequence[Tick], without_context: float | None, device: Device) -> Finding:
     """Whether an idle device rests."""
-    powers = [watts(pair) for pair in itertools.pairwise(ticks)]
-    mean = watts(ticks)
+    powers = [mean_watts(pair) for pair in itertools.pairwise(ticks)]
+    mean = mean_watts(ticks)
     spread = (max(powers) - min(powers)) / mean if mean > 0 else 0.0
     text = f"{mean:.1f} W over {ticks[-1].time - ticks[0].time:.1f} s, ticks within {100 * spread:.1f} %"
     if without_context is not None:

@@ -7,6 +7,13 @@ import tempfile
 from pathlib import Path
 
 
+def misplaced(path: Path) -> str:
+    """Why no file can be written at ``path``, as far as can be told beforehand; empty if nothing is wrong."""
+    if not path.absolute().parent.is_dir():
+        return "its directory does not exist"
+    return "is a directory; name a file in it" if path.is_dir() else ""
+
+
 def write_whole(text: str, path: Path) -> None:
     """Put a file with ``text`` in the place of ``path`` in one step.
 

@@ -24,6 +24,7 @@ from pytest_joules.attribution import chosen_devices
 from pytest_joules.baselines.keys import sku_key
 from pytest_joules.baselines.store import BaselineError, BaselineStore
 from pytest_joules.budget import BudgetError, EnergyBudget
+from pytest_joules.files import misplaced
 from pytest_joules.fixture import Energy
 from pytest_joules.history import Suite
 from pytest_joules.locks import devices_locked
@@ -109,10 +110,8 @@ class Gate:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
         path = self.options.json
-        if path is not None and not path.absolute().parent.is_dir():
-            raise pytest.UsageError(f"--energy-json {path}: its directory does not exist")
-        if path is not None and path.is_dir():
-            raise pytest.UsageError(f"--energy-json {path}: is a directory; name a file in it")
+        if path is not None and (reason := misplaced(path)):
+            raise pytest.UsageError(f"--energy-json {path}: {reason}")
         try:
             if self.options.trace is not None:
                 self.options.trace.mkdir(parents=True, exist_ok=True)

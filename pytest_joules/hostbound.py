@@ -68,9 +68,11 @@ def recognise(measurement: Measurement, unit: str, stored: Sequence[Sequence[Blo
     if None in limits or most <= idle:
         return None
     share = (measurement.joules / measurement.seconds - idle) / (most - idle)
+    if share >= NEAR_IDLE:
+        return None
     sessions = [measurement.blocks[unit], *stored]
     seconds = combine(spread_of([math.log(b.seconds_per_unit) for b in blocks]) for blocks in sessions)
     watts = combine(spread_of([math.log(b.watts) for b in blocks]) for blocks in sessions)
     found = HostBound(share, math.sqrt(seconds.variance), math.sqrt(watts.variance))
     wanders = found.seconds_sd > max(WANDERING, WANDERING_RATIO * found.watts_sd)
-    return found if share < NEAR_IDLE and wanders else None
+    return found if wanders else None

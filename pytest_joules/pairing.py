@@ -28,6 +28,7 @@ from pytest_joules.decision import (
     noise_reason,
     rise_reason,
 )
+from pytest_joules.history import log_mean, log_seconds
 from pytest_joules.model import (
     TEST_FAILED,
     BudgetResult,
@@ -91,8 +92,8 @@ class Reading:
         blocks = measurement.blocks[unit]
         logs = [math.log(block.joules_per_unit) for block in blocks]
         return cls(
-            joules_per_unit=math.exp(fmean(logs)),
-            seconds_per_unit=math.exp(fmean(math.log(block.seconds_per_unit) for block in blocks)),
+            joules_per_unit=math.exp(log_mean(blocks)),
+            seconds_per_unit=math.exp(log_seconds(blocks)),
             units_per_call=sum(block.units for block in blocks) / measurement.calls,
             log_variance=spread_of(logs).variance * autocorrelation_inflation([logs]) / len(logs),
             kind=measurement.kind,

@@ -89,6 +89,7 @@ class Recorder:
             key: Names what a window is stored under.
         """
         self._bench = bench
+        self._replay = bench.meter if isinstance(bench.meter, ReplayMeter) else None
         self._test = test
         self._budgets = tuple(budgets)
         self._key = key
@@ -111,8 +112,8 @@ class Recorder:
         )
         meter = self._bench.meter
         try:
-            if isinstance(meter, ReplayMeter):
-                meter.seek(meter.window(self._test, window, WindowKind.REPEATED).times[0])
+            if self._replay is not None:
+                self._replay.seek(self._replay.window(self._test, window, WindowKind.REPEATED).times[0])
             return Sampler(meter, Completion(meter), plan, self._judge, self._bench.progress)
         except MeterError as error:
             self._add_failed(window, WindowKind.REPEATED, error)
@@ -129,8 +130,8 @@ class Recorder:
         """
         counts = {"call": 1.0, **self._counted(result), **_declared(work, result)}
         try:
-            if isinstance(self._bench.meter, ReplayMeter):
-                play(self._bench.meter, self._bench.meter.window(self._test, window, WindowKind.REPEATED), sampler)
+            if self._replay is not None:
+                play(self._replay, self._replay.window(self._test, window, WindowKind.REPEATED), sampler)
             else:
                 sampler.called(result, counts)
         except MeterError as error:
@@ -174,11 +175,10 @@ class Recorder:
 
     def _play_shot(self, window: str, step: int) -> Mapping[str, float]:
         """In a replay, go to the given time of a recorded shot; returns the work that it did."""
-        meter = self._bench.meter
-        if not isinstance(meter, ReplayMeter):
+        if self._replay is None:
             return {}
-        recorded = meter.window(self._test, window, WindowKind.ONE_SHOT)
-        meter.seek(recorded.times[step])
+        recorded = self._replay.window(self._test, window, WindowKind.ONE_SHOT)
+        self._replay.seek(recorded.times[step])
         return {unit: done[-1] for unit, done in recorded.totals.items()}
 
     def _trace(self, measurement: Measurement, times: Sequence[float], totals: Mapping[str, Sequence[float]]) -> None:

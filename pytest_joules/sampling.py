@@ -26,6 +26,7 @@ import numpy as np
 
 from pytest_joules.attribution import Attribution, attribute
 from pytest_joules.meters.base import Meter, MeterError
+from pytest_joules.meters.ticks import mean_watts
 from pytest_joules.model import Block, Conditions, Device, Measurement, Signals, Tick, WindowKind
 
 BLOCK_TICKS = 5
@@ -418,7 +419,7 @@ class Sampler:
             before = [t for t in self._meter.ticks(device, opened - IDLE_SECONDS) if t.time <= opened]
             if len(before) < 2:
                 return None
-            watts.append(min(_watts(a, b) for a, b in itertools.pairwise(before)))
+            watts.append(min(mean_watts(pair) for pair in itertools.pairwise(before)))
         return sum(watts)
 
     def _wait_for_tick(self, until: float) -> None:
@@ -494,8 +495,8 @@ class OneShot:
             after = [tick for tick in ticks if tick.time >= end]
             if min(len(before), len(after)) <= PAD_TICKS:
                 raise MeterError(f"fewer than {PAD_TICKS + 1} ticks of GPU {device.index} before or after the window")
-            idle_before = _watts(before[-PAD_TICKS - 1], before[-1])
-            idle_after = _watts(after[0], after[PAD_TICKS])
+            idle_before = mean_watts(before[-PAD_TICKS - 1 :])
+            idle_after = mean_watts(after[: PAD_TICKS + 1])
             padding = idle_before * (start - before[-1].time) + idle_after * (after[0].time - end)
             joules += after[0].joules - before[-1].joules - padding
             idle_watts += idle_before
@@ -576,10 +577,6 @@ def _no_joules(blocks: Mapping[str, Sequence[Block]], complaint: str) -> str:
 def _share(flags: Iterable[bool | None]) -> float:
     known = [flag for flag in flags if flag is not None]
     return sum(known) / len(known) if known else 0.0
-
-
-def _watts(a: Tick, b: Tick) -> float:
-    return (b.joules - a.joules) / (b.time - a.time)
 
 
 def _wait_for_ticks(meter: Meter, device: Device, since: float, count: int) -> None:

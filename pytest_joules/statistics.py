@@ -15,12 +15,12 @@ import numpy as np
 from scipy.special import fdtri, stdtrit
 
 SAME_DEVICE_SD = 0.003
-"""Prior standard deviation between sessions on one device; seven workloads on an H200 gave 0.0011 to 0.0028."""
+"""Prior standard deviation between sessions on one device; seven workloads on an H200 gave 0.0011 to 0.0028, three on
+four H200s about as much (``benchmarks/acceptance/conditions.py``)."""
 
 OTHER_DEVICE_SD = 0.05
-"""Prior standard deviation between devices of one SKU.  Four H200s of one host differed by 0.0026 to 0.0075, but
-three of different hosts by up to 0.121 in a memory-bound step and 0.026 in a power-capped one: an unseen device is no
-reference."""
+"""Prior standard deviation between devices of one SKU.  H200s differed by up to 0.1 in a memory-bound step, in one host
+and between hosts, and by 0.026 in a power-capped one: an unseen device is no reference."""
 
 PRIOR_DF = 3.0
 """Degrees of freedom that either of these priors is worth."""
@@ -114,12 +114,16 @@ def temperature_slope(capped_share: float) -> float:
     return TEMPERATURE_SLOPE * (1 - (1 - CAPPED_SLOPE) * capped_share)
 
 
-def session_spread(means: Sequence[float], devices: Sequence[object]) -> Spread:
-    """The variance between session means on one device, pooled over the devices."""
+def _by_device(means: Sequence[float], devices: Sequence[object]) -> Iterable[list[float]]:
     groups: dict[object, list[float]] = {}
     for mean, device in zip(means, devices, strict=True):
         groups.setdefault(device, []).append(mean)
-    return combine(spread_of(group) for group in groups.values())
+    return groups.values()
+
+
+def session_spread(means: Sequence[float], devices: Sequence[object]) -> Spread:
+    """The variance between session means on one device, pooled over the devices."""
+    return combine(spread_of(group) for group in _by_device(means, devices))
 
 
 def between_sessions(own: Spread, suite: Spread, sd: float = SAME_DEVICE_SD) -> Spread:
@@ -136,10 +140,9 @@ def between_sessions(own: Spread, suite: Spread, sd: float = SAME_DEVICE_SD) -> 
 
 def between_devices(means: Sequence[float], devices: Sequence[object]) -> Spread:
     """The variance between devices of a SKU, from those that have sessions and the prior."""
-    groups: dict[object, list[float]] = {}
-    for mean, device in zip(means, devices, strict=True):
-        groups.setdefault(device, []).append(mean)
-    return combine([Spread(OTHER_DEVICE_SD**2, PRIOR_DF), spread_of([fmean(group) for group in groups.values()])])
+    return combine(
+        [Spread(OTHER_DEVICE_SD**2, PRIOR_DF), spread_of([fmean(group) for group in _by_device(means, devices)])]
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +180,7 @@ def predict_session(
     Spatial Data*, 1993, section 3.2).
 
     Args:
-        means: Mean log joules per unit of K sessions, at today's temperature (:func:`at_temperature`).
+        means: Mean log joules per unit of K sessions, at today's temperature.
         mean_variances: Variance of each of those means from its own blocks.
         devices: The device of each session.
         device: Today's device.

@@ -60,6 +60,16 @@ class Recorded:
     def windows(self, workload: str, level: int) -> list[WindowTrace]:
         return [w for w in self.trace.windows if w.test == workload and w.window.startswith(f"+{level}/")]
 
+    def meter(self) -> ReplayMeter:
+        """Plays the trace from its beginning."""
+        return ReplayMeter(self.trace, str(self.path))
+
+    def ticks(self) -> Sequence[Tick]:
+        """All ticks of the session, dated by the grid as it was known at the end."""
+        meter = self.meter()
+        meter.seek(math.inf)
+        return meter.ticks(meter.devices[0], 0.0)
+
     @property
     def workloads(self) -> list[str]:
         return list(dict.fromkeys(w.test for w in self.trace.windows))
@@ -117,9 +127,7 @@ def true_ratios(calibrations: Sequence[Recorded]) -> dict[tuple[str, int], tuple
     """
     estimates: dict[tuple[str, int], list[float]] = defaultdict(list)
     for recorded in calibrations:
-        meter = ReplayMeter(recorded.trace, str(recorded.path))
-        meter.seek(math.inf)
-        ticks = meter.ticks(meter.devices[0], 0.0)
+        ticks = recorded.ticks()
         means: dict[tuple[str, int, int], float] = {}
         for window in recorded.trace.windows:
             turn = int(window.window.partition("/")[2])
@@ -203,7 +211,7 @@ def judge_all(
     own: bool = True,
 ) -> list[Decision]:
     """Every stream, against ``count`` other sessions of its ``own`` GPU, or of other GPUs."""
-    meters = {id(recorded): ReplayMeter(recorded.trace, str(recorded.path)) for recorded in sessions}
+    meters = {id(recorded): recorded.meter() for recorded in sessions}
     stored = {
         (id(recorded), workload): baseline_session(recorded, meters[id(recorded)], workload)
         for recorded in sessions
@@ -243,9 +251,7 @@ def rival_outcomes(sessions: Sequence[Recorded]) -> tuple[list[tuple[str, int, M
     """Workload, level and who failed, for every stream; and each rival's mean GPU and wall seconds."""
     streams: dict[int, list[Stream]] = {}
     for recorded in sessions:
-        meter = ReplayMeter(recorded.trace, str(recorded.path))
-        meter.seek(math.inf)
-        ticks = meter.ticks(meter.devices[0], 0.0)
+        ticks = recorded.ticks()
         streams[id(recorded)] = [Stream(window, ticks, unit_of(window)) for window in recorded.trace.windows]
     outcomes: list[tuple[str, int, Mapping[str, bool]]] = []
     seconds: dict[str, list[float]] = defaultdict(list)
@@ -395,9 +401,7 @@ def tuned_windows(sessions: Sequence[Recorded], rise: float) -> list[tuple[str, 
     """How a single naive window would do with the threshold tuned on this very data, by its length."""
     strung: dict[tuple[str, int, str], Strung] = {}
     for recorded in sessions:
-        meter = ReplayMeter(recorded.trace, str(recorded.path))
-        meter.seek(math.inf)
-        ticks = meter.ticks(meter.devices[0], 0.0)
+        ticks = recorded.ticks()
         for workload in recorded.workloads:
             streams = [Stream(window, ticks, unit_of(window)) for window in recorded.windows(workload, 0)]
             strung[recorded.device, recorded.number, workload] = Strung.of(streams)

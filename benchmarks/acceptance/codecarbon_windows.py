@@ -23,11 +23,9 @@ os.environ.setdefault("CODECARBON_LOG_LEVEL", "error")
 from codecarbon import OfflineEmissionsTracker
 from host import stream
 from tabulate import tabulate
-from workloads import build
+from workloads import build, open_meter
 
-from pytest_joules.meters.zeus import ZeusMeter
 from pytest_joules.sampling import whole_tick_blocks
-from pytest_joules.workloads.completion import Completion
 
 
 def tracker() -> OfflineEmissionsTracker:
@@ -49,9 +47,7 @@ def main() -> None:
     ours: dict[int, list[float]] = {0: [], 3: []}
     overhead = []
     with contextlib.ExitStack() as stack:
-        meter = ZeusMeter(os.environ)
-        stack.callback(meter.close)
-        completion = Completion(meter)
+        meter, completion = open_meter(stack, simulated=False)
         throw_away = tracker()
         throw_away.start()
         stream(load, 0, completion, 2.0)

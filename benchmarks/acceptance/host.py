@@ -28,10 +28,9 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 
-from workloads import LEVELS, Workload, build
+from workloads import LEVELS, Workload, build, open_meter
 
 from pytest_joules.meters.replay import WindowTrace, trace_of
-from pytest_joules.meters.zeus import ZeusMeter, simulated_host
 from pytest_joules.model import MeterInfo, WindowKind
 from pytest_joules.sampling import COMPLETION_SECONDS, CallLog
 from pytest_joules.workloads.completion import Completion
@@ -86,12 +85,8 @@ def session(options: argparse.Namespace) -> None:
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     names = tuple(options.workloads.split(","))
     with contextlib.ExitStack() as stack:
-        settings = {"seed": str(options.gpu + 1)}
-        host = simulated_host("h200", settings, stack) if options.simulated else None
         loads = build(names, options.simulated)
-        meter = ZeusMeter(os.environ, host)
-        stack.callback(meter.close)
-        completion = Completion(meter)
+        meter, completion = open_meter(stack, options.simulated, seed=options.gpu + 1)
         windows = []
         if options.calibrate:
             for name in names:

@@ -23,11 +23,11 @@ from pathlib import Path
 
 import psutil
 from tabulate import tabulate
-from workloads import build
+from workloads import build, open_meter
 
-from pytest_joules.meters.zeus import ZeusMeter, simulated_host
+from pytest_joules.meters.zeus import ZeusMeter
 from pytest_joules.model import Measurement
-from pytest_joules.sampling import Plan, Sampler, Step
+from pytest_joules.sampling import COMPLETION_SECONDS, Plan, Sampler, Step
 from pytest_joules.workloads.completion import Completion
 
 LOADS = {"decode": "GPU-bound (decode, CUDA graph)", "hostbound": "host-bound (tiny eager layers)"}
@@ -81,17 +81,14 @@ def main() -> None:
     options = parser.parse_args()
     rows, raw = [], {}
     with contextlib.ExitStack() as stack:
-        host = simulated_host("h200", {"seed": "1"}, stack) if options.simulated else None
         loads = build(tuple(LOADS), options.simulated)
-        meter = ZeusMeter(os.environ, host)
-        stack.callback(meter.close)
-        completion = Completion(meter)
+        meter, completion = open_meter(stack, options.simulated)
         (pid,) = (
             child.pid for child in psutil.Process().children() if "pytest_joules.meters.poller" in child.cmdline()
         )
         for name, label in LOADS.items():
             call = loads[name].calls[0]
-            together = max(1, math.ceil(0.005 / bare(call, completion, 1.0, 1)))
+            together = max(1, math.ceil(COMPLETION_SECONDS / bare(call, completion, 1.0, 1)))
             bare(call, completion, 2.0, together)
             polled, sampled = [], []
             for _ in range(max(2, round(options.seconds / (6 * options.segment)))):

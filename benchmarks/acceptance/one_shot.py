@@ -15,16 +15,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import statistics
 from collections.abc import Callable
 from pathlib import Path
 
 from tabulate import tabulate
-from workloads import build
+from workloads import build, open_meter
 
 from pytest_joules.meters.base import Meter
-from pytest_joules.meters.zeus import ZeusMeter, simulated_host
+from pytest_joules.meters.ticks import mean_watts
 from pytest_joules.sampling import OneShot
 from pytest_joules.workloads.completion import Completion
 
@@ -71,8 +70,7 @@ def steady(meter: Meter, completion: Completion, call: Callable[[], object], sec
     end = completion()
     meter.sleep(0.25)
     ticks = [tick for tick in meter.ticks(meter.devices[0], start) if tick.time <= end]
-    watts = (ticks[-1].joules - ticks[0].joules) / (ticks[-1].time - ticks[0].time)
-    return watts * (end - start) / calls
+    return mean_watts(ticks) * (end - start) / calls
 
 
 def main() -> None:
@@ -84,11 +82,8 @@ def main() -> None:
     options = parser.parse_args()
     rows, raw = [], {}
     with contextlib.ExitStack() as stack:
-        host = simulated_host("h200", {"seed": "1"}, stack) if options.simulated else None
         call = build(("decode",), options.simulated)["decode"].calls[0]
-        meter = ZeusMeter(os.environ, host)
-        stack.callback(meter.close)
-        completion = Completion(meter)
+        meter, completion = open_meter(stack, options.simulated)
         began = completion()
         for _ in range(50):
             call()

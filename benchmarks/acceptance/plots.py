@@ -39,7 +39,8 @@ from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 from rivals import RIVALS, SKIPPED_SECONDS, Stream
 from scipy import stats
 
-from pytest_joules.meters.replay import ReplayMeter, WindowTrace
+from pytest_joules.meters.replay import WindowTrace
+from pytest_joules.meters.ticks import mean_watts
 from pytest_joules.model import Tick, VerdictKind
 from pytest_joules.sampling import CAPPED_BLOCK_TICKS, CallLog, whole_tick_blocks
 from pytest_joules.statistics import TEMPERATURE_SLOPE
@@ -127,7 +128,7 @@ def played(sessions: Sequence[Recorded], workload: str, level: int) -> list[Play
     """The streams of one load."""
     found = []
     for recorded in sessions:
-        meter = ReplayMeter(recorded.trace, str(recorded.path))
+        meter = recorded.meter()
         meter.seek(math.inf)
         (device,) = meter.devices
         for window in recorded.windows(workload, level):
@@ -231,7 +232,7 @@ def draw_swing(material: Material) -> Figure:
     for one in streams:
         start, end = one.window.times[0], min(one.window.times[-1], one.window.times[0] + SWING_SECONDS)
         inside = [t for t in one.ticks if start <= t.time <= end]
-        watts = [(b.joules - a.joules) / (b.time - a.time) for a, b in itertools.pairwise(inside)]
+        watts = [mean_watts(pair) for pair in itertools.pairwise(inside)]
         dates = [t.time - start + PERIOD / 2 for t in inside[:-1]]
         axes.plot(dates, watts, color=GREY, linewidth=0.35, alpha=0.6)
         for date, value in zip(dates, watts, strict=True):

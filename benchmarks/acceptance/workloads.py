@@ -6,13 +6,17 @@ what a regression is.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_joules.meters.zeus import ZeusMeter, simulated_host
 from pytest_joules.testing import launch, synchronize
+from pytest_joules.workloads.completion import Completion
 
 Call = Callable[[], object]
 
@@ -36,6 +40,14 @@ class Workload:
     units: float
     calls: dict[int, Call]
     alive: object = None
+
+
+def open_meter(stack: contextlib.ExitStack, simulated: bool, seed: int = 1) -> tuple[ZeusMeter, Completion]:
+    """The meter of the visible or the simulated GPU, closed with ``stack``, and what waits for its work."""
+    host = simulated_host("h200", {"seed": str(seed)}, stack) if simulated else None
+    meter = ZeusMeter(os.environ, host)
+    stack.callback(meter.close)
+    return meter, Completion(meter)
 
 
 def build(names: tuple[str, ...], simulated: bool) -> dict[str, Workload]:

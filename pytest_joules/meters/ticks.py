@@ -35,6 +35,11 @@ KEPT_BRACKETS = 64
 """Enough for a phase to 2 ms, few enough to follow a drifting clock."""
 
 
+def mean_watts(ticks: Sequence[Tick]) -> float:
+    """Mean power between the first and the last of ``ticks``, W."""
+    return (ticks[-1].joules - ticks[0].joules) / (ticks[-1].time - ticks[0].time)
+
+
 @dataclass(frozen=True, slots=True)
 class Bracket:
     """A stretch of time that holds exactly one edge."""
