@@ -37,6 +37,7 @@ from pytest_joules.model import Tick
 from pytest_joules.sampling import CallLog, whole_tick_blocks
 from pytest_joules.testing import launch, synchronize
 from pytest_joules.workloads.completion import Completion
+from pytest_joules.workloads.work import Work
 
 LENGTHS = (0.27, 0.53, 1.03, 2.07)
 """Seconds; no multiples of a tick, since a window in step with the counter looks better than it is."""
@@ -90,7 +91,7 @@ def stream(step: Callable[[], object], completion: Completion, seconds: float) -
     log = CallLog(completion())
     while log.elapsed < seconds:
         step()
-        log.count({"call": 1.0})
+        log.count(Work({"call": 1.0}))
         log.complete(completion())
     return log
 

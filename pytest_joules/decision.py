@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
+from pytest_joules.facts import differences
 from pytest_joules.history import Circumstances, log_mean, log_seconds, predict
 from pytest_joules.hostbound import SECONDS_SD, recognise
 from pytest_joules.model import Block, Measurement, Session, Verdict, VerdictKind, WindowKind
@@ -109,6 +110,16 @@ def decide(measurement: Measurement, baseline: Sequence[Session], terms: Terms) 
         return verdict
     if not comparable:
         return replace(verdict, kind=VerdictKind.NO_BASELINE, reason="no stored session to compare with")
+    conditions = [session.conditions for session in comparable]
+    differ = differences(
+        measurement.conditions.facts,
+        [stored.facts for stored in conditions],
+        measurement.conditions.configuration,
+        [stored.configuration for stored in conditions],
+    )
+    if differ.other_work:
+        return replace(verdict, kind=VerdictKind.INVALID, reason=differ.other_work, other_work=True)
+    verdict = replace(verdict, notes=(*verdict.notes, *differ.notes))
     relative = _relative(verdict, today, measurement, comparable, terms)
     if pinned := [s for s in comparable if s.anchor]:
         # A second chance of a false alarm, with half the budget's share of the error rate.  The usual comparison

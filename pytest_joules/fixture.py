@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import inspect
 import math
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
-from pytest_joules.workloads.counts import checked_counts, refuse_undone
+from pytest_joules.workloads.counts import WindowError, checked_counts, refuse_undone
+from pytest_joules.workloads.observer import CountedStream, Declared
+from pytest_joules.workloads.work import Call, Work
 
 if TYPE_CHECKING:
     from pytest_joules.model import Measurement
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Work = Mapping[str, float] | Callable[[Any], Mapping[str, float]]
+Stream = TypeVar("Stream", bound="Iterator[Any] | AsyncIterator[Any]")
 
 
 class Energy:
@@ -51,7 +53,7 @@ class Energy:
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
         *,
-        work: Work | None = None,
+        work: Declared | None = None,
         setup: Callable[[], Any] | None = None,
         rounds: int | None = None,
         warmup: int | None = None,
@@ -82,9 +84,10 @@ class Energy:
         _check_number("rounds", rounds, 1, whole=True)
         _check_number("warmup", warmup, 0, whole=True)
         _check_number("max_seconds", max_seconds, 0, whole=False)
-        calls = _Calls(fn, tuple(args), dict(kwargs or {}), setup)
-        sampler = self._recorder.sampler(window, rounds, warmup, max_seconds) if self._recorder else None
-        run = _Run(self._recorder, sampler, window, work)
+        calls = _Calls(Call(fn, tuple(args), dict(kwargs or {})), setup)
+        recorder = self._recorder
+        sampler = recorder.sampler(window, calls.latest, work, rounds, warmup, max_seconds) if recorder else None
+        run = _Run(recorder, sampler, window, calls)
         with run.broken_off_by_errors():
             result = calls()
             # Not every function that is to be awaited is a coroutine function: its result tells.
@@ -120,18 +123,54 @@ class Window:
         self.name = name
         self._recorder = recorder
         self._shot: OneShot | None = None
-        self._counts: dict[str, float] = {}
+        self._work = Work()
+        self._streams: list[CountedStream] = []
 
-    def count(self, **units: float) -> None:
-        """Add to the work that this window did, e.g. ``window.count(token=512)``.
+    def count(self, *results: object, **units: float) -> None:
+        """Add to the work that this window did.
+
+        Args:
+            results: What calls returned, of types that an adapter or the hook knows: ``window.count(outputs)``.
+            units: Work by unit: ``window.count(token=512)``.
 
         Raises:
-            ValueError: for a count that is not a finite number, or below zero, and for ``call``.
+            ValueError: for a count that is not a finite number, or below zero, for ``call``, and for a
+                result of a type that nobody knows.
         """
         if self._recorder is None:
             return
-        for unit, count in checked_counts(units).items():
-            self._counts[unit] = self._counts.get(unit, 0.0) + count
+        for result in results:
+            refuse_undone(result)
+            self._add(self._recorder.work_of(result))
+        self._add(Work(checked_counts(units)))
+
+    def stream(self, items: Stream) -> Stream:
+        """Count what a stream yields: ``async for output in window.stream(engine.generate(...))``.
+
+        Tokens are counted from what the items say, never from their number:
+        one may hold several.  Several streams may run at once.
+
+        Args:
+            items: An iterator, or an asynchronous one, of vLLM's outputs or of chunks of an OpenAI-compatible
+                server that tell their usage.
+
+        Returns:
+            An iterator of the same items, of the same kind.
+
+        Raises:
+            ValueError: if ``items`` is neither, or, while it is consumed, if nobody can count its items.
+        """
+        if not isinstance(items, (Iterator, AsyncIterator)):
+            raise WindowError(f"window.stream({type(items).__qualname__}): give it what 'for' or 'async for' consumes")
+        if self._recorder is None:
+            return items
+        counted = self._recorder.stream()
+        self._streams.append(counted)
+        through = counted.through if isinstance(items, Iterator) else counted.through_async
+        return cast("Stream", through(cast("Any", items)))
+
+    def _add(self, work: Work) -> None:
+        self._work = self._work.plus(work)
 
     def __enter__(self) -> Window:
         if self._recorder is not None:
@@ -142,7 +181,9 @@ class Window:
         if self._recorder is None or self._shot is None:
             return
         if kind is None:
-            self._recorder.close_shot(self.name, self._shot, {"call": 1.0, **self._counts})
+            for stream in self._streams:
+                self._add(stream.work())
+            self._recorder.close_shot(self.name, self._shot, self._work)
         else:
             self._recorder.break_off()
 
@@ -158,35 +199,32 @@ class Window:
 class _Calls:
     """Makes the calls of one window."""
 
-    def __init__(
-        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], setup: Callable[[], Any] | None
-    ) -> None:
-        self._fn = fn
-        self._args = args
-        self._kwargs = kwargs
+    def __init__(self, call: Call, setup: Callable[[], Any] | None) -> None:
+        self._call = call
         self._setup = setup
+        self.latest = call
 
     def __call__(self) -> Any:
         prepared = self._setup() if self._setup is not None else None
-        args, kwargs = prepared if prepared is not None else (self._args, self._kwargs)
-        return self._fn(*args, **kwargs)
+        self.latest = self._call if prepared is None else Call(self._call.fn, *prepared)
+        return self.latest.fn(*self.latest.args, **self.latest.kwargs)
 
 
 class _Run:
     """Feeds the results of calls to the sampler; without one it wants a single call."""
 
-    def __init__(self, recorder: Recorder | None, sampler: Sampler | None, window: str, work: Work | None) -> None:
+    def __init__(self, recorder: Recorder | None, sampler: Sampler | None, window: str, calls: _Calls) -> None:
         self._recorder = recorder
         self._sampler = sampler
         self._window = window
-        self._work = work
+        self._calls = calls
 
     def take(self, result: Any) -> bool:
         """Take one call's result; whether another call is wanted."""
         refuse_undone(result)
         if self._recorder is None or self._sampler is None:
             return False  # unmeasured, or the meter failed: the test goes on
-        return self._recorder.take(self._sampler, self._window, result, self._work)
+        return self._recorder.take(self._sampler, self._window, self._calls.latest, result)
 
     @contextlib.contextmanager
     def broken_off_by_errors(self) -> Generator[None]:

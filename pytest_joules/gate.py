@@ -49,6 +49,7 @@ from pytest_joules.reporting import json as json_report
 from pytest_joules.reporting import terminal
 from pytest_joules.units import utc_now
 from pytest_joules.updating import commit_of, update_baselines
+from pytest_joules.workloads.adapters import ADAPTERS
 
 RECORDER = pytest.StashKey[Recorder]()
 ENERGY = pytest.StashKey[Energy]()
@@ -230,7 +231,8 @@ class Gate:
             family=self._family,
             sessions=self._sessions,
             suite=self._suite,
-            count=lambda result: self.config.hook.pytest_joules_count_work(result=result),
+            adapters=ADAPTERS,
+            count=lambda result, call: self.config.hook.pytest_joules_count_work(result=result, call=call),
             progress=self._progress,
             traces=self.traces,
         )

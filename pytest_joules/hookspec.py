@@ -10,6 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from pytest_joules.meters.base import Meter
     from pytest_joules.model import BudgetResult, RunResult
+    from pytest_joules.workloads.work import Call
 
 
 @pytest.hookspec(firstresult=True)
@@ -31,11 +32,15 @@ def pytest_joules_baseline_key(item: pytest.Item, window: str) -> str | None:
 
 
 @pytest.hookspec(firstresult=True)
-def pytest_joules_count_work(result: object) -> Mapping[str, float] | None:
+def pytest_joules_count_work(result: object, call: Call | None) -> Mapping[str, float] | None:
     """Count the work that a call produced, by unit, e.g. ``{"token": 512}``.
 
-    Called with every measured call's result; return ``None`` for a type that
-    you do not know.  An explicit ``work=`` wins for the units that it names.
+    Called with every measured call's result, and with the call itself, which is
+    ``None`` where a test counts a result with ``window.count(result)``; leave
+    ``call`` out if you do not need it.  Return ``None`` for a type that you do
+    not know.  The first unit is what a bare tolerance is judged by.  An explicit
+    ``work=`` wins for the units that it names, and both win over what
+    pytest-joules counts by itself.
     """
 
 

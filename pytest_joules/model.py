@@ -103,7 +103,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """The state of the machine while a window was measured.
+    """What a number holds under: the state of the machine, and what the work was like.
 
     Attributes:
         temperature_celsius: Mean over the blocks.
@@ -112,6 +112,8 @@ class Conditions:
         idle_watts: Least power in the half minute before the work: idle, if the device ever was then.
         sensor_duty: Least share of the time that a charged device's power sensor looks, where it is known.
         versions: Versions of the libraries that do the work, by package name.
+        facts: Ratios that tell whether two sessions did the same work (:mod:`pytest_joules.facts`).
+        configuration: Settings of the engine, by name.
     """
 
     temperature_celsius: float | None = None
@@ -120,13 +122,16 @@ class Conditions:
     idle_watts: float | None = None
     sensor_duty: float | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, float] = field(default_factory=dict)
+    configuration: Mapping[str, str] = field(default_factory=dict)
 
 
 class WindowKind(str, Enum):
-    """How a window was measured: by repeated calls, or as one shot."""
+    """How a window was measured: by repeated calls, as one shot, or in the steady state of a server."""
 
     REPEATED = "repeated"
     ONE_SHOT = "one-shot"
+    STEADY = "steady-state"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +147,8 @@ class Measurement:
         warmup_seconds: What warming up took.
         conditions: The state of the machine.
         notes: Plain sentences that a reader of the number must know.
+        latencies: Seconds by name, e.g. ``ttft_p50`` (time to first token) and ``itl_p95`` (inter-token
+            latency), where the engine or the client tells them.
         invalid: Why the number cannot be trusted; empty when it can.
     """
 
@@ -153,6 +160,7 @@ class Measurement:
     warmup_seconds: float
     conditions: Conditions
     notes: tuple[str, ...] = ()
+    latencies: Mapping[str, float] = field(default_factory=dict)
     invalid: str = ""
 
     @property
@@ -254,6 +262,7 @@ class Verdict:
         seconds_ratio: Seconds per unit, today over baseline; watts moved by ``ratio / seconds_ratio``.
         detectable: The smallest true rise that would have been called REGRESSED, as a fraction.
         more_gpu_time_helps: Whether further blocks could still settle it.
+        other_work: Whether it is INVALID for doing other work than the baseline's; an update accepts that.
         notes: Warnings that do not change the verdict, such as a risen latency.
     """
 
@@ -272,6 +281,7 @@ class Verdict:
     seconds_ratio: float | None = None
     detectable: float | None = None
     more_gpu_time_helps: bool = False
+    other_work: bool = False
     notes: tuple[str, ...] = ()
 
 

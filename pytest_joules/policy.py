@@ -41,7 +41,7 @@ def stores(result: BudgetResult, options: Options) -> bool:
     if not result.declared:
         return False
     if options.update:
-        return kind in _STORABLE
+        return kind in _STORABLE or result.verdict.other_work
     return options.update_new and kind is VerdictKind.NO_BASELINE
 
 
@@ -53,7 +53,7 @@ def starts_afresh(result: BudgetResult) -> bool:
     first session of a device stands beside those of others.
     """
     verdict, tolerance = result.verdict, result.tolerance
-    if verdict.kind in _NEW_LEVEL:
+    if verdict.kind in _NEW_LEVEL or verdict.other_work:
         return True
     if verdict.ratio is None or tolerance is None or not verdict.own_sessions:
         return False

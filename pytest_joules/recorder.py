@@ -31,7 +31,9 @@ from pytest_joules.model import (
 from pytest_joules.options import Options
 from pytest_joules.sampling import OneShot, Plan, Sampler, Step, joined
 from pytest_joules.workloads.completion import Completion
-from pytest_joules.workloads.counts import WindowError, checked_counts
+from pytest_joules.workloads.counts import WindowError
+from pytest_joules.workloads.observer import CountedStream, Declared, Hook, Observer
+from pytest_joules.workloads.work import Adapter, Call, Work
 
 RECORDED_BLOCKS = 6
 """Blocks that a session to be stored takes at least."""
@@ -40,8 +42,7 @@ RECORDED_LIBRARIES = ("torch", "vllm", "diffusers", "transformers", "jax", "trit
 """Libraries whose versions are kept with a measurement, if they are loaded."""
 
 
-Work = Mapping[str, float] | Callable[[Any], Mapping[str, float]]
-"""Work of one call by unit, or a function of the call's result that gives it."""
+ONE_CALL = Work({"call": 1.0})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ class Bench:
         sessions: Stored sessions by SKU key and baseline key.
         suite: The stored windows of a SKU, to pool their spread.
         key: Names what a test's window is stored under, by the marker's key and the window.
-        count: Counts the work in a call's result, or gives ``None``.
+        adapters: Those of all libraries.
+        count: Counts the work in a call's result for the user, or gives ``None``.
         progress: Shows what is going on.
         traces: Takes the calls of every window, if they are to be kept.
     """
@@ -65,7 +67,8 @@ class Bench:
     family: int
     sessions: Callable[[str, BaselineKey], Sequence[Session]]
     suite: Callable[[str], Suite]
-    count: Callable[[object], object]
+    adapters: Sequence[Adapter]
+    count: Hook
     progress: Callable[[str], None]
     traces: list[WindowTrace] | None = None
 
@@ -95,11 +98,20 @@ class Recorder:
         self._key = key
         self._opened: set[str] = set()
         self._running: str | None = None
+        self._observer = Observer((), bench.count)
         self.measurements: list[Measurement] = []
 
-    def sampler(self, window: str, rounds: int | None, warmup: int | None, max_seconds: float | None) -> Sampler | None:
-        """Start a window of repeated calls; ``None`` if the meter failed."""
-        self._open(window)
+    def sampler(
+        self,
+        window: str,
+        call: Call,
+        work: Declared | None,
+        rounds: int | None,
+        warmup: int | None,
+        max_seconds: float | None,
+    ) -> Sampler | None:
+        """Start a window of repeated calls of ``call``, which does ``work``; ``None`` if the meter failed."""
+        self._open(window, call, work)
         options = self._bench.options
         first = RECORDED_BLOCKS if options.writes_baselines else LOOKS[0]
         plan = Plan(
@@ -119,8 +131,8 @@ class Recorder:
             self._add_failed(window, WindowKind.REPEATED, error)
             return None
 
-    def take(self, sampler: Sampler, window: str, result: object, work: Work | None) -> bool:
-        """Give one call's result to the sampler; whether it wants another call.
+    def take(self, sampler: Sampler, window: str, call: Call, result: object) -> bool:
+        """Give the result of one ``call`` to the sampler; whether it wants another call.
 
         A meter that fails ends the window, not the test: the window is invalid
         and says why.  A replay takes the recorded calls instead of further ones.
@@ -128,12 +140,12 @@ class Recorder:
         Raises:
             WindowError: if ``work`` or the hook's counts are not a mapping of names to numbers.
         """
-        counts = {"call": 1.0, **self._counted(result), **_declared(work, result)}
+        work = ONE_CALL.or_else(self._observer.work(result, call))
         try:
             if self._replay is not None:
                 play(self._replay, self._replay.window(self._test, window, WindowKind.REPEATED), sampler)
             else:
-                sampler.called(result, counts)
+                sampler.called(result, work)
         except MeterError as error:
             self._add_failed(window, WindowKind.REPEATED, error)
             return False
@@ -142,10 +154,6 @@ class Recorder:
         self._add(sampler.measurement)
         self._trace(sampler.measurement, *joined(sampler.logs))
         return False
-
-    def _counted(self, result: object) -> Mapping[str, float]:
-        counted = self._bench.count(result)
-        return {} if counted is None else checked_counts(counted, "what pytest_joules_count_work returned,")
 
     def open_shot(self, window: str) -> OneShot | None:
         """Start a window that is measured once; ``None`` if the meter failed."""
@@ -162,16 +170,33 @@ class Recorder:
             return None
         return shot
 
-    def close_shot(self, window: str, shot: OneShot, counts: Mapping[str, float]) -> None:
-        """End a window that is measured once; ``counts`` is the work that it did."""
+    def work_of(self, result: object) -> Work:
+        """The work in a result that a test counts by itself.
+
+        Raises:
+            WindowError: if nobody knows its type.
+        """
+        work = self._observer.work(result)
+        if self._observer.unknown or not work.counts:
+            kind = f"{type(result).__module__}.{type(result).__qualname__}"
+            raise WindowError(f"nobody knows what work a {kind} is: count it by name, as in window.count(token=n)")
+        return work
+
+    def stream(self) -> CountedStream:
+        """What counts a stream in the window that runs."""
+        return self._observer.stream()
+
+    def close_shot(self, window: str, shot: OneShot, work: Work) -> None:
+        """End a window that is measured once; ``work`` is what it did."""
+        work = ONE_CALL.or_else(work)
         try:
-            counts = self._play_shot(window, 2) or counts
-            measurement = shot.close(counts)
+            work = Work(self._play_shot(window, 2) or work.counts, work.facts)
+            measurement = shot.close(work)
         except MeterError as error:
             self._add_failed(window, WindowKind.ONE_SHOT, error)
             return
         self._add(measurement)
-        self._trace(measurement, shot.times, {unit: [0.0, 0.0, count] for unit, count in counts.items()})
+        self._trace(measurement, shot.times, {unit: [0.0, 0.0, count] for unit, count in work.counts.items()})
 
     def _play_shot(self, window: str, step: int) -> Mapping[str, float]:
         """In a replay, go to the given time of a recorded shot; returns the work that it did."""
@@ -211,18 +236,21 @@ class Recorder:
     def break_off(self) -> None:
         """End the window without a measurement: what it measures has raised."""
         self._running = None
+        self._observer.close()
 
     def _add(self, measurement: Measurement) -> None:
-        self._running = None
-        conditions = replace(measurement.conditions, versions=loaded_versions())
-        self.measurements.append(replace(measurement, conditions=conditions))
+        configuration = {**measurement.conditions.configuration, **self._observer.configuration}
+        conditions = replace(measurement.conditions, versions=loaded_versions(), configuration=configuration)
+        notes = (*measurement.notes, *self._observer.notes)
+        self.measurements.append(replace(measurement, conditions=conditions, notes=notes))
+        self.break_off()
 
     def _add_failed(self, window: str, kind: WindowKind, error: MeterError) -> None:
-        self._running = None
+        self.break_off()
         devices = self._bench.meter.devices
         self.measurements.append(Measurement(window, kind, devices, {}, 0.0, 0.0, Conditions(), invalid=str(error)))
 
-    def _open(self, window: str) -> None:
+    def _open(self, window: str, call: Call | None = None, work: Declared | None = None) -> None:
         if self._running is not None:
             raise WindowError(
                 f"window {window!r} begins before window {self._running!r} has ended: "
@@ -235,6 +263,7 @@ class Recorder:
             )
         self._opened.add(window)
         self._running = window
+        self._observer = Observer(self._bench.adapters, self._bench.count, call, work)
 
     def _wanted_devices(self, window: str) -> tuple[str, ...] | None:
         explicit = [b.devices for b in self._budgets if b.devices is not None and b.window in (None, window)]
@@ -332,10 +361,6 @@ def play(meter: ReplayMeter, recorded: WindowTrace, sampler: Sampler) -> None:
     sampler.stop(f"the recorded calls end after {recorded.times[-1] - recorded.times[0]:.1f} s")
 
 
-def _declared(work: Work | None, result: object) -> Mapping[str, float]:
-    return {} if work is None else checked_counts(work(result) if callable(work) else work)
-
-
 def loaded_versions() -> dict[str, str]:
     """Versions of the recorded libraries that this process has imported."""
     versions = {}
@@ -349,9 +374,8 @@ def loaded_versions() -> dict[str, str]:
 
 
 def _natural_unit(measurement: Measurement) -> str:
-    """The unit that the work was counted in, if it is one; else the call."""
-    counted = [unit for unit in measurement.blocks if unit != "call"]
-    return counted[0] if len(counted) == 1 else "call"
+    """The unit that the work was counted in, the first of several; else the call."""
+    return next((unit for unit in measurement.blocks if unit != "call"), "call")
 
 
 def _listed(names: Any) -> str:

@@ -25,9 +25,11 @@ from statistics import fmean, variance
 import numpy as np
 
 from pytest_joules.attribution import Attribution, attribute
+from pytest_joules.facts import compiling, ratios, wandering
 from pytest_joules.meters.base import Meter, MeterError
 from pytest_joules.meters.ticks import mean_watts
 from pytest_joules.model import Block, Conditions, Device, Measurement, Signals, Tick, WindowKind
+from pytest_joules.workloads.work import Work
 
 BLOCK_TICKS = 5
 CAPPED_BLOCK_TICKS = 10
@@ -51,6 +53,9 @@ A cold H200 draws 1.2 % less in its first second of a memory-bound load than aft
 STEADY_CELSIUS = 1.0
 STEADY_CLOCK = 0.015
 FEW_CALLS = 3
+MOST_COMPILATIONS = 8
+"""Calls in which ``torch.compile`` compiled after which warm-up starts anew; its own limit for one function is 8."""
+
 COMPLETION_SECONDS = 0.005
 """Calls shorter than this are completed several at a time, so that waiting does not slow them."""
 
@@ -108,23 +113,36 @@ class CallLog:
     Attributes:
         times: The start, then the completion times.
         totals: For every unit, the work done by each of those times.
+        facts: Amounts that add up beside the work, over all calls.
         calls: All calls so far.
         pending: Calls since the last completion.
+        per_call: For every unit, the least and the most work of one call.
     """
 
     def __init__(self, start: float) -> None:
         self.times: list[float] = [start]
         self.totals: dict[str, list[float]] = {}
+        self.facts: dict[str, float] = {}
+        self.per_call: dict[str, tuple[float, float]] = {}
         self.calls = 0
         self.pending = 0
         self._done: dict[str, float] = {}
 
-    def count(self, counts: Mapping[str, float], calls: int = 1) -> None:
+    def count(self, work: Work, calls: int = 1) -> None:
         """Note one call that returned, or several, with their work."""
         self.calls += calls
         self.pending += calls
-        for unit, count in counts.items():
+        for unit, count in work.counts.items():
             self._done[unit] = self._done.get(unit, 0.0) + count
+            least, most = self.per_call.get(unit, (math.inf, 0.0))
+            self.per_call[unit] = min(least, count / calls), max(most, count / calls)
+        for name, amount in work.facts.items():
+            self.facts[name] = self.facts.get(name, 0.0) + amount
+
+    @property
+    def everything(self) -> dict[str, float]:
+        """All work and all facts so far."""
+        return {**self.facts, **self._done}
 
     def complete(self, time: float) -> float:
         """Note that all calls so far were complete at ``time``; returns the seconds a pending one took."""
@@ -254,6 +272,7 @@ class Sampler:
         self._stopped = ""
         self._confirmed = False
         self._warm_seconds = 0.0
+        self._compilations = 0
         self._measuring = False
         self._finished: Measurement | None = None
         self._attribution = Attribution(meter.devices)
@@ -275,16 +294,16 @@ class Sampler:
         assert self._finished is not None, "asked for the measurement before it was finished"
         return self._finished
 
-    def called(self, result: object, counts: Mapping[str, float]) -> None:
-        """Note one call that returned ``result`` and did the work ``counts``."""
-        self._log.count(counts)
+    def called(self, result: object, work: Work) -> None:
+        """Note one call that returned ``result`` and did ``work``."""
+        self._log.count(work)
         if self._log.pending < self._calls_per_completion and self._log.calls != self._fixed_calls():
             return
         self._complete(self._completion(result))
 
     def replayed(self, time: float, counts: Mapping[str, float]) -> None:
         """Note a recorded completion at ``time``, and the work since the one before."""
-        self._log.count(counts, round(counts.get("call", 1)))
+        self._log.count(Work(counts), round(counts.get("call", 1)))
         self._complete(time)
 
     def stop(self, because: str) -> None:
@@ -321,6 +340,12 @@ class Sampler:
         if self._plan.warmup is not None:
             if self._log.calls >= self._plan.warmup:
                 self._start_measuring()
+            return
+        if self._log.facts.get("compilation", 0.0) and self._compilations < MOST_COMPILATIONS:
+            # The call that compiled warmed nothing up, and the next may still compile for another shape.
+            self._compilations += 1
+            self._warm_seconds += elapsed
+            self._start_phase(measuring=False)
             return
         if elapsed < WARMUP_SECONDS or now < self._next_check:
             return
@@ -404,12 +429,15 @@ class Sampler:
             blocks=blocks,
             calls=calls,
             warmup_seconds=self._warm_seconds,
-            conditions=conditions(self._attribution.devices, signals, self._idle_watts()),
-            notes=tuple(note for note in (*self._notes, self._stopped, charged.note) if note),
+            conditions=conditions(self._attribution.devices, signals, self._idle_watts(), self._log.everything),
+            notes=tuple(note for note in (*self._notes, self._stopped, charged.note, *self._work_notes()) if note),
             invalid=spoiled(self._meter, self._attribution.devices, attribution.foreign, signals)
             or (self._stopped if not self._measuring else "")
             or _unusable(blocks, self._log),
         )
+
+    def _work_notes(self) -> list[str]:
+        return [compiling(self._log.facts), *(wandering(unit, *each) for unit, each in self._log.per_call.items())]
 
     def _idle_watts(self) -> float | None:
         """The least power between two ticks before the first call; ``None`` if nobody looked."""
@@ -477,8 +505,8 @@ class OneShot:
         """The work starts now."""
         self.times.append(self._meter.now())
 
-    def close(self, counts: Mapping[str, float]) -> Measurement:
-        """End the window; ``counts`` is the work that it did.
+    def close(self, work: Work) -> Measurement:
+        """End the window; ``work`` is what it did.
 
         The joules between the last tick before the window and the first one
         after it, less what an idle device draws in the two remainders.
@@ -501,7 +529,7 @@ class OneShot:
             joules += after[0].joules - before[-1].joules - padding
             idle_watts += idle_before
         signals = [s for d in attribution.devices for s in self._meter.signals(d, start, end)]
-        blocks = {u: (Block(joules, count, end - start),) for u, count in counts.items() if count > 0}
+        blocks = {u: (Block(joules, count, end - start),) for u, count in work.counts.items() if count > 0}
         return Measurement(
             window=self._window,
             kind=WindowKind.ONE_SHOT,
@@ -509,10 +537,10 @@ class OneShot:
             blocks=blocks,
             calls=1.0,
             warmup_seconds=0.0,
-            conditions=conditions(attribution.devices, signals, idle_watts),
-            notes=(attribution.note,) if attribution.note else (),
+            conditions=conditions(attribution.devices, signals, idle_watts, {**work.facts, **work.counts}),
+            notes=tuple(note for note in (attribution.note, compiling(work.facts)) if note),
             invalid=spoiled(self._meter, attribution.devices, attribution.foreign, signals)
-            or _no_work(counts)
+            or _no_work(work.counts)
             or _no_joules(blocks, "no joules above idle: the window is too short or did no GPU work"),
         )
 
@@ -522,8 +550,13 @@ def least_duty(devices: Iterable[Device]) -> float | None:
     return min((device.sensor_duty for device in devices if device.sensor_duty is not None), default=None)
 
 
-def conditions(devices: Iterable[Device], signals: Sequence[Signals], idle_watts: float | None = None) -> Conditions:
-    """The mean state of ``devices`` over a window."""
+def conditions(
+    devices: Iterable[Device],
+    signals: Sequence[Signals],
+    idle_watts: float | None = None,
+    totals: Mapping[str, float] | None = None,
+) -> Conditions:
+    """The mean state of ``devices`` over a window, and what its work and other amounts tell."""
     temperatures = [s.temperature_celsius for s in signals if s.temperature_celsius is not None]
     clocks = [s.sm_clock_mhz for s in signals if s.sm_clock_mhz is not None]
     known = any(s.power_capped is not None for s in signals)
@@ -533,6 +566,7 @@ def conditions(devices: Iterable[Device], signals: Sequence[Signals], idle_watts
         power_cap_share=round(_share(s.power_capped for s in signals), 3) if known else None,
         idle_watts=round(idle_watts, 1) if idle_watts is not None else None,
         sensor_duty=least_duty(devices),
+        facts=ratios(totals or {}),
     )
 
 

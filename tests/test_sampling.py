@@ -11,6 +11,7 @@ from traces import made_trace, reads_of, steady_trace
 from pytest_joules.meters.replay import ReplayMeter
 from pytest_joules.model import Measurement
 from pytest_joules.sampling import OneShot, Plan, Sampler, Step
+from pytest_joules.workloads.work import Work
 
 
 def steady(time: float) -> float:
@@ -68,4 +69,4 @@ def test_a_shot_of_no_finite_count_is_unusable(count: float) -> None:
     meter.seek(7.5)
     shot.begin()
     meter.seek(8.5)
-    assert "count" in shot.close({"call": 1.0, "token": count}).invalid
+    assert "count" in shot.close(Work({"call": 1.0, "token": count})).invalid

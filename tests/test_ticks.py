@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pytest_joules.meters.ticks import Bracket, GridTracker, TickTracker, fit_grid
 from pytest_joules.model import Read, Tick
 from pytest_joules.sampling import CallLog, whole_tick_blocks
+from pytest_joules.workloads.work import Work
 
 READ = 0.003
 READ_AFTER_EDGE = 0.015
@@ -146,7 +147,7 @@ def grid_ticks(watts: float, period: float, phase: float, count: int) -> list[Ti
 def test_constant_power_gives_exact_joules_whatever_the_phase(call: float, phase: float, min_ticks: int) -> None:
     log = CallLog(0.0)
     for number in range(1, math.ceil(4.5 / call)):
-        log.count({"call": 1.0, "token": 7.0})
+        log.count(Work({"call": 1.0, "token": 7.0}))
         log.complete(number * call)
     blocks = whole_tick_blocks([grid_ticks(300.0, 0.1, phase, 60)], log, min_ticks)
     assert set(blocks) == {"call", "token"}
@@ -167,7 +168,7 @@ def test_long_calls_fill_blocks_whole() -> None:
 
     log = CallLog(0.0)
     for number in range(1, 13):
-        log.count({"call": 1.0})
+        log.count(Work({"call": 1.0}))
         log.complete(0.93 * number)
     ticks = [Tick(0.05 + 0.1 * k, joules(0.05 + 0.1 * k)) for k in range(110)]
     blocks = whole_tick_blocks([ticks], log, 5)["call"]
@@ -181,7 +182,7 @@ def test_long_calls_fill_blocks_whole() -> None:
 def test_two_devices_are_cut_at_their_own_ticks_and_summed() -> None:
     log = CallLog(0.0)
     for number in range(1, 201):
-        log.count({"call": 1.0})
+        log.count(Work({"call": 1.0}))
         log.complete(0.02 * number)
     ticks = [grid_ticks(300.0, 0.1, 0.01, 45), grid_ticks(500.0, 0.1, 0.067, 45)]
     for block in whole_tick_blocks(ticks, log, 5)["call"]:
@@ -191,7 +192,7 @@ def test_two_devices_are_cut_at_their_own_ticks_and_summed() -> None:
 def test_blocks_are_contiguous_and_skip_no_tick() -> None:
     log = CallLog(0.0)
     for number in range(1, 201):
-        log.count({"call": 1.0})
+        log.count(Work({"call": 1.0}))
         log.complete(0.02 * number)
     blocks = whole_tick_blocks([grid_ticks(300.0, 0.1, 0.01, 45)], log, 5)["call"]
     assert sum(block.seconds for block in blocks) == pytest.approx(0.5 * len(blocks))
@@ -202,7 +203,7 @@ def images(made: Iterable[int]) -> CallLog:
     """Calls of 0.1 s; each makes so many images."""
     log = CallLog(0.0)
     for number, count in enumerate(made, start=1):
-        log.count({"call": 1.0, "image": float(count)})
+        log.count(Work({"call": 1.0, "image": float(count)}))
         log.complete(0.1 * number)
     return log
 

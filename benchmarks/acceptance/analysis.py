@@ -32,6 +32,7 @@ from pytest_joules.model import BaselineKey, BudgetResult, Measurement, Session,
 from pytest_joules.options import MeterChoice, Options
 from pytest_joules.recorder import Bench, Recorder
 from pytest_joules.sampling import CallLog, whole_tick_blocks
+from pytest_joules.workloads.work import Call, Work
 
 BASELINES = 3
 """Sessions that each decision is made against."""
@@ -146,7 +147,7 @@ def steady_mean(window: WindowTrace, ticks: Sequence[Tick]) -> float:
     """Log joules per unit of one block behind the stream's beginning."""
     log = CallLog(window.times[0])
     for time, counts in window.steps():
-        log.count(counts)
+        log.count(Work(counts))
         log.complete(time)
     inside = [t for t in ticks if t.time >= window.times[0] + STEADY_SECONDS]
     blocks = whole_tick_blocks([inside], log, 1)[unit_of(window)]
@@ -174,15 +175,17 @@ def decide(
         family=len(recorded.workloads),
         sessions=lambda sku, wanted: baseline.get(wanted.test, ()),
         suite=lambda sku: suite,
-        count=lambda result: {},
+        adapters=(),
+        count=lambda result, call: None,
         progress=lambda text: None,
         traces=traces,
     )
     budget = EnergyBudget(per=key.unit, tolerance=tolerance)
     recorder = Recorder(bench, window.test, [budget], key=lambda name: window.test)
-    sampler = recorder.sampler(window.window, None, None, None)
+    call = Call(lambda: None)
+    sampler = recorder.sampler(window.window, call, None, None, None, None)
     if sampler is not None:
-        recorder.take(sampler, window.window, None, None)
+        recorder.take(sampler, window.window, call, None)
     (result,) = recorder.results()
     assert isinstance(result, BudgetResult)
     assert result.measurement is not None

@@ -34,6 +34,7 @@ from pytest_joules.meters.replay import WindowTrace, trace_of
 from pytest_joules.model import MeterInfo, WindowKind
 from pytest_joules.sampling import COMPLETION_SECONDS, CallLog
 from pytest_joules.workloads.completion import Completion
+from pytest_joules.workloads.work import Work
 
 WORKLOADS = ("decode", "prefill", "denoise")
 A_SECONDS, B_SECONDS = 5.8, 7.0
@@ -63,7 +64,7 @@ def stream(workload: Workload, level: int, completion: Completion, seconds: floa
     while log.elapsed < seconds:
         for _ in range(together):
             call()
-            log.count({"call": 1.0, workload.unit: workload.units})
+            log.count(Work({"call": 1.0, workload.unit: workload.units}))
         log.complete(completion())
     return log
 

@@ -29,6 +29,7 @@ from pytest_joules.meters.zeus import ZeusMeter
 from pytest_joules.model import Measurement
 from pytest_joules.sampling import COMPLETION_SECONDS, Plan, Sampler, Step
 from pytest_joules.workloads.completion import Completion
+from pytest_joules.workloads.work import Work
 
 LOADS = {"decode": "GPU-bound (decode, CUDA graph)", "hostbound": "host-bound (tiny eager layers)"}
 
@@ -66,7 +67,7 @@ def gated(call: Callable[[], object], meter: ZeusMeter, completion: Completion, 
     sampler = Sampler(meter, completion, plan, more, lambda text: None)
     while sampler.wants_call():
         call()
-        sampler.called(None, {"call": 1.0})
+        sampler.called(None, Work({"call": 1.0}))
     log = sampler.logs[-1]
     return log.elapsed / log.calls
 

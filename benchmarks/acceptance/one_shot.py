@@ -26,6 +26,7 @@ from pytest_joules.meters.base import Meter
 from pytest_joules.meters.ticks import mean_watts
 from pytest_joules.sampling import OneShot
 from pytest_joules.workloads.completion import Completion
+from pytest_joules.workloads.work import Work
 
 LENGTHS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -44,7 +45,7 @@ def shots(
         shot.begin()
         for _ in range(calls):
             call()
-        measured = shot.close({"call": 1.0})
+        measured = shot.close(Work({"call": 1.0}))
         assert not measured.invalid, measured.invalid
         assert measured.conditions.idle_watts is not None
         found.append(measured.joules)

@@ -44,6 +44,7 @@ from pytest_joules.meters.ticks import mean_watts
 from pytest_joules.model import Tick, VerdictKind
 from pytest_joules.sampling import CAPPED_BLOCK_TICKS, CallLog, whole_tick_blocks
 from pytest_joules.statistics import TEMPERATURE_SLOPE
+from pytest_joules.workloads.work import Work
 
 Truth = dict[tuple[str, int], tuple[float, float]]
 
@@ -164,7 +165,7 @@ def tick_windows(stream: Stream, ticks: int) -> list[float]:
     """Joules per unit of blocks of so many whole ticks on the same calls."""
     log = CallLog(stream.window.times[0])
     for time, counts in stream.window.steps():
-        log.count(counts)
+        log.count(Work(counts))
         log.complete(time)
     inside = [t for t in stream.ticks if t.time >= log.times[0] + SKIPPED_SECONDS]
     blocks = whole_tick_blocks([inside], log, ticks)[stream.unit]

@@ -31,6 +31,7 @@ LARGEST_FILE = 256 * 1024 * 1024
 LOCK_SECONDS = 60.0
 
 _OPTIONAL_NUMBERS = ("temperature_celsius", "sm_clock_mhz", "power_cap_share", "idle_watts", "sensor_duty")
+_TEXTS = ("configuration", "versions")
 _SKU = re.compile(r"[a-z0-9][a-z0-9+.-]*")
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"(?P<colon>\s*:)?|[{}\[\],]|[^\s{}\[\],:"]+')
 _STUMBLES = (TypeError, ValueError, KeyError, AttributeError)
@@ -213,8 +214,11 @@ def _session_data(session: Session) -> dict[str, Any]:
     joules, seconds = sum(block[0] for block in blocks), sum(block[2] for block in blocks)
     if seconds and SMALLEST_NUMBER <= (watts := _short(joules / seconds, 4)) <= LARGEST_NUMBER:
         data["watts"] = watts
-    if conditions.versions:
-        data["versions"] = dict(sorted(conditions.versions.items()))
+    if conditions.facts:
+        data["facts"] = {name: _short(value) for name, value in sorted(conditions.facts.items())}
+    for name in _TEXTS:
+        if texts := getattr(conditions, name):
+            data[name] = dict(sorted(texts.items()))
     data["blocks"] = blocks
     return data
 
@@ -330,7 +334,11 @@ def _sessions(data: Any) -> tuple[Session, ...]:
 def _session(data: dict[str, Any]) -> Session:
     rest = dict.copy(data)
     recorded, kind, devices, blocks = (rest.pop(name) for name in ("recorded", "kind", "devices", "blocks"))
-    commit, driver, versions = rest.pop("commit", None), rest.pop("driver", None), rest.pop("versions", {})
+    commit, driver = rest.pop("commit", None), rest.pop("driver", None)
+    shape: dict[str, Any] = {
+        name: {key: _text(text, 80) for key, text in rest.pop(name, {}).items()} for name in _TEXTS
+    }
+    shape["facts"] = {name: _fact(value) for name, value in rest.pop("facts", {}).items()}
     if "anchor" in data and rest.pop("anchor") is not True:
         raise ValueError
     if "watts" in rest:
@@ -350,7 +358,7 @@ def _session(data: dict[str, Any]) -> Session:
         kind=WindowKind(kind),
         commit=None if "commit" not in data else _text(commit, 80),
         driver=None if "driver" not in data else _text(driver, 80),
-        conditions=Conditions(**rest, versions={name: _text(value, 80) for name, value in versions.items()}),
+        conditions=Conditions(**rest, **shape),
         anchor="anchor" in data,
     )
 
@@ -372,6 +380,12 @@ def _block(data: Any) -> Block:
 
 def _amount(value: Any) -> float:
     if type(value) not in (int, float) or not SMALLEST_NUMBER <= value <= LARGEST_NUMBER:
+        raise ValueError
+    return float(value)
+
+
+def _fact(value: Any) -> float:
+    if type(value) not in (int, float) or not 0 <= value <= LARGEST_NUMBER:
         raise ValueError
     return float(value)
 

@@ -1,0 +1,133 @@
+"""Whether two sessions did the same work: facts about it beside its amount, and how they differ.  Pure functions.
+
+Joules per token compare only where a token is the same work.  A warm prefix
+cache, preempted requests or another acceptance of drafted tokens make it
+another; that is then the finding, not a regression of energy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from pytest_joules.units import format_percent
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One ratio that is kept with a session.
+
+    Attributes:
+        name: What it is stored under.
+        amount: The total that is divided.
+        per: The work that it is divided by.
+        text: What a difference means, in words; the two numbers follow.
+        share: Whether the ratio is a share of something, and printed as percent.
+        slack: Difference that is nothing: of a share absolute, else relative.
+        other_work: Whether a difference makes it other work, so that joules do not compare.
+    """
+
+    name: str
+    amount: str
+    per: str
+    text: str
+    share: bool = False
+    slack: float = 0.005
+    other_work: bool = False
+
+    def shown(self, value: float) -> str:
+        """The number as a reader wants it."""
+        return format_percent(value) if self.share else f"{value:.4g}"
+
+
+FACTS = (
+    Fact("cached_prompt_share", "cached_prompt_token", "prompt_token", "prompt tokens served by the prefix cache",
+         share=True, slack=0.02, other_work=True),
+    Fact("preemptions_per_request", "preemption", "request", "preemptions per request", slack=0.2, other_work=True),
+    Fact("finished_share", "finished_request", "request", "requests that finished",
+         share=True, slack=0.005, other_work=True),
+    Fact("draft_acceptance", "accepted_draft_token", "draft_token", "drafted tokens that were accepted",
+         share=True, slack=0.03, other_work=True),
+    Fact("prompt_tokens_per_request", "prompt_token", "request", "prompt tokens per request"),
+    Fact("tokens_per_request", "token", "request", "output tokens per request"),
+    Fact("steps_per_image", "step", "image", "denoising steps per image"),
+    Fact("steps_per_video", "step", "video", "denoising steps per video"),
+    Fact("forwards_per_step", "forward", "step", "denoiser forwards per step"),
+    Fact("megapixels_per_image", "megapixel", "image", "megapixels per image"),
+    Fact("megapixels_per_frame", "megapixel", "frame", "megapixels per frame"),
+    Fact("frames_per_video", "frame", "video", "frames per video"),
+)  # fmt: skip
+
+WEIGHTS = "weights"
+"""The setting that says whether a model's weights are ``real`` or ``random``."""
+
+WANDERING = 0.02
+"""Calls of one kind of work whose counts differ by more are told of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """How today's work differs from the stored sessions'.
+
+    Attributes:
+        other_work: Why the joules do not compare; empty if they do.
+        notes: Differences that a reader of the ratio must know.
+    """
+
+    other_work: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def ratios(totals: Mapping[str, float]) -> dict[str, float]:
+    """The facts that ``totals`` of work and of other amounts tell."""
+    return {
+        fact.name: totals[fact.amount] / totals[fact.per]
+        for fact in FACTS
+        if fact.amount in totals and totals.get(fact.per, 0.0) > 0
+    }
+
+
+def differences(
+    today: Mapping[str, float],
+    stored: Sequence[Mapping[str, float]],
+    settings: Mapping[str, str],
+    stored_settings: Sequence[Mapping[str, str]],
+) -> Differences:
+    """Compare today's facts and settings with those of stored sessions, as far as both know them."""
+    spoiling: list[str] = []
+    notes: list[str] = []
+    for fact in FACTS:
+        known = [facts[fact.name] for facts in stored if fact.name in facts]
+        if fact.name not in today or not known:
+            continue
+        now, then = today[fact.name], median(known)
+        slack = fact.slack if fact.share else fact.slack * max(abs(now), abs(then))
+        if min(known) - slack <= now <= max(known) + slack:
+            continue
+        text = f"{fact.text}: {fact.shown(now)}, in the baseline {fact.shown(then)}"
+        (spoiling if fact.other_work else notes).append(text)
+    weights = {setting[WEIGHTS] for setting in stored_settings if WEIGHTS in setting}
+    if WEIGHTS in settings and weights and settings[WEIGHTS] not in weights:
+        spoiling.append(f"{settings[WEIGHTS]} weights, in the baseline {' and '.join(sorted(weights))} ones")
+    reason = f"this is other work than the baseline's, so that joules do not compare: {'; '.join(spoiling)}"
+    return Differences(reason if spoiling else "", tuple(notes))
+
+
+def wandering(unit: str, least: float, most: float) -> str:
+    """What to say of calls that produced between ``least`` and ``most`` of a unit; empty if they are alike."""
+    if most <= least * (1 + WANDERING):
+        return ""
+    advice = ": fix max_tokens and set ignore_eos=True, so that calls compare" if unit == "token" else ""
+    return f"the calls produced between {least:g} and {most:g} {unit}s{advice}"
+
+
+def compiling(totals: Mapping[str, float]) -> str:
+    """What to say if something was compiled while joules were measured; empty if nothing was."""
+    count = totals.get("compilation", 0)
+    return (
+        f"torch.compile compiled {count:g} graph(s) while measuring: shapes or flags changed from call to call, "
+        "and the host's time for it is in the joules"
+        if count
+        else ""
+    )

@@ -1,0 +1,8 @@
+"""The adapters of all libraries that pytest-joules knows."""
+
+from __future__ import annotations
+
+from pytest_joules.workloads.vllm import VllmAdapter
+from pytest_joules.workloads.work import Adapter
+
+ADAPTERS: tuple[Adapter, ...] = (VllmAdapter(),)

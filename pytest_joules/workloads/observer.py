@@ -1,0 +1,128 @@
+"""Counting the work of one window: with the adapters, the user's hook, and what the test declares."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from pytest_joules.workloads.counts import WindowError, checked_counts
+from pytest_joules.workloads.work import Adapter, Call, Stream, Watch, Work
+
+T = TypeVar("T")
+Declared = Mapping[str, float] | Callable[[Any], Mapping[str, float]]
+"""Work of one call by unit, or a function of the call's result that gives it."""
+
+Hook = Callable[[object, Call | None], object]
+"""Counts the work of a result, and of the call that gave it if it is known."""
+
+_PLAIN = ("builtins.NoneType", "builtins.bool", "builtins.int", "builtins.float", "torch.Tensor", "numpy.ndarray")
+"""Types of results that tell of no work: a call is all that there is to count."""
+
+
+class Observer:
+    """Counts what the calls of one window produced."""
+
+    def __init__(
+        self,
+        adapters: Sequence[Adapter],
+        hook: Hook,
+        call: Call | None = None,
+        declared: Declared | None = None,
+    ) -> None:
+        """Begin to watch what ``call`` uses.
+
+        Args:
+            adapters: Those of all libraries.
+            hook: Counts for the user, as ``pytest_joules_count_work`` does.
+            call: What will be called, if it is known.
+            declared: The work that the test declares; it wins over all others for the units that it names.
+        """
+        self._adapters = adapters
+        self._hook = hook
+        self._declared = declared
+        watches = [adapter.watch(call) for adapter in adapters] if call is not None else []
+        self._watches: list[Watch] = [watch for watch in watches if watch is not None]
+        self.unknown = ""
+        """The latest result's type, if nobody knew it."""
+
+    def work(self, result: object, call: Call | None = None) -> Work:
+        """The work of ``call``, which gave ``result``.
+
+        Raises:
+            WindowError: if the declared work or the hook's is not a mapping of names to numbers.
+        """
+        work = _declared(self._declared, result).or_else(self._hooked(result, call))
+        work = work.or_else(self._counted(result, call))
+        for watch in self._watches:
+            work = work.or_else(watch.work())
+        kind = f"{type(result).__module__}.{type(result).__qualname__}"
+        self.unknown = "" if work.counts or kind in _PLAIN else kind
+        return work
+
+    def _hooked(self, result: object, call: Call | None) -> Work:
+        counted = self._hook(result, call)
+        return Work() if counted is None else Work(checked_counts(counted, "what pytest_joules_count_work returned,"))
+
+    def _counted(self, result: object, call: Call | None) -> Work:
+        found = (adapter.count(result, call) for adapter in self._adapters)
+        return next((work for work in found if work is not None), Work())
+
+    def stream(self) -> CountedStream:
+        """What adds up the work in a stream's items."""
+        return CountedStream(self._adapters)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the number must know."""
+        unknown = f"nobody knows what work a {self.unknown} is: it counts as one 'call'; declare it with work="
+        return (*((unknown,) if self.unknown else ()), *(note for watch in self._watches for note in watch.notes))
+
+    @property
+    def configuration(self) -> dict[str, str]:
+        """Settings of what was watched."""
+        return {name: value[:80] for watch in self._watches for name, value in watch.configuration.items()}
+
+    def close(self) -> None:
+        """Stop watching."""
+        while self._watches:
+            self._watches.pop().close()
+
+
+def _declared(declared: Declared | None, result: object) -> Work:
+    return Work() if declared is None else Work(checked_counts(declared(result) if callable(declared) else declared))
+
+
+class CountedStream:
+    """Passes a stream's items on, and adds up the work in them."""
+
+    def __init__(self, adapters: Sequence[Adapter]) -> None:
+        """Which adapter knows the items is seen from the first."""
+        self._adapters = adapters
+        self._stream: Stream | None = None
+
+    def through(self, items: Iterator[T]) -> Iterator[T]:
+        """The same items, counted."""
+        for item in items:
+            self._add(item)
+            yield item
+
+    async def through_async(self, items: AsyncIterator[T]) -> AsyncIterator[T]:
+        """The same items, counted."""
+        async for item in items:
+            self._add(item)
+            yield item
+
+    def work(self) -> Work:
+        """The work of all items so far."""
+        return Work() if self._stream is None else self._stream.work()
+
+    def _add(self, item: object) -> None:
+        if self._stream is None:
+            begun = (adapter.stream(item) for adapter in self._adapters)
+            self._stream = next((stream for stream in begun if stream is not None), None)
+        if self._stream is None:
+            raise WindowError(
+                f"nobody knows how to count a stream of {type(item).__module__}.{type(item).__qualname__}: "
+                "consume it and count what it held, as in window.count(token=n)"
+            )
+        self._stream.add(item)
