@@ -87,15 +87,42 @@ class Energy:
         calls = _Calls(Call(fn, tuple(args), dict(kwargs or {})), setup)
         recorder = self._recorder
         sampler = recorder.sampler(window, calls.latest, work, rounds, warmup, max_seconds) if recorder else None
-        run = _Run(recorder, sampler, window, calls)
+        return cast("T", self._repeated(calls, sampler, window))
+
+    def _repeated(self, calls: _Calls, sampler: Sampler | None, window: str) -> Any:
+        run = _Run(self._recorder, sampler, window, calls)
         with run.broken_off_by_errors():
             result = calls()
             # Not every function that is to be awaited is a coroutine function: its result tells.
             if inspect.isawaitable(result):
-                return cast("T", _repeat_async(result, calls, run))
+                return _repeat_async(result, calls, run)
             while run.take(result):
                 result = calls()
-            return cast("T", result)
+            return result
+
+    def phases(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Measure ``fn`` as calling the fixture does, then its phases apart.
+
+        For text they are the windows ``"prefill"`` (joules per prompt token: the same
+        prompts again, with one new token each) and ``"decode"`` (joules per output token: the rest, by
+        difference); for diffusion pipelines ``"denoise"`` and ``"vae_decode"``.  Each can have a
+        budget: ``energy_budget(..., window="prefill")``.
+
+        Returns:
+            The last whole call's result.
+
+        Raises:
+            ValueError: if ``fn`` is not a call whose phases are known.
+        """
+        recorder = self._recorder
+        split = recorder.split(Call(fn, args, dict(kwargs))) if recorder else None
+        result = self.repeat(fn, args, kwargs)
+        if recorder is not None and split is not None:
+            calls = _Calls(split.call, None)
+            sampler = recorder.sampler(split.first, split.call, None, None, None, None, split.first_unit)
+            self._repeated(calls, sampler, split.first)
+            recorder.add_rest(split)
+        return result
 
     def window(self, name: str) -> Window:
         """Measure a stretch of the test once: ``with energy.window("prefill") as window: ...``.

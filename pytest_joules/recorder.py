@@ -29,11 +29,12 @@ from pytest_joules.model import (
     WindowKind,
 )
 from pytest_joules.options import Options
+from pytest_joules.phases import remainder
 from pytest_joules.sampling import OneShot, Plan, Sampler, Step, joined
 from pytest_joules.workloads.completion import Completion
 from pytest_joules.workloads.counts import WindowError
 from pytest_joules.workloads.observer import CountedStream, Declared, Hook, Observer
-from pytest_joules.workloads.work import Adapter, Call, Work
+from pytest_joules.workloads.work import Adapter, Call, Split, Work
 
 RECORDED_BLOCKS = 6
 """Blocks that a session to be stored takes at least."""
@@ -43,6 +44,9 @@ RECORDED_LIBRARIES = ("torch", "vllm", "diffusers", "transformers", "jax", "trit
 
 
 ONE_CALL = Work({"call": 1.0})
+
+MAIN = "main"
+"""The window that a test measures without naming it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +113,13 @@ class Recorder:
         rounds: int | None,
         warmup: int | None,
         max_seconds: float | None,
+        natural: str = "call",
     ) -> Sampler | None:
-        """Start a window of repeated calls of ``call``, which does ``work``; ``None`` if the meter failed."""
-        self._open(window, call, work)
+        """Start a window of repeated calls of ``call``, which does ``work``; ``None`` if the meter failed.
+
+        Of the units that are counted, ``natural`` comes first.
+        """
+        self._open(window, Observer(self._bench.adapters, self._bench.count, call, work, natural))
         options = self._bench.options
         first = RECORDED_BLOCKS if options.writes_baselines else LOOKS[0]
         plan = Plan(
@@ -157,7 +165,7 @@ class Recorder:
 
     def open_shot(self, window: str) -> OneShot | None:
         """Start a window that is measured once; ``None`` if the meter failed."""
-        self._open(window)
+        self._open(window, Observer(self._bench.adapters, self._bench.count))
         meter = self._bench.meter
         shot = OneShot(meter, Completion(meter), window, self._wanted_devices(window))
         try:
@@ -169,6 +177,27 @@ class Recorder:
             self._add_failed(window, WindowKind.ONE_SHOT, error)
             return None
         return shot
+
+    def split(self, call: Call) -> Split:
+        """The phases of ``call``.
+
+        Raises:
+            WindowError: if no adapter knows any.
+        """
+        found = (adapter.split(call) for adapter in self._bench.adapters)
+        split = next((split for split in found if split is not None), None)
+        if split is None:
+            raise WindowError(
+                f"energy.phases({_name(call.fn)}): no adapter knows its phases, or it was called without sampling "
+                "parameters; measure each by itself, as in energy.repeat(fn, window='prefill')"
+            )
+        return split
+
+    def add_rest(self, split: Split) -> None:
+        """Add the window of the rest, once the whole and the first phase were measured last."""
+        whole, first = self.measurements[-2:]
+        self._opened.add(split.rest)
+        self.measurements.append(remainder(whole, first, split))
 
     def work_of(self, result: object) -> Work:
         """The work in a result that a test counts by itself.
@@ -250,7 +279,7 @@ class Recorder:
         devices = self._bench.meter.devices
         self.measurements.append(Measurement(window, kind, devices, {}, 0.0, 0.0, Conditions(), invalid=str(error)))
 
-    def _open(self, window: str, call: Call | None = None, work: Declared | None = None) -> None:
+    def _open(self, window: str, observer: Observer) -> None:
         if self._running is not None:
             raise WindowError(
                 f"window {window!r} begins before window {self._running!r} has ended: "
@@ -263,15 +292,19 @@ class Recorder:
             )
         self._opened.add(window)
         self._running = window
-        self._observer = Observer(self._bench.adapters, self._bench.count, call, work)
+        self._observer = observer
 
     def _wanted_devices(self, window: str) -> tuple[str, ...] | None:
         explicit = [b.devices for b in self._budgets if b.devices is not None and b.window in (None, window)]
         return explicit[0] if explicit else self._bench.options.devices
 
+    def _is_of(self, budget: EnergyBudget, window: str) -> bool:
+        """Whether a budget is of a window: without a name it is of the main one, or else of the only one."""
+        return budget.window == window or (budget.window is None and (window == MAIN or MAIN not in self._opened))
+
     def _judge(self, measurement: Measurement) -> Step:
         """What the budgets of a window still need from the sampler."""
-        budgets = [b for b in self._budgets if b.window in (None, measurement.window)]
+        budgets = [b for b in self._budgets if self._is_of(b, measurement.window)]
         verdicts = [self._decide(budget, measurement)[0] for budget in budgets]
         if any(verdict.more_gpu_time_helps for verdict in verdicts):
             return Step.MORE
@@ -302,8 +335,9 @@ class Recorder:
         if not names:
             return None, Verdict(VerdictKind.UNMEASURED, f"the test carries a budget but {self._why_nothing(budget)}")
         if budget.window is None:
-            if len(names) == 1:
-                return self.measurements[0], Verdict(VerdictKind.UNMEASURED)
+            of_test = [m for m in self.measurements if self._is_of(budget, m.window)]
+            if len(of_test) == 1:
+                return of_test[0], Verdict(VerdictKind.UNMEASURED)
             reason = f"the test measured windows {_listed(names)}: say which one with energy_budget(window=...)"
             return None, Verdict(VerdictKind.INVALID, reason)
         for measurement in self.measurements:
@@ -376,6 +410,10 @@ def loaded_versions() -> dict[str, str]:
 def _natural_unit(measurement: Measurement) -> str:
     """The unit that the work was counted in, the first of several; else the call."""
     return next((unit for unit in measurement.blocks if unit != "call"), "call")
+
+
+def _name(fn: Callable[..., object]) -> str:
+    return getattr(fn, "__qualname__", type(fn).__qualname__)
 
 
 def _listed(names: Any) -> str:

@@ -28,6 +28,7 @@ class Observer:
         hook: Hook,
         call: Call | None = None,
         declared: Declared | None = None,
+        natural: str = "call",
     ) -> None:
         """Begin to watch what ``call`` uses.
 
@@ -36,10 +37,12 @@ class Observer:
             hook: Counts for the user, as ``pytest_joules_count_work`` does.
             call: What will be called, if it is known.
             declared: The work that the test declares; it wins over all others for the units that it names.
+            natural: The unit that comes first, if it is counted at all.
         """
         self._adapters = adapters
         self._hook = hook
         self._declared = declared
+        self._natural = natural
         watches = [adapter.watch(call) for adapter in adapters] if call is not None else []
         self._watches: list[Watch] = [watch for watch in watches if watch is not None]
         self.unknown = ""
@@ -56,6 +59,8 @@ class Observer:
         for watch in self._watches:
             work = work.or_else(watch.work())
         kind = f"{type(result).__module__}.{type(result).__qualname__}"
+        if self._natural in work.counts:
+            work = Work({self._natural: work.counts[self._natural]}, {}).or_else(work)
         self.unknown = "" if work.counts or kind in _PLAIN else kind
         return work
 
