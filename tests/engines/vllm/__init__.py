@@ -1,0 +1,138 @@
+"""A stand-in for vLLM where it cannot run: the same names and shapes, an engine in a child process, a simulated GPU.
+
+What it generates costs joules below NVML: prefill is work of the matrix units,
+decode reads the weights once a step, and a prefix cache saves prefill.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import AsyncIterator, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from prometheus_client import Counter
+
+from pytest_joules.testing import launch, synchronize
+
+PREFILL_FLOPS_PER_TOKEN = 5e9
+DECODE_BYTES_PER_STEP = 6e9
+
+PREEMPTIONS = Counter("vllm:num_preemptions", "Preemptions.", ["engine"])
+
+
+@dataclass
+class SamplingParams:
+    max_tokens: int = 16
+    min_tokens: int = 0
+    ignore_eos: bool = False
+    n: int = 1
+
+    def clone(self) -> SamplingParams:
+        return copy(self)
+
+
+@dataclass
+class CompletionOutput:
+    index: int
+    token_ids: Sequence[int]
+    finish_reason: str | None = "length"
+
+
+@dataclass
+class RequestOutput:
+    request_id: str
+    prompt_token_ids: list[int] | None
+    outputs: list[CompletionOutput]
+    finished: bool = True
+    num_cached_tokens: int | None = 0
+    metrics: Any = None
+    encoder_prompt_token_ids: list[int] | None = None
+
+
+@dataclass
+class Config:
+    model_config: Any = field(default_factory=lambda: SimpleNamespace(dtype="bfloat16", enforce_eager=False))
+    load_config: Any = field(default_factory=lambda: SimpleNamespace(load_format="dummy"))
+    scheduler_config: Any = field(default_factory=lambda: SimpleNamespace(max_num_seqs=8))
+
+
+class LLM:
+    """Generates at once for all prompts."""
+
+    def __init__(
+        self,
+        enable_prefix_caching: bool = False,
+        disable_log_stats: bool = True,
+        load_format: str = "dummy",
+        preemptions: int = 0,
+        device: int = 0,
+        dies_after: int | None = None,
+    ) -> None:
+        config = Config(load_config=SimpleNamespace(load_format=load_format))
+        self.llm_engine = SimpleNamespace(vllm_config=config, log_stats=not disable_log_stats)
+        self._caches = enable_prefix_caching
+        self._cached: set[tuple[int, ...]] = set()
+        self._preemptions = preemptions
+        self._dies_after = dies_after
+        self._engine, theirs = multiprocessing.Pipe()
+        context = multiprocessing.get_context("fork")
+        self._process = context.Process(target=_engine, args=(theirs, device), daemon=True, name="EngineCore")
+        self._process.start()
+        theirs.close()
+
+    def generate(self, prompts: list[dict[str, list[int]]], params: SamplingParams) -> list[RequestOutput]:
+        ids = [prompt["prompt_token_ids"] for prompt in prompts]
+        cached = [len(prompt) - 1 if tuple(prompt) in self._cached else 0 for prompt in ids]
+        if self._caches:
+            self._cached.update(map(tuple, ids))
+        if self._dies_after is not None:
+            self._dies_after -= 1
+            if self._dies_after < 0:
+                self._process.kill()
+        PREEMPTIONS.labels("0").inc(self._preemptions)
+        try:
+            self._engine.send((sum(map(len, ids)) - sum(cached), params.max_tokens))
+            self._engine.recv()
+        except (EOFError, BrokenPipeError) as error:
+            raise RuntimeError(
+                "EngineCore encountered an issue. See stack trace (above) for the root cause."
+            ) from error
+        tokens = list(range(params.max_tokens))
+        return [
+            RequestOutput(str(at), prompt, [CompletionOutput(n, tokens) for n in range(params.n)], True, hits)
+            for at, (prompt, hits) in enumerate(zip(ids, cached, strict=True))
+        ]
+
+
+class AsyncLLM(LLM):
+    """Streams."""
+
+    async def stream(
+        self, prompt: list[int], params: SamplingParams, request_id: str, kind: str, per_chunk: int
+    ) -> AsyncIterator[RequestOutput]:
+        self._engine.send((len(prompt), params.max_tokens))
+        self._engine.recv()
+        tokens = list(range(params.max_tokens))
+        for end in range(per_chunk, params.max_tokens + per_chunk, per_chunk):
+            shown = tokens[:end] if kind == "cumulative" else tokens[end - per_chunk : end]
+            done = end >= params.max_tokens
+            yield RequestOutput(request_id, prompt, [CompletionOutput(0, shown, "length" if done else None)], done)
+
+
+def _engine(pipe: Any, device: int) -> None:
+    while True:
+        try:
+            prompt_tokens, steps = pipe.recv()
+        except EOFError:
+            os._exit(0)
+        launch(flops=max(prompt_tokens, 1) * PREFILL_FLOPS_PER_TOKEN, device=device)
+        for _ in range(steps):
+            launch(bytes=DECODE_BYTES_PER_STEP, device=device)
+        synchronize()
+        time.sleep(0.0)
+        pipe.send(None)
