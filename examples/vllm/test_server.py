@@ -28,8 +28,8 @@ from model import model_arguments
 
 PROMPT_TOKENS = int(os.environ.get("PROMPT_TOKENS", "256"))
 NEW_TOKENS = 128
-ROUNDS = 8
-"""Requests for each slot of the batch: one to fill it, one to drain it, six in between."""
+ROUNDS = 12
+"""Requests for each slot of the batch: one to fill it, one to drain it, ten in between."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from pytest_joules.sampling import (
 from pytest_joules.serving.latency import of_histogram
 from pytest_joules.serving.load import LoadResult
 from pytest_joules.serving.scrape import INTERVAL_SECONDS
-from pytest_joules.serving.timeline import NotSteady, Stretch, Timeline, drawn, steady_stretch
+from pytest_joules.serving.timeline import LEAST_FILLED, NotSteady, Stretch, Timeline, drawn, steady_stretch
 from pytest_joules.units import format_percent, format_seconds
 
 STEADY_BLOCK_TICKS = 10
@@ -246,7 +246,7 @@ def _advice(timeline: Timeline, target: float | None) -> str:
     """What to do about a batch that was never steadily full."""
     waiting = max(timeline.gauges.get("waiting", (0.0,)), default=0.0)
     usage = max(timeline.gauges.get("kv_usage", (0.0,)), default=0.0)
-    if target is not None and waiting > 0:
+    if target is not None and waiting > 0 and max(timeline.gauges["running"]) < LEAST_FILLED * target:
         cache = f", with up to {format_percent(usage)} of its KV cache used" if usage else ""
         return (
             f"Up to {waiting:g} requests waited{cache}: the server runs no more at once (max_num_seqs, or memory); "

@@ -174,7 +174,9 @@ def steady_stretch(times: Sequence[float], running: Sequence[float], target: flo
     last = full[-1]
     if first >= last:
         lasted = max(0.0, times[last] - times[full[0]])
-        raise NotSteady(f"the batch was full for no more than {lasted:.1f} s, ramp included")
+        raise NotSteady(
+            f"the batch was full for {lasted:.1f} s, and a load's first {CAPPED_WARMUP_SECONDS} s do not count"
+        )
     mean = fmean(running[first : last + 1])
     if mean < LEAST_FILLED * goal:
         raise NotSteady(f"from first to last full, only {mean:.1f} of {goal:g} requests ran on average")
