@@ -41,8 +41,8 @@ class ServerProcess:
             found = psutil.net_connections("tcp")
         except psutil.AccessDenied:  # macOS shows other processes' sockets to root only
             return cls(None)
-        listening = (c for c in found if c.status == psutil.CONN_LISTEN and c.laddr)
-        pids = [c.pid for c in listening if c.laddr[1] == port and c.pid]
+        listening = (c for c in found if c.status == psutil.CONN_LISTEN and getattr(c.laddr, "port", None) == port)
+        pids = [c.pid for c in listening if c.pid is not None]
         return cls(_served_by(pids[0])) if pids else cls(None)
 
     @property
