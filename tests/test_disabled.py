@@ -8,7 +8,19 @@ import sys
 import pytest
 from conftest import Suite
 
-HEAVY = ("zeus", "pynvml", "numpy", "scipy", "jsonschema", "tabulate", "torch", "filelock", "psutil")
+HEAVY = (
+    "zeus",
+    "pynvml",
+    "numpy",
+    "scipy",
+    "jsonschema",
+    "tabulate",
+    "torch",
+    "filelock",
+    "psutil",
+    "httpx",
+    "prometheus_client",
+)
 
 
 def loaded_by(code: str) -> set[str]:
