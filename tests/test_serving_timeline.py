@@ -97,7 +97,7 @@ def test_ramp_and_drain_are_left_out() -> None:
         ([4.0] * 30, 8, "no more than 4 of 8"),
         ([0.0, 8, 8, 8, 0, 0], 8, r"full for 0.4 s"),
         ([8.0] * 5 + [2] * 20 + [8] * 5, 8, "only 3.2 of 8"),
-        ([10.0] * 20 + [8.8] * 20 + [10], 10, "in the first half"),
+        ([10.0] * 20 + [8.5] * 20 + [10], 10, "in the first half"),
     ],
 )
 def test_what_is_not_steady(running: list[float], target: float, complaint: str) -> None:
