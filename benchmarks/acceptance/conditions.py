@@ -1,11 +1,12 @@
 """What the acceptance experiment's traces say of the conditions: devices, sessions, temperature, the power cap.
 
-    python benchmarks/acceptance/conditions.py benchmarks/results/acceptance/traces
+    python benchmarks/acceptance/conditions.py benchmarks/results/acceptance/traces [--baselines FILE ...]
 
 A session's mean is that of its unchanged streams, each from 0.4 s behind its
 beginning; its temperature likewise.  What the gate would have stored of it,
 and the held-out errors, are those of ``analysis.py``: every unchanged stream
-against other sessions of its GPU.
+against other sessions of its GPU.  Baseline files of other hosts are compared
+by the tests' own names.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from scipy import stats
 from tabulate import tabulate
 
 from pytest_joules import statistics
+from pytest_joules.baselines.store import BaselineStore
 from pytest_joules.history import log_mean, spread
 from pytest_joules.meters.replay import ReplayMeter
 from pytest_joules.model import Block, Session, VerdictKind
@@ -237,11 +239,31 @@ def cold_starts(streams: Sequence[Played]) -> None:
     print(f"\n{cold}: watts of the first second against those after {COLD_SECONDS:g} s: {found}")
 
 
+def between_hosts(files: Sequence[Path]) -> None:
+    """Print each GPU's level in the baseline files."""
+    levels: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for path in files:
+        for key, sessions in BaselineStore(path.parent).load(path.stem).entries.items():
+            name = f"{key.test.rpartition('::')[2]}, {key.unit}"
+            for session in sessions:
+                levels[name, ", ".join(session.devices)].append(log_mean(session.blocks))
+    means = {where: math.exp(fmean(found)) for where, found in levels.items()}
+    rows = []
+    for (name, device), level in sorted(means.items()):
+        least = min(other for (test, _), other in means.items() if test == name)
+        rows.append([name, device, str(len(levels[name, device])), format_joules(level), f"{level / least - 1:+.1%}"])
+    show("stored sessions by GPU", ("test", "GPU", "sessions", "joules", "over the least"), rows)
+
+
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
-    sessions = load(parser.parse_args().directory, "session")
+    parser.add_argument("--baselines", type=Path, nargs="+", default=(), help="baseline files to compare the GPUs of")
+    options = parser.parse_args()
+    if options.baselines:
+        between_hosts(options.baselines)
+    sessions = load(options.directory, "session")
     series = all_series(sessions)
     show("sessions", SESSIONS, [sessions_row(one) for one in series])
     show("unchanged streams, and how their blocks spread", STREAMS, [load_row(one) for one in series])
