@@ -442,24 +442,10 @@ class Sampler:
         return [compiling(self._log.facts), *(wandering(unit, *each) for unit, each in self._log.per_call.items())]
 
     def _idle_watts(self) -> float | None:
-        """The least power between two ticks before the first call; ``None`` if nobody looked."""
-        opened = self.logs[0].times[0]
-        watts = []
-        for device in self._attribution.devices:
-            before = [t for t in self._meter.ticks(device, opened - IDLE_SECONDS) if t.time <= opened]
-            if len(before) < 2:
-                return None
-            watts.append(min(mean_watts(pair) for pair in itertools.pairwise(before)))
-        return sum(watts)
+        return idle_watts(self._meter, self._attribution.devices, self.logs[0].times[0])
 
     def _wait_for_tick(self, until: float) -> None:
-        """Wait until every device's tick before ``until`` is known."""
-        deadline = self._meter.now() + TICK_WAIT_SECONDS
-        while self._meter.now() < deadline:
-            newest = [max((t.time for t in ticks), default=0.0) for ticks in self._ticks()]
-            if all(tick > until - self._period() for tick in newest):
-                return
-            self._meter.sleep(self._period() / 5)
+        wait_for_tick(self._meter, self._attribution.devices, until)
 
     def _blocks(self) -> dict[str, list[Block]]:
         ticks = CAPPED_BLOCK_TICKS if self._capped() else BLOCK_TICKS
@@ -489,12 +475,14 @@ class OneShot:
         completion: Callable[[object], float],
         window: str,
         wanted: tuple[str, ...] | None,
+        roots: Sequence[int] = (),
     ) -> None:
-        """Nothing happens before :meth:`settle`; ``wanted`` are explicit devices."""
+        """Nothing happens before :meth:`settle`; ``wanted`` and ``roots`` are those of ``attribute``."""
         self._meter = meter
         self._completion = completion
         self._window = window
         self._wanted = wanted
+        self._roots = roots
         self.times: list[float] = []
 
     def settle(self) -> None:
@@ -515,7 +503,7 @@ class OneShot:
         """
         self.times.append(self._completion(None))
         opened, start, end = self.times
-        attribution = attribute(self._meter, self._wanted)
+        attribution = attribute(self._meter, self._wanted, self._roots)
         self._meter.mark()
         joules = idle_watts = 0.0
         for device in attribution.devices:
@@ -542,9 +530,31 @@ class OneShot:
             conditions=conditions(attribution.devices, signals, idle_watts, {**work.facts, **work.counts}),
             notes=tuple(note for note in (attribution.note, compiling(work.facts)) if note),
             invalid=spoiled(self._meter, attribution.devices, attribution.foreign, signals)
-            or _no_work(work.counts)
-            or _no_joules(blocks, "no joules above idle: the window is too short or did no GPU work"),
+            or no_work(work.counts)
+            or no_joules(blocks, "no joules above idle: the window is too short or did no GPU work"),
         )
+
+
+def idle_watts(meter: Meter, devices: Iterable[Device], opened: float) -> float | None:
+    """The least power between two ticks before ``opened``; ``None`` if nobody looked."""
+    watts = []
+    for device in devices:
+        before = [t for t in meter.ticks(device, opened - IDLE_SECONDS) if t.time <= opened]
+        if len(before) < 2:
+            return None
+        watts.append(min(mean_watts(pair) for pair in itertools.pairwise(before)))
+    return sum(watts)
+
+
+def wait_for_tick(meter: Meter, devices: Sequence[Device], until: float) -> None:
+    """Wait until every device's tick before ``until`` is known."""
+    deadline = meter.now() + TICK_WAIT_SECONDS
+    period = max(meter.period(device) for device in devices)
+    while meter.now() < deadline:
+        newest = [max((t.time for t in meter.ticks(device, until - 2 * period)), default=0.0) for device in devices]
+        if all(tick > until - period for tick in newest):
+            return
+        meter.sleep(period / 5)
 
 
 def least_duty(devices: Iterable[Device]) -> float | None:
@@ -587,21 +597,23 @@ def spoiled(meter: Meter, devices: Sequence[Device], foreign: str, signals: Sequ
 
 
 def _unusable(blocks: Mapping[str, Sequence[Block]], log: CallLog) -> str:
-    if reason := _no_work({unit: totals[-1] for unit, totals in log.totals.items()}):
+    if reason := no_work({unit: totals[-1] for unit, totals in log.totals.items()}):
         return reason
     if not any(blocks.values()):
         return f"{log.elapsed:.2f} s hold no whole block: raise rounds, or let the stop rule choose"
-    return _no_joules(blocks, "the energy counter rose by 0 J in a block: no joules is never a pass")
+    return no_joules(blocks, "the energy counter rose by 0 J in a block: no joules is never a pass")
 
 
-def _no_work(counts: Mapping[str, float]) -> str:
+def no_work(counts: Mapping[str, float]) -> str:
+    """What to say if some unit was not produced at all; empty if all were."""
     for unit, count in counts.items():
         if not count > 0:
             return f"the work count of {unit!r} is {count:g}: nothing to divide joules by"
     return ""
 
 
-def _no_joules(blocks: Mapping[str, Sequence[Block]], complaint: str) -> str:
+def no_joules(blocks: Mapping[str, Sequence[Block]], complaint: str) -> str:
+    """``complaint`` if a block has no joules; what to say of numbers that are not finite; else empty."""
     found = [block for of_unit in blocks.values() for block in of_unit]
     if any(block.joules <= 0 for block in found):
         return complaint

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from pytest_joules.workloads.openai import OpenAiAdapter
 from pytest_joules.workloads.vllm import VllmAdapter
 from pytest_joules.workloads.work import Adapter
 
-ADAPTERS: tuple[Adapter, ...] = (VllmAdapter(),)
+ADAPTERS: tuple[Adapter, ...] = (VllmAdapter(), OpenAiAdapter())
