@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pytest_joules.workloads.diffusers import DiffusersAdapter
+from pytest_joules.workloads.torch import TorchAdapter
 from pytest_joules.workloads.vllm import VllmAdapter
 from pytest_joules.workloads.work import Adapter
 
-ADAPTERS: tuple[Adapter, ...] = (VllmAdapter(),)
+ADAPTERS: tuple[Adapter, ...] = (VllmAdapter(), DiffusersAdapter(), TorchAdapter())
