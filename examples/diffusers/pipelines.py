@@ -196,6 +196,7 @@ def _random(kind: type[nn.Module], configuration: dict[str, Any]) -> nn.Module:
 def _ready(pipeline: DiffusionPipeline, denoiser: nn.Module, shape: Shape) -> DiffusionPipeline:
     pipeline.set_progress_bar_config(disable=True)
     if not ON_GPU:
+        torch.set_num_threads(1)  # Threads that wait for one another on a busy machine take seconds for nothing.
         denoiser.register_forward_hook(_declares(shape.denoiser_flops))
         pipeline.vae.decoder.register_forward_hook(_declares(shape.vae_flops))
     return pipeline
