@@ -224,6 +224,8 @@ def _notes(
 
 def _uneven(times: Sequence[float], tokens: Sequence[float]) -> str:
     middle = len(times) // 2
+    if middle < 2:
+        return ""
     earlier = (tokens[middle] - tokens[0]) / (times[middle] - times[0])
     later = (tokens[-1] - tokens[middle]) / (times[-1] - times[middle])
     change = later / earlier - 1 if earlier else math.inf
