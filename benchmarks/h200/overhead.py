@@ -53,4 +53,4 @@ class Overhead:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register it."""
-    config.pluginmanager.register(Overhead(), "overhead")
+    config.pluginmanager.register(Overhead())
