@@ -53,6 +53,11 @@ class Call:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def called(self) -> Any:
+        """What is called in the end: ``fn``, or what is inside :func:`functools.partial`."""
+        return _unwrapped(self.fn)[0]
+
+    @property
     def method(self) -> tuple[object, str]:
         """The object that ``fn`` is a method of, and the method's name; ``(None, "")`` for a plain function."""
         fn, _ = _unwrapped(self.fn)

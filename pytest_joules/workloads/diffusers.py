@@ -1,0 +1,296 @@
+"""diffusers: images, videos and frames from pipelines' outputs; steps and denoiser forwards from the running pipeline."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping
+from types import MethodType
+from typing import Any
+
+from pytest_joules.facts import WEIGHTS
+from pytest_joules.workloads.torch import is_compiled, weights
+from pytest_joules.workloads.work import Call, Split, Work, is_a
+
+_DENOISERS = (
+    "unet", "transformer", "transformer_2", "unconditional_transformer", "prior", "prior_prior", "decoder",
+    "super_res_first", "super_res_last",
+)  # fmt: skip
+"""What pipelines call the networks of their denoising loops; ``decoder`` is one in Wuerstchen and unCLIP."""
+
+_VIDEO_PARAMETERS = {"num_frames", "video_length", "frames", "video", "num_videos_per_prompt"}
+"""A pipeline that takes one of these makes videos."""
+
+PACKED = 2
+"""Rows and columns of latent pixels in one token of packed latents (Flux, Qwen-Image, Chroma...)."""
+
+
+class DiffusersAdapter:
+    """``diffusers.DiffusionPipeline`` and what pipelines return."""
+
+    def count(self, result: object, call: Call | None) -> Work | None:
+        """Images, or videos and frames, and their megapixels."""
+        pipeline = next(iter(_pipelines(call)), None) if call else None
+        direct = call is not None and pipeline is not None and _called(call) is pipeline
+        results = result if isinstance(result, list) else [result]
+        if results and all(is_a(item, "diffusers", "BaseOutput") for item in results):
+            works = [_output_work(item, _Pictures(pipeline, call if direct else None)) for item in results]
+        elif direct and isinstance(result, tuple):  # return_dict=False
+            works = [_Pictures(pipeline, call).work(result[0], _makes_videos(pipeline))]
+        elif pipeline is not None and _holds_pictures(result):  # such as lambda: pipe(...).images
+            works = [_Pictures(pipeline, None).work(result, _makes_videos(pipeline))]
+        else:
+            return None
+        total = Work()
+        for work in works:
+            total = total.plus(work)
+        return total
+
+    def watch(self, call: Call) -> PipelineWatch | None:
+        """Watch the pipelines that ``call`` uses."""
+        pipelines = _pipelines(call)
+        return PipelineWatch(pipelines) if pipelines else None
+
+    def stream(self, item: object) -> None:
+        """Pipelines do not stream."""
+        del item
+
+    def split(self, call: Call) -> Split | None:
+        """Denoising, with what comes before it, is what the same call costs that leaves its latents undecoded."""
+        pipeline = _called(call)
+        arguments = _bound(pipeline, call) if is_a(pipeline, "diffusers", "DiffusionPipeline") else None
+        if arguments is None or arguments.arguments.get("output_type", "latent") == "latent":
+            return None
+        arguments.arguments["output_type"] = "latent"
+        unit = "video" if _makes_videos(pipeline) else "image"
+        return Split("denoise", unit, "vae_decode", unit, Call(call.called, arguments.args, arguments.kwargs))
+
+
+def _pipelines(call: Call) -> list[Any]:
+    found = {id(value): value for value in call.objects() if is_a(value, "diffusers", "DiffusionPipeline")}
+    return list(found.values())
+
+
+def _called(call: Call) -> Any:
+    """The object that is called itself, or by its ``__call__``."""
+    owner, name = call.method
+    return owner if name == "__call__" else call.called
+
+
+def _makes_videos(pipeline: Any) -> bool:
+    return not _VIDEO_PARAMETERS.isdisjoint(inspect.signature(type(pipeline).__call__).parameters)
+
+
+def _bound(pipeline: Any, call: Call) -> inspect.BoundArguments | None:
+    """What ``call`` gives the pipeline, its defaults included; ``None`` if it takes no such arguments."""
+    args, kwargs = call.bound()
+    try:
+        bound = inspect.signature(pipeline.__call__).bind(*args, **kwargs)
+    except TypeError:
+        return None
+    bound.apply_defaults()
+    return bound
+
+
+def _output_work(output: Any, pictures: _Pictures) -> Work:
+    for field, videos in (("images", False), ("frames", True)):
+        if getattr(output, field, None) is not None:
+            return pictures.work(getattr(output, field), videos)
+    return Work()
+
+
+def _holds_pictures(value: object) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(map(_holds_pictures, value))
+    return is_a(value, "PIL", "Image")
+
+
+class _Pictures:
+    """Counts pictures in every form that pipelines give them."""
+
+    def __init__(self, pipeline: Any, call: Call | None) -> None:
+        """``pipeline`` gives the latents' scale; ``call`` tells whether it returns latents, if it is a call of it."""
+        bound = _bound(pipeline, call) if call is not None else None
+        self._arguments: Mapping[str, Any] = bound.arguments if bound is not None else {}
+        self._scale = next(
+            (
+                getattr(pipeline, name)
+                for name in ("vae_scale_factor_spatial", "vae_scale_factor", "vae_spatial_compression_ratio")
+                if getattr(pipeline, name, None)
+            ),
+            None,
+        )
+
+    def work(self, value: Any, videos: bool) -> Work:
+        """The work in pictures, or in videos."""
+        if self._latent(value):
+            counts, pixels = self._latents(value, videos)
+        else:
+            number, pixels = _shown(value)
+            counts = {"video": _videos(value), "frame": number} if videos else {"image": number}
+        if pixels:
+            counts["megapixel"] = pixels / 1e6
+        return Work({unit: float(count) for unit, count in counts.items()})
+
+    def _latent(self, value: Any) -> bool:
+        if not is_a(value, "torch", "Tensor"):
+            return False
+        if "output_type" in self._arguments:
+            return bool(self._arguments["output_type"] == "latent")
+        # Pictures have one channel or three; packed latents are (batch, tokens, channels).
+        return value.ndim == 3 or value.shape[-3] not in (1, 3)
+
+    def _latents(self, value: Any, videos: bool) -> tuple[dict[str, float], float]:
+        """Latents are (batch, channels, [frames,] height, width), or packed."""
+        number = value.shape[0]
+        if value.ndim == 3:
+            each = value.shape[1] * PACKED**2
+        else:
+            each = value.shape[-2] * value.shape[-1]
+        area = each * self._scale**2 if self._scale else 0.0
+        if not videos:
+            return {"image": number}, number * area
+        # How many frames a latent one becomes is the autoencoder's: the call tells how many come out.
+        frames = self._arguments.get("num_frames")
+        if not isinstance(frames, int):
+            return {"video": number}, 0.0
+        return {"video": number, "frame": number * frames}, number * frames * area if value.ndim == 5 else 0.0
+
+
+def _shown(value: Any) -> tuple[float, float]:
+    """How many pictures ``value`` holds, and their pixels: arrays have their channels last, tensors first."""
+    if isinstance(value, (list, tuple)):
+        each = [_shown(item) for item in value]
+        return sum(number for number, _ in each), sum(pixels for _, pixels in each)
+    if is_a(value, "PIL", "Image"):
+        return 1, math.prod(value.size)
+    *leading, height, width = value.shape[:-1] if is_a(value, "numpy", "ndarray") else value.shape
+    number = math.prod(leading if is_a(value, "numpy", "ndarray") else leading[:-1])
+    return number, number * height * width
+
+
+def _videos(value: Any) -> int:
+    """How many videos pictures are: a flat list of them is one."""
+    if isinstance(value, (list, tuple)):
+        return 1 if all(is_a(item, "PIL", "Image") for item in value) else sum(map(_videos, value))
+    return value.shape[0] if len(value.shape) == 5 else 1
+
+
+class PipelineWatch:
+    """Counts the steps and the denoisers' forwards of pipelines."""
+
+    def __init__(self, pipelines: Iterable[Any]) -> None:
+        """Counting begins now; :meth:`close` leaves everything as it was."""
+        parts = [(name, part) for pipeline in pipelines for name, part in pipeline.components.items()]
+        denoisers = _distinct(p for name, p in parts if name in _DENOISERS and hasattr(p, "register_forward_hook"))
+        schedulers = _distinct(p for name, p in parts if name.endswith("scheduler") and hasattr(p, "step"))
+        self.notes: tuple[str, ...] = ()
+        self.configuration = _settings(pipelines, denoisers, schedulers)
+        self._forwards = [_Forwards(denoiser) for denoiser in denoisers]
+        self._steps = [_Steps(scheduler) for scheduler in schedulers]
+
+    def work(self) -> Work:
+        """Steps times images, and forwards times their batch, since the last time.
+
+        Guidance doubles the forwards: as a batch twice as large in one forward (SDXL), or as a second one (Flux
+        with a negative prompt, Wan).
+        """
+        steps, forwards = (sum(counter.take() for counter in counters) for counters in (self._steps, self._forwards))
+        return Work({"step": float(steps)} if steps else {}, {"forward": float(forwards)} if forwards else {})
+
+    def close(self) -> None:
+        """Count no more."""
+        for counter in (*self._steps, *self._forwards):
+            counter.remove()
+
+
+def _distinct(values: Iterable[Any]) -> list[Any]:
+    return list({id(value): value for value in values}.values())
+
+
+def _settings(pipelines: Iterable[Any], denoisers: list[Any], schedulers: list[Any]) -> dict[str, str]:
+    settings = {
+        "pipeline": "+".join(type(pipeline).__name__ for pipeline in pipelines),
+        "scheduler": "+".join(type(scheduler).__name__ for scheduler in schedulers),
+    }
+    if denoisers:
+        settings["dtype"] = str(getattr(denoisers[0], "dtype", "")).removeprefix("torch.")
+        settings["torch_compile"] = str(any(map(is_compiled, denoisers)))
+        settings[WEIGHTS] = weights(denoisers[0])
+    return {name: value for name, value in settings.items() if value}
+
+
+class _Forwards:
+    """Counts the forwards of a module, times their batch.
+
+    A hook sees them, also under ``torch.compile(module)``, offloading, and
+    compiled parts.  Only ``module.compile()`` would have the hook compiled in
+    or passed over, so that there what it calls is wrapped instead.
+    """
+
+    def __init__(self, module: Any) -> None:
+        self._count = 0
+        compiled = vars(module).get("_compiled_call_impl")
+        if compiled is None:
+            self.remove: Callable[[], None] = module.register_forward_hook(self._seen).remove
+            return
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            output = compiled(*args, **kwargs)
+            self._count += _rows(output)
+            return output
+
+        module._compiled_call_impl = call
+        self.remove = lambda: setattr(module, "_compiled_call_impl", compiled)
+
+    def _seen(self, module: Any, args: Any, output: Any) -> None:
+        del module, args
+        self._count += _rows(output)
+
+    def take(self) -> int:
+        """The count since the last time."""
+        count, self._count = self._count, 0
+        return count
+
+
+class _Steps:
+    """Counts the steps of a scheduler, times the batch; stands in for its ``step``."""
+
+    def __init__(self, scheduler: Any) -> None:
+        self._scheduler = scheduler
+        self._own = vars(scheduler).get("step")
+        # Pipelines look up in the signature what a scheduler's step takes.
+        self.__wrapped__ = scheduler.step
+        self._count = 0
+        scheduler.step = self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self._count += _rows(args[0] if args else next(iter(kwargs.values())))
+        return self.__wrapped__(*args, **kwargs)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """A copy of the scheduler (LTX-2 makes one for sound) has its own step, which is not counted."""
+        return MethodType(type(self._scheduler).step, memo[id(self._scheduler)])
+
+    def take(self) -> int:
+        """The count since the last time."""
+        count, self._count = self._count, 0
+        return count
+
+    def remove(self) -> None:
+        """Give the scheduler its step back."""
+        if self._own is None:
+            del self._scheduler.step
+        else:
+            self._scheduler.step = self._own
+
+
+def _rows(output: Any) -> int:
+    """The batch of what a network gave: a tensor, a list of one per image, or either as first of a tuple or mapping."""
+    if isinstance(output, Mapping):
+        output = next(iter(output.values()))
+    elif isinstance(output, tuple):
+        output = output[0]
+    if isinstance(output, list):
+        return len(output)
+    return int(output.shape[0]) if output.ndim else 1
