@@ -121,7 +121,7 @@ WAN = Shape(
     },
     vae={},
     text=(512, 4096),
-    inputs={"height": 480, "width": 832, "num_frames": 33},
+    inputs={"height": 480, "width": 832, "num_frames": 17},
 )
 """Wan 2.1 T2V 1.3B; what is not named is the default of its classes."""
 

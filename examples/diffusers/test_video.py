@@ -1,4 +1,4 @@
-"""Energy budgets of a video pipeline: Wan 2.1 1.3B, 33 frames of 480 x 832, on a real GPU.
+"""Energy budgets of a video pipeline: Wan 2.1 1.3B, 17 frames of 480 x 832, on a real GPU.
 
     pytest --energy examples/diffusers/test_video.py
 
