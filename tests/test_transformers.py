@@ -183,7 +183,7 @@ def test_drafts_of_an_assistant_are_not_counted(decoder: Any) -> None:
 
 
 def test_a_pipeline_of_text(decoder: Any) -> None:
-    class Tokenizer(transformers.PreTrainedTokenizer):  # type: ignore[misc]
+    class Tokenizer(transformers.PreTrainedTokenizer):  # type: ignore[misc, name-defined]
         model_input_names = ("input_ids", "attention_mask")
 
         def get_vocab(self) -> dict[str, int]:
@@ -248,7 +248,7 @@ def test_a_budget_per_token(suite: Suite) -> None:
         eos_token_id=None, pad_token_id=0,
     )
     model = transformers.LlamaForCausalLM(config).eval()
-    model.model.register_forward_hook(lambda *given: step())
+    model.model.register_forward_hook(lambda *given: step() and None)
 
     @pytest.mark.energy_budget("1 J/token")
     @pytest.mark.energy_budget("1 J/prompt_token", window="prefill")

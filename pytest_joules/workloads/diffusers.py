@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MethodType
 from typing import Any
 
@@ -291,5 +291,5 @@ def _rows(output: Any) -> int:
         output = output[0]
     if isinstance(output, list):
         return len(output)
-    shape = getattr(output, "shape", ())
+    shape: Sequence[int] = getattr(output, "shape", ())
     return int(shape[0]) if len(shape) else 1

@@ -129,7 +129,8 @@ class _Arguments:
 
     def __init__(self, model: Any, call: Call) -> None:
         args, kwargs = call.bound()
-        bound = inspect.signature(model.generate).bind_partial(*args, **kwargs).arguments
+        # The class's: a watched model has a stand-in.
+        bound = inspect.signature(type(model).generate).bind_partial(model, *args, **kwargs).arguments
         self._given: Mapping[str, Any] = {**bound, **bound.get("kwargs", {})}
         self._model = model
 
