@@ -27,25 +27,29 @@ class Attribution:
     foreign: str = ""
 
 
-def attribute(meter: Meter, wanted: Sequence[str] | None) -> Attribution:
+def attribute(meter: Meter, wanted: Sequence[str] | None, roots: Sequence[int] = ()) -> Attribution:
     """Choose the devices for work that is running now.
 
     Args:
         meter: Whose devices are chosen from.
         wanted: Explicit CUDA indices or UUIDs, which win; ``None`` to find out.
+        roots: Processes whose trees do the work, such as a server's; the test's own tree if there are none.
+            That one is never foreign.
 
     Raises:
         MeterError: if a wanted device does not exist, or is named twice.
     """
     if wanted is not None:
         chosen = chosen_devices(meter, wanted)
-        return Attribution(chosen, foreign=_foreign(meter, chosen))
+        return Attribution(chosen, foreign=_foreign(meter, chosen, roots))
     listed = {device: meter.processes(device) for device in meter.devices}
-    ours = tuple(device for device, pids in listed.items() if any(_is_ours(pid) for pid in pids or ()))
+    charged = roots or (_tree_root(),)
+    ours = tuple(device for device, pids in listed.items() if any(_is_below(charged, pid) for pid in pids or ()))
     if ours:
-        return Attribution(ours, foreign=_foreign(meter, ours))
+        return Attribution(ours, foreign=_foreign(meter, ours, roots))
     seen = all(pids is not None and all(psutil.pid_exists(pid) for pid in pids) for pids in listed.values())
-    why = "no process of this test computes on" if seen else "the driver hides which processes compute on"
+    whose = "the server" if roots else "this test"
+    why = f"no process of {whose} computes on" if seen else "the driver hides which processes compute on"
     if len(meter.devices) > 1:
         note = f"{why} a GPU: all {len(meter.devices)} visible devices are charged"
     elif seen and not meter.simulated:
@@ -53,7 +57,7 @@ def attribute(meter: Meter, wanted: Sequence[str] | None) -> Attribution:
     else:
         # The only device can be nobody else's; the simulated one stands for its host, too.
         note = ""
-    return Attribution(meter.devices, note, _foreign(meter, meter.devices))
+    return Attribution(meter.devices, note, _foreign(meter, meter.devices, roots))
 
 
 def chosen_devices(meter: Meter, wanted: Sequence[str]) -> tuple[Device, ...]:
@@ -80,27 +84,28 @@ def _named(meter: Meter, name: str) -> Device:
     raise NoDevice(f"device {name!r} does not exist: CUDA shows {len(meter.devices)} device(s), counted from 0")
 
 
-def _foreign(meter: Meter, devices: Sequence[Device]) -> str:
+def _foreign(meter: Meter, devices: Sequence[Device], roots: Sequence[int]) -> str:
+    own = (*roots, _tree_root())
     found = [
         f"process {pid} ({_command(pid)}) on GPU {device.index}"
         for device in devices
         for pid in meter.processes(device) or ()
-        if psutil.pid_exists(pid) and not _is_ours(pid)
+        if psutil.pid_exists(pid) and not _is_below(own, pid)
     ]
     return ", ".join(found)
 
 
-def _is_ours(pid: int) -> bool:
-    """Whether ``pid`` is in this process's tree, or of the same pytest-xdist run."""
-    root = _tree_root()
+def _is_below(roots: Sequence[int], pid: int) -> bool:
+    """Whether ``pid`` is one of ``roots`` or a process below one."""
     try:
         process = psutil.Process(pid)
-        return root in (pid, *(parent.pid for parent in process.parents()))
+        return not {pid, *(parent.pid for parent in process.parents())}.isdisjoint(roots)
     except psutil.Error:
         return False
 
 
 def _tree_root() -> int:
+    """This process; under pytest-xdist the one whose run it belongs to."""
     # The workers of one pytest-xdist run are children of one controller.
     return os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
 

@@ -19,9 +19,15 @@ from pytest_joules.workloads.observer import CountedStream, Declared
 from pytest_joules.workloads.work import Call, Work
 
 if TYPE_CHECKING:
+    import subprocess
+
     from pytest_joules.model import Measurement
     from pytest_joules.recorder import Recorder
     from pytest_joules.sampling import OneShot, Sampler
+    from pytest_joules.serving.server import Server
+
+READY_SECONDS = 600.0
+"""How long a server may take until it answers: loading a large model and capturing its graphs takes minutes."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -130,6 +136,47 @@ class Energy:
         Also works with ``async with``.
         """
         return Window(self._recorder, name)
+
+    def server(
+        self,
+        url: str,
+        *,
+        concurrency: int | None = None,
+        pid: int | subprocess.Popen[Any] | None = None,
+        window: str = "main",
+        ready_seconds: float = READY_SECONDS,
+        configuration: Mapping[str, object] | None = None,
+    ) -> Server:
+        """Measure a running server in its steady state, under whatever load the test gives it meanwhile.
+
+        ``with energy.server("http://localhost:8000", concurrency=64): ...``, or ``async with``.  Work is counted by
+        the server's own metrics, between the time at which its batch is full and that at which it drains.
+        Charged are the GPUs of the server's process tree.
+
+        Args:
+            url: Where it listens, on this machine; it is waited for.
+            concurrency: How many requests the load keeps in flight, and so a full batch; the plateau that is
+                found if not given.
+            pid: The server's process, if the test knows it; else it is found by its port.
+            window: The window's name.
+            ready_seconds: Longest wait until it answers.
+            configuration: Settings to keep with the measurement.
+
+        Raises:
+            RuntimeError: on entering, if the server does not become ready, dies, or is not on this machine.
+            ValueError: for arguments that make no sense.
+        """
+        from pytest_joules.serving.server import Server
+
+        return Server(
+            self._recorder,
+            url,
+            concurrency=concurrency,
+            pid=pid,
+            window=window,
+            ready_seconds=ready_seconds,
+            configuration=configuration,
+        )
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:

@@ -3,7 +3,7 @@
 Joules per unit are watts times seconds per unit.  Where the GPU is the
 bottleneck both are steady to a tenth of a percent; where the host is, the
 watts stay near idle and the seconds wander by percents, at any length of the
-window (H200: 2 to 4 %).  Such a window cannot be decided as finely, and says so.
+window (H200: 3 %).  Such a window cannot be decided as finely, and says so.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from pytest_joules.statistics import combine, spread_of
 from pytest_joules.units import format_percent
 
 NEAR_IDLE = 0.4
-"""Share of the power between idle and the limit below which the GPU may be waiting.  On an H200 tiny eager layers
-took 3 %, a memory-bound decode 68 %."""
+"""Share of the power between idle and the limit below which the GPU may be waiting.  On H200s tiny eager layers
+took 3 %, a memory-bound decode 69 to 77 % (``benchmarks/acceptance/conditions.py``)."""
 
 WANDERING = 0.007
 WANDERING_RATIO = 2.0
 """Spread of seconds per unit over blocks of half a second, and how many times that of the watts, that only a host
-makes: GPU-bound loads on an H200 have 0.02 to 0.3 %."""
+makes: GPU-bound loads on H200s had 0.01 to 0.16 %, tiny eager layers 3.4 % and watts of 0.4 %
+(``benchmarks/acceptance/conditions.py``)."""
 
 SECONDS_SD = 0.025
-"""Prior standard deviation of a host-bound session's seconds per unit (H200: 2 to 4 %)."""
+"""Prior standard deviation of a host-bound session's seconds per unit (H200: 3 %)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from pytest_joules.model import (
 from pytest_joules.options import Options
 from pytest_joules.phases import remainder
 from pytest_joules.sampling import OneShot, Plan, Sampler, Step, joined
+from pytest_joules.serving.steady import SteadyWork, measure_steady
 from pytest_joules.workloads.completion import Completion
 from pytest_joules.workloads.counts import WindowError
 from pytest_joules.workloads.observer import CountedStream, Declared, Hook, Observer
@@ -163,11 +164,14 @@ class Recorder:
         self._trace(sampler.measurement, *joined(sampler.logs))
         return False
 
-    def open_shot(self, window: str) -> OneShot | None:
-        """Start a window that is measured once; ``None`` if the meter failed."""
+    def open_shot(self, window: str, roots: Sequence[int] = ()) -> OneShot | None:
+        """Start a window that is measured once; ``None`` if the meter failed.
+
+        The work is done by the process trees of ``roots``; without any, by the test's own.
+        """
         self._open(window, Observer(self._bench.adapters, self._bench.count))
         meter = self._bench.meter
-        shot = OneShot(meter, Completion(meter), window, self._wanted_devices(window))
+        shot = OneShot(meter, Completion(meter), window, self._wanted_devices(window), roots)
         try:
             self._play_shot(window, 0)
             shot.settle()
@@ -215,17 +219,49 @@ class Recorder:
         """What counts a stream in the window that runs."""
         return self._observer.stream()
 
-    def close_shot(self, window: str, shot: OneShot, work: Work) -> None:
-        """End a window that is measured once; ``work`` is what it did."""
+    def close_shot(self, window: str, shot: OneShot, work: Work, notes: tuple[str, ...] = ()) -> None:
+        """End a window that is measured once; ``work`` is what it did, ``notes`` what to say of that."""
         work = ONE_CALL.or_else(work)
         try:
             work = Work(self._play_shot(window, 2) or work.counts, work.facts)
             measurement = shot.close(work)
+            measurement = replace(measurement, notes=(*measurement.notes, *notes))
         except MeterError as error:
             self._add_failed(window, WindowKind.ONE_SHOT, error)
             return
         self._add(measurement)
         self._trace(measurement, shot.times, {unit: [0.0, 0.0, count] for unit, count in work.counts.items()})
+
+    @property
+    def replays(self) -> bool:
+        """Whether an earlier run is played back."""
+        return self._replay is not None
+
+    def open_steady(self, window: str) -> None:
+        """Start a window in whose course a server comes to its steady state."""
+        self._open(window, Observer(self._bench.adapters, self._bench.count))
+
+    def close_steady(self, window: str, observed: Callable[[], SteadyWork], roots: Sequence[int]) -> None:
+        """End such a window.
+
+        Args:
+            window: Its name.
+            observed: Gives what the server did; it may raise MeterError.  A replay takes what was recorded instead.
+            roots: The server's processes.
+        """
+        try:
+            work = observed() if self._replay is None else self._recorded_work(self._replay, window)
+            measurement = measure_steady(self._bench.meter, window, work, self._wanted_devices(window), roots)
+        except MeterError as error:
+            self._add_failed(window, WindowKind.STEADY, error)
+            return
+        self._add(measurement)
+        self._trace(measurement, work.times, work.totals)
+
+    def _recorded_work(self, replay: ReplayMeter, window: str) -> SteadyWork:
+        recorded = replay.window(self._test, window, WindowKind.STEADY)
+        replay.seek(recorded.times[-1])
+        return SteadyWork(recorded.times, recorded.totals, {unit: done[-1] for unit, done in recorded.totals.items()})
 
     def _play_shot(self, window: str, step: int) -> Mapping[str, float]:
         """In a replay, go to the given time of a recorded shot; returns the work that it did."""
@@ -269,7 +305,8 @@ class Recorder:
 
     def _add(self, measurement: Measurement) -> None:
         configuration = {**measurement.conditions.configuration, **self._observer.configuration}
-        conditions = replace(measurement.conditions, versions=loaded_versions(), configuration=configuration)
+        versions = {**loaded_versions(), **measurement.conditions.versions}
+        conditions = replace(measurement.conditions, versions=versions, configuration=configuration)
         notes = (*measurement.notes, *self._observer.notes)
         self.measurements.append(replace(measurement, conditions=conditions, notes=notes))
         self.break_off()

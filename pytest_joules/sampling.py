@@ -34,13 +34,14 @@ from pytest_joules.workloads.work import Work
 BLOCK_TICKS = 5
 CAPPED_BLOCK_TICKS = 10
 """Ticks in a block.  Under a power cap the driver's control loop swings by +-10 % around it, once in 1.0 s, and dies
-away over five seconds (H200): ten ticks hold a whole swing, and are level from the first second on."""
+away over five seconds (H200): ten ticks hold a whole swing, and are level from 1.2 s on."""
 
 WARMUP_SECONDS = 0.5
 CAPPED_WARMUP_SECONDS = 1.2
 LONGEST_WARMUP_SECONDS = 4.0
 """An H200 that starts a capped load overshoots and dips once in the first 1.1 s; what it does then, whole blocks
-even out (0.07 % off the mean of the next five seconds, 0.14 % from one stream to another)."""
+even out: the first of ten ticks from 1.2 s on was 0.10 % below the next four seconds, with a spread of 0.22 % between
+streams (``benchmarks/acceptance/conditions.py``)."""
 
 STEADY_TICKS = 5
 """Ticks in each of the two stretches that are compared."""
@@ -48,7 +49,8 @@ STEADY_TICKS = 5
 STEADY_CHANGE = 0.003
 STEADY_NOISE = 1.5
 """Two stretches of a steady load differ by no more than this, or than so many standard errors of a noisy one.
-A cold H200 draws 1.2 % less in its first second of a memory-bound load than after three."""
+A cold H200 draws 0.5 to 1.3 % less in its first second of a memory-bound load than after three
+(``benchmarks/acceptance/conditions.py``)."""
 
 STEADY_CELSIUS = 1.0
 STEADY_CLOCK = 0.015
@@ -440,24 +442,10 @@ class Sampler:
         return [compiling(self._log.facts), *(wandering(unit, *each) for unit, each in self._log.per_call.items())]
 
     def _idle_watts(self) -> float | None:
-        """The least power between two ticks before the first call; ``None`` if nobody looked."""
-        opened = self.logs[0].times[0]
-        watts = []
-        for device in self._attribution.devices:
-            before = [t for t in self._meter.ticks(device, opened - IDLE_SECONDS) if t.time <= opened]
-            if len(before) < 2:
-                return None
-            watts.append(min(mean_watts(pair) for pair in itertools.pairwise(before)))
-        return sum(watts)
+        return idle_watts(self._meter, self._attribution.devices, self.logs[0].times[0])
 
     def _wait_for_tick(self, until: float) -> None:
-        """Wait until every device's tick before ``until`` is known."""
-        deadline = self._meter.now() + TICK_WAIT_SECONDS
-        while self._meter.now() < deadline:
-            newest = [max((t.time for t in ticks), default=0.0) for ticks in self._ticks()]
-            if all(tick > until - self._period() for tick in newest):
-                return
-            self._meter.sleep(self._period() / 5)
+        wait_for_tick(self._meter, self._attribution.devices, until)
 
     def _blocks(self) -> dict[str, list[Block]]:
         ticks = CAPPED_BLOCK_TICKS if self._capped() else BLOCK_TICKS
@@ -487,12 +475,14 @@ class OneShot:
         completion: Callable[[object], float],
         window: str,
         wanted: tuple[str, ...] | None,
+        roots: Sequence[int] = (),
     ) -> None:
-        """Nothing happens before :meth:`settle`; ``wanted`` are explicit devices."""
+        """Nothing happens before :meth:`settle`; ``wanted`` and ``roots`` are those of ``attribute``."""
         self._meter = meter
         self._completion = completion
         self._window = window
         self._wanted = wanted
+        self._roots = roots
         self.times: list[float] = []
 
     def settle(self) -> None:
@@ -513,7 +503,7 @@ class OneShot:
         """
         self.times.append(self._completion(None))
         opened, start, end = self.times
-        attribution = attribute(self._meter, self._wanted)
+        attribution = attribute(self._meter, self._wanted, self._roots)
         self._meter.mark()
         joules = idle_watts = 0.0
         for device in attribution.devices:
@@ -540,9 +530,31 @@ class OneShot:
             conditions=conditions(attribution.devices, signals, idle_watts, {**work.facts, **work.counts}),
             notes=tuple(note for note in (attribution.note, compiling(work.facts)) if note),
             invalid=spoiled(self._meter, attribution.devices, attribution.foreign, signals)
-            or _no_work(work.counts)
-            or _no_joules(blocks, "no joules above idle: the window is too short or did no GPU work"),
+            or no_work(work.counts)
+            or no_joules(blocks, "no joules above idle: the window is too short or did no GPU work"),
         )
+
+
+def idle_watts(meter: Meter, devices: Iterable[Device], opened: float) -> float | None:
+    """The least power between two ticks before ``opened``; ``None`` if nobody looked."""
+    watts = []
+    for device in devices:
+        before = [t for t in meter.ticks(device, opened - IDLE_SECONDS) if t.time <= opened]
+        if len(before) < 2:
+            return None
+        watts.append(min(mean_watts(pair) for pair in itertools.pairwise(before)))
+    return sum(watts)
+
+
+def wait_for_tick(meter: Meter, devices: Sequence[Device], until: float) -> None:
+    """Wait until every device's tick before ``until`` is known."""
+    deadline = meter.now() + TICK_WAIT_SECONDS
+    period = max(meter.period(device) for device in devices)
+    while meter.now() < deadline:
+        newest = [max((t.time for t in meter.ticks(device, until - 2 * period)), default=0.0) for device in devices]
+        if all(tick > until - period for tick in newest):
+            return
+        meter.sleep(period / 5)
 
 
 def least_duty(devices: Iterable[Device]) -> float | None:
@@ -585,21 +597,23 @@ def spoiled(meter: Meter, devices: Sequence[Device], foreign: str, signals: Sequ
 
 
 def _unusable(blocks: Mapping[str, Sequence[Block]], log: CallLog) -> str:
-    if reason := _no_work({unit: totals[-1] for unit, totals in log.totals.items()}):
+    if reason := no_work({unit: totals[-1] for unit, totals in log.totals.items()}):
         return reason
     if not any(blocks.values()):
         return f"{log.elapsed:.2f} s hold no whole block: raise rounds, or let the stop rule choose"
-    return _no_joules(blocks, "the energy counter rose by 0 J in a block: no joules is never a pass")
+    return no_joules(blocks, "the energy counter rose by 0 J in a block: no joules is never a pass")
 
 
-def _no_work(counts: Mapping[str, float]) -> str:
+def no_work(counts: Mapping[str, float]) -> str:
+    """What to say if some unit was not produced at all; empty if all were."""
     for unit, count in counts.items():
         if not count > 0:
             return f"the work count of {unit!r} is {count:g}: nothing to divide joules by"
     return ""
 
 
-def _no_joules(blocks: Mapping[str, Sequence[Block]], complaint: str) -> str:
+def no_joules(blocks: Mapping[str, Sequence[Block]], complaint: str) -> str:
+    """``complaint`` if a block has no joules; what to say of numbers that are not finite; else empty."""
     found = [block for of_unit in blocks.values() for block in of_unit]
     if any(block.joules <= 0 for block in found):
         return complaint

@@ -15,12 +15,14 @@ import numpy as np
 from scipy.special import fdtri, stdtrit
 
 SAME_DEVICE_SD = 0.003
-"""Prior standard deviation between sessions on one device; seven workloads on an H200 gave 0.0011 to 0.0028, three on
-four H200s about as much (``benchmarks/acceptance/conditions.py``)."""
+"""Prior standard deviation between sessions on one device.  Nine on each of four H200s gave, at one temperature, 0.0005
+to 0.0023 for a decode, 0.0007 to 0.0035 for a capped prefill and 0.0012 to 0.0056 for convolutions
+(``benchmarks/acceptance/conditions.py``)."""
 
 OTHER_DEVICE_SD = 0.05
-"""Prior standard deviation between devices of one SKU.  H200s differed by up to 0.1 in a memory-bound step, in one host
-and between hosts, and by 0.026 in a power-capped one: an unseen device is no reference."""
+"""Prior standard deviation between devices of one SKU.  H200s differed by up to 10 % in a memory-bound step within one
+host and by 12 % between hosts, and by 2 % in a power-capped one: an unseen device is no reference
+(``benchmarks/acceptance/conditions.py``)."""
 
 PRIOR_DF = 3.0
 """Degrees of freedom that either of these priors is worth."""
@@ -30,8 +32,8 @@ POOL_DF = 12.0
 
 OUTLYING = 0.975
 """A window whose own spread lies beyond this quantile of what its company's would give stands alone: quiet
-neighbours cannot vouch for a noisy window.  Without it a window of 1 % among windows of 0.15 % raised 3.8 % false
-alarms, with it 1.0 % (``benchmarks/rule.py``)."""
+neighbours cannot vouch for a noisy window.  Without it a window of 1 % among windows of 0.15 % raised 2.9 % false
+alarms, with it 0.9 % (``benchmarks/rule.py --only outlying``)."""
 
 BLOCK_SD = 0.003
 BLOCK_PRIOR_DF = 2.0
@@ -48,11 +50,13 @@ HISTORY_DF = 8.0
 TEMPERATURE_SLOPE = 0.0025
 TEMPERATURE_SLOPE_SD = 0.001
 """Relative rise of joules per unit with each degree of GPU temperature, and how differently loads take it.
-36 sessions on four H200s gave 0.0021 to 0.0039 for a memory-bound load and 0.0007 to 0.0055 for convolutions; as
-a covariate it took 43 % and 12 % off the error of predicting a held-out session (``benchmarks/results/``)."""
+36 sessions on four H200s gave 0.0020 to 0.0037 for a memory-bound load and -0.0010 to 0.0038 for convolutions; as
+a covariate it took 38 % and 16 % off the error of predicting other sessions from three
+(``benchmarks/acceptance/conditions.py``)."""
 
 CAPPED_SLOPE = 0.2
-"""Share of that slope under a power cap, where the clock gives way instead (H200: -0.0001 to 0.0012)."""
+"""Share of that slope under a power cap, where the clock gives way instead (H200: -0.0006 to 0.0007,
+``benchmarks/acceptance/conditions.py``)."""
 
 
 @dataclass(frozen=True, slots=True)

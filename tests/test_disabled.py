@@ -8,7 +8,8 @@ import sys
 import pytest
 from conftest import Suite
 
-HEAVY = ("zeus", "pynvml", "numpy", "scipy", "jsonschema", "tabulate", "torch", "filelock", "psutil")
+LIBRARIES = "zeus pynvml numpy scipy jsonschema tabulate torch filelock psutil httpx prometheus_client"
+HEAVY = tuple(LIBRARIES.split())
 
 
 def loaded_by(code: str) -> set[str]:

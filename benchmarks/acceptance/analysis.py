@@ -5,7 +5,8 @@
 Every decision is made by the real sampler and the real rule, against sessions
 that other processes recorded on the same GPU.  A session's baseline is what
 ``pytest-joules record`` would have stored in the other one: its first stream
-of the unchanged load.
+of the unchanged load.  Without calibrations in DIR there is no truth and there
+are no rivals: only the verdicts are printed, by workload.
 """
 
 from __future__ import annotations
@@ -108,6 +109,36 @@ def load(directory: Path, kind: str) -> list[Recorded]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Played:
+    """One stream with its ticks and its mean temperature."""
+
+    recorded: Recorded
+    window: WindowTrace
+    ticks: Sequence[Tick]
+    celsius: float
+
+    @property
+    def source(self) -> tuple[str, int]:
+        """GPU and session."""
+        return self.recorded.device, self.recorded.number
+
+
+def played(sessions: Sequence[Recorded], workload: str, level: int) -> list[Played]:
+    """The streams of one load."""
+    found = []
+    for recorded in sessions:
+        meter = recorded.meter()
+        meter.seek(math.inf)
+        (device,) = meter.devices
+        for window in recorded.windows(workload, level):
+            since, until = window.times[0], window.times[-1]
+            heat = [s.temperature_celsius for s in meter.signals(device, since, until)]
+            ticks = [t for t in meter.ticks(device, since - 1.0) if t.time <= until + 1.0]
+            found.append(Played(recorded, window, ticks, fmean(h for h in heat if h is not None)))
+    return found
+
+
 def level_of(window: WindowTrace) -> int:
     """How many parts in a hundred were added."""
     return int(window.window[1:].partition("/")[0])
@@ -116,6 +147,15 @@ def level_of(window: WindowTrace) -> int:
 def unit_of(window: WindowTrace) -> str:
     """The declared unit of work."""
     return next(unit for unit in window.totals if unit != "call")
+
+
+def call_log(window: WindowTrace) -> CallLog:
+    """The window's calls as the sampler logs them."""
+    log = CallLog(window.times[0])
+    for time, counts in window.steps():
+        log.count(Work(counts))
+        log.complete(time)
+    return log
 
 
 # -- the truth --
@@ -145,12 +185,8 @@ def true_ratios(calibrations: Sequence[Recorded]) -> dict[tuple[str, int], tuple
 
 def steady_mean(window: WindowTrace, ticks: Sequence[Tick]) -> float:
     """Log joules per unit of one block behind the stream's beginning."""
-    log = CallLog(window.times[0])
-    for time, counts in window.steps():
-        log.count(Work(counts))
-        log.complete(time)
     inside = [t for t in ticks if t.time >= window.times[0] + STEADY_SECONDS]
-    blocks = whole_tick_blocks([inside], log, 1)[unit_of(window)]
+    blocks = whole_tick_blocks([inside], call_log(window), 1)[unit_of(window)]
     return math.log(sum(b.joules for b in blocks) / sum(b.units for b in blocks))
 
 
@@ -331,11 +367,32 @@ def rival_rows(
 
 
 def report(directory: Path, out: Path | None) -> None:
-    """Print everything."""
-    calibrations, sessions = load(directory, "calibration"), load(directory, "session")
-    truth = true_ratios(calibrations)
+    """Print everything, or without calibrations the verdicts alone."""
+    sessions = load(directory, "session")
+    truth = true_ratios(load(directory, "calibration"))
     devices = dict.fromkeys(recorded.device for recorded in sessions)
     print(f"{len(sessions)} sessions on {len(devices)} GPUs ({sessions[0].trace.meter.devices[0].name})\n")
+    results = {tolerance: judge_all(sessions, truth, tolerance) for tolerance in TOLERANCES}
+    table = compared(sessions, truth, results) if truth else []
+    if not truth:
+        print(f"against {min(BASELINES, len(sessions) // len(devices) - 1)} other sessions, at {TOLERANCES[0]:.1%}:\n")
+        verdicts = by_workload(results[TOLERANCES[0]])
+        print(tabulate(verdicts, headers=BY_WORKLOAD, tablefmt="github", disable_numparse=True))
+    if out:
+        data = {
+            "truth": [[*key, *value] for key, value in sorted(truth.items())],
+            "decisions": {str(tolerance): [asdict(d) for d in found] for tolerance, found in results.items()},
+            "table": table,
+        }
+        out.write_text(json.dumps(data, indent=1))
+
+
+def compared(
+    sessions: Sequence[Recorded],
+    truth: Mapping[tuple[str, int], tuple[float, float]],
+    results: Mapping[float, Sequence[Decision]],
+) -> list[list[str]]:
+    """Print the verdicts by tolerance against the truth and the rivals; returns the gates' table."""
     rows = [
         (workload, f"+{level}", f"{math.expm1(ratio):+.2%}", f"±{error:.2%}")
         for (workload, level), (ratio, error) in sorted(truth.items())
@@ -343,7 +400,6 @@ def report(directory: Path, out: Path | None) -> None:
     ]
     print(tabulate(rows, headers=("workload", "parts", "true rise", "s.e."), tablefmt="github", disable_numparse=True))
     outcomes, seconds = rival_outcomes(sessions)
-    results = {tolerance: judge_all(sessions, truth, tolerance) for tolerance in TOLERANCES}
     headers = ("gate", "false alarms", "+2", "+3", "+5", "INCONCLUSIVE", "GPU s/verdict", "wall s/verdict")
     table = [our_row(found, tolerance) for tolerance, found in results.items()] + rival_rows(outcomes, seconds)
     print("\n" + tabulate(table, headers=headers, tablefmt="github", disable_numparse=True) + "\n")
@@ -355,20 +411,19 @@ def report(directory: Path, out: Path | None) -> None:
     means: dict[tuple[str, int, str], list[float]] = defaultdict(list)
     for d in unchanged:
         means[d.device, d.session, d.workload].append(d.error)
-    worst = max(means.items(), key=lambda item: abs(fmean(item[1])))
-    print(f"session mean farthest off: {fmean(worst[1]):+.2%} ({worst[0]})")
+    off = {key: fmean(errors) for key, errors in means.items()}
+    for name in sorted({workload for _, _, workload in off}):
+        worst = max((key for key in off if key[2] == name), key=lambda key: abs(off[key]))
+        print(f"{name}: session mean farthest off: {off[worst]:+.2%} (GPU {worst[0]}, session {worst[1]})")
+    print(f"session means off by more than 0.5 %: {sum(abs(mean) > 0.005 for mean in off.values())} of {len(off)}")
+    passed = fmean(d.seconds for d in headline if d.kind == VerdictKind.PASS.value)
+    print(f"mean GPU seconds: {passed:.2f} of a PASS, {fmean(d.seconds for d in headline):.2f} of a verdict")
     rise = fmean(ratio for (_, level), (ratio, _) in truth.items() if level == 3)
     print("\nby what it is compared with:\n")
     print(tabulate(by_baseline(sessions, truth), headers=BY_BASELINE, tablefmt="github", disable_numparse=True))
     print("\na naive window with the threshold that gives 1 % of false alarms on this very data:\n")
     print(tabulate(tuned_windows(sessions, rise), headers=TUNED, tablefmt="github", disable_numparse=True))
-    if out:
-        data = {
-            "truth": [[*key, *value] for key, value in sorted(truth.items())],
-            "decisions": {str(tolerance): [asdict(d) for d in found] for tolerance, found in results.items()},
-            "table": table,
-        }
-        out.write_text(json.dumps(data, indent=1))
+    return table
 
 
 BY_BASELINE = ("sessions", "unchanged", "+3 caught", "+5 caught")

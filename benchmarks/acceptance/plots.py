@@ -26,9 +26,11 @@ from analysis import (
     TOLERANCES,
     Decision,
     Recorded,
+    call_log,
     exact,
     judge_all,
     load,
+    played,
     rival_outcomes,
     steady_mean,
     true_ratios,
@@ -39,12 +41,10 @@ from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 from rivals import RIVALS, SKIPPED_SECONDS, Stream
 from scipy import stats
 
-from pytest_joules.meters.replay import WindowTrace
 from pytest_joules.meters.ticks import mean_watts
-from pytest_joules.model import Tick, VerdictKind
-from pytest_joules.sampling import CAPPED_BLOCK_TICKS, CallLog, whole_tick_blocks
+from pytest_joules.model import VerdictKind
+from pytest_joules.sampling import CAPPED_BLOCK_TICKS, whole_tick_blocks
 from pytest_joules.statistics import TEMPERATURE_SLOPE
-from pytest_joules.workloads.work import Work
 
 Truth = dict[tuple[str, int], tuple[float, float]]
 
@@ -110,36 +110,6 @@ class Material:
     truth: Truth
 
 
-@dataclass(frozen=True, slots=True)
-class Played:
-    """One stream with its ticks and its mean temperature."""
-
-    recorded: Recorded
-    window: WindowTrace
-    ticks: Sequence[Tick]
-    celsius: float
-
-    @property
-    def source(self) -> tuple[str, int]:
-        """GPU and session."""
-        return self.recorded.device, self.recorded.number
-
-
-def played(sessions: Sequence[Recorded], workload: str, level: int) -> list[Played]:
-    """The streams of one load."""
-    found = []
-    for recorded in sessions:
-        meter = recorded.meter()
-        meter.seek(math.inf)
-        (device,) = meter.devices
-        for window in recorded.windows(workload, level):
-            since, until = window.times[0], window.times[-1]
-            heat = [s.temperature_celsius for s in meter.signals(device, since, until)]
-            ticks = [t for t in meter.ticks(device, since - 1.0) if t.time <= until + 1.0]
-            found.append(Played(recorded, window, ticks, fmean(h for h in heat if h is not None)))
-    return found
-
-
 # -- naive windows --
 
 
@@ -163,10 +133,7 @@ def naive_windows(stream: Stream, ticks: int, rng: random.Random) -> list[float]
 
 def tick_windows(stream: Stream, ticks: int) -> list[float]:
     """Joules per unit of blocks of so many whole ticks on the same calls."""
-    log = CallLog(stream.window.times[0])
-    for time, counts in stream.window.steps():
-        log.count(Work(counts))
-        log.complete(time)
+    log = call_log(stream.window)
     inside = [t for t in stream.ticks if t.time >= log.times[0] + SKIPPED_SECONDS]
     blocks = whole_tick_blocks([inside], log, ticks)[stream.unit]
     # The last one takes what is left over, and may be longer.

@@ -1,7 +1,7 @@
 """The reading process: one small process a run that reads every energy counter.
 
-A reading thread slows a Python-driven loop on the measured side by 0.5 %
-(H200); a process does not.  It reads each counter once in the middle of every
+A reading thread would slow a Python-driven loop on the measured side; a
+process does not (``benchmarks/acceptance/observer.py``).  It reads each counter once in the middle of every
 cell of its tick grid, where a read is cheap and certain, and now and then
 closely around an expected edge, so that the grid stays dated.
 

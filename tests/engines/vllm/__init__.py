@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypedDict
 
 from prometheus_client import Counter
 
@@ -25,12 +25,18 @@ DECODE_BYTES_PER_STEP = 6e9
 PREEMPTIONS = Counter("vllm:num_preemptions", "Preemptions.", ["engine"])
 
 
+class TokensPrompt(TypedDict):
+    prompt_token_ids: list[int]
+
+
 @dataclass
 class SamplingParams:
     max_tokens: int = 16
     min_tokens: int = 0
     ignore_eos: bool = False
     n: int = 1
+    temperature: float = 1.0
+    detokenize: bool = True
 
     def clone(self) -> SamplingParams:
         return copy(self)
@@ -66,15 +72,23 @@ class LLM:
 
     def __init__(
         self,
-        enable_prefix_caching: bool = False,
+        model: str = "",
+        *,
+        enable_prefix_caching: bool = True,
         disable_log_stats: bool = True,
-        load_format: str = "dummy",
+        load_format: str = "auto",
         preemptions: int = 0,
         device: int = 0,
         dies_after: int | None = None,
+        **others: Any,
     ) -> None:
+        del model, others
         config = Config(load_config=SimpleNamespace(load_format=load_format))
-        self.llm_engine = SimpleNamespace(vllm_config=config, log_stats=not disable_log_stats)
+        self.llm_engine = SimpleNamespace(
+            vllm_config=config,
+            log_stats=not disable_log_stats,
+            engine_core=SimpleNamespace(shutdown=self._shut_down),
+        )
         self._caches = enable_prefix_caching
         self._cached: set[tuple[int, ...]] = set()
         self._preemptions = preemptions
@@ -85,7 +99,14 @@ class LLM:
         self._process.start()
         theirs.close()
 
-    def generate(self, prompts: list[dict[str, list[int]]], params: SamplingParams) -> list[RequestOutput]:
+    def _shut_down(self) -> None:
+        self._process.terminate()
+        self._process.join()
+
+    def generate(
+        self, prompts: Sequence[TokensPrompt], params: SamplingParams, *, use_tqdm: bool = True
+    ) -> list[RequestOutput]:
+        del use_tqdm
         ids = [prompt["prompt_token_ids"] for prompt in prompts]
         cached = [len(prompt) - 1 if tuple(prompt) in self._cached else 0 for prompt in ids]
         if self._caches:
@@ -99,9 +120,7 @@ class LLM:
             self._engine.send((sum(map(len, ids)) - sum(cached), params.max_tokens))
             self._engine.recv()
         except (EOFError, BrokenPipeError) as error:
-            raise RuntimeError(
-                "EngineCore encountered an issue. See stack trace (above) for the root cause."
-            ) from error
+            raise RuntimeError("EngineCore encountered an issue.") from error
         tokens = list(range(params.max_tokens))
         return [
             RequestOutput(str(at), prompt, [CompletionOutput(n, tokens) for n in range(params.n)], True, hits)

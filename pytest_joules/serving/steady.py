@@ -1,0 +1,260 @@
+"""Joules of a server's steady state: what it did at the times it was seen, cut into blocks of whole ticks."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from pytest_joules.attribution import attribute
+from pytest_joules.meters.base import Meter
+from pytest_joules.model import Block, Measurement, WindowKind
+from pytest_joules.sampling import (
+    CallLog,
+    conditions,
+    idle_watts,
+    least_duty,
+    no_joules,
+    no_work,
+    spoiled,
+    wait_for_tick,
+    whole_tick_blocks,
+)
+from pytest_joules.serving.latency import of_histogram
+from pytest_joules.serving.load import LoadResult
+from pytest_joules.serving.scrape import INTERVAL_SECONDS
+from pytest_joules.serving.timeline import LEAST_FILLED, NotSteady, Stretch, Timeline, drawn, steady_stretch
+from pytest_joules.units import format_percent, format_seconds
+
+STEADY_BLOCK_TICKS = 10
+"""Ticks in a block.  Counters advance by a whole step of the engine, so that a block's tokens are off by up to the
+tokens of one: with steps of 20 ms half as much in a second as in half of one."""
+
+UNITS = ("token", "prompt_token", "request")
+"""What is divided by, the natural unit first: of tokens every stretch holds some."""
+
+LEVEL = 0.05
+"""Tokens per second of the two halves of a steady state that differ by more are told of."""
+
+
+@dataclass(frozen=True, slots=True)
+class SteadyWork:
+    """What a server did in its steady state.
+
+    Attributes:
+        times: When it was seen (s, on the meter's clock).
+        totals: For every unit, the work done by each of those times.
+        amounts: Work and other amounts from the first request to the last: there every request is whole, so
+            that their ratios tell whether two sessions did the same work.
+        latencies: Percentiles, s.
+        versions: Of the engine.
+        configuration: Settings of the engine.
+        notes: What a reader of the number must know.
+    """
+
+    times: Sequence[float]
+    totals: Mapping[str, Sequence[float]]
+    amounts: Mapping[str, float] = field(default_factory=dict)
+    latencies: Mapping[str, float] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    configuration: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def steady_work(timeline: Timeline, target: float | None, load: LoadResult | None) -> SteadyWork:
+    """The steady part of ``timeline``.
+
+    Args:
+        timeline: What was seen of the server.
+        target: How many requests are a full batch; ``None`` for the plateau that is found.
+        load: What the built-in load saw, if it ran; its latencies are finer than a server's histograms.
+
+    Raises:
+        NotSteady: if there is no steady part, its work cannot be counted, or there is no work in it.
+    """
+    times, running = timeline.times, timeline.gauges["running"]
+    if (moment := timeline.restart()) is not None:
+        raise NotSteady(
+            f"the server's counters went back {moment - times[0]:.1f} s after the window began: it was restarted, and "
+            "what it did before is lost"
+        )
+    if not timeline.rise().get("token"):
+        raise NotSteady("the server generated no token in this window: send it a load inside 'with energy.server(...)'")
+    shown = drawn(times, running, target)
+    try:
+        stretch = steady_stretch(times, running, target)
+    except NotSteady as error:
+        raise NotSteady(f"no steady state: {error}. {_advice(timeline, target)} ({shown})") from None
+    part = slice(stretch.first, stretch.last + 1)
+    totals = {
+        unit: [total - timeline.counters[unit][stretch.first] for total in timeline.counters[unit][part]]
+        for unit in UNITS
+        if timeline.rise(stretch).get(unit)
+    }
+    if "token" not in totals:
+        raise NotSteady(f"the server generated no token while its batch was full ({shown})")
+    since, until = times[stretch.first], times[stretch.last]
+    latencies = (load.latencies(since, until) if load is not None else {}) or {
+        name: seconds
+        for histogram, buckets in timeline.histograms.items()
+        for name, seconds in of_histogram(histogram, buckets[stretch.first], buckets[stretch.last]).items()
+    }
+    return SteadyWork(
+        times=times[part],
+        totals=totals,
+        amounts=_amounts(timeline),
+        latencies=latencies,
+        notes=_notes(timeline, stretch, totals["token"], latencies),
+    )
+
+
+def client_timeline(load: LoadResult) -> Timeline:
+    """What a load saw of its server, at the times at which the server would have been asked."""
+    opened, closed = min(r.start for r in load.records), max(r.end for r in load.records)
+    count = max(2, math.ceil((closed - opened) / INTERVAL_SECONDS) + 1)
+    times = tuple(opened + (closed - opened) * index / (count - 1) for index in range(count))
+    chunks = sorted(
+        (moment, tokens - before)
+        for record in load.records
+        for (moment, tokens), before in zip(record.chunks, (0, *(n for _, n in record.chunks)), strict=False)
+    )
+    firsts = sorted((r.chunks[0][0] if r.streamed else r.start, 1.0) for r in load.records)
+    prompts = sorted((r.chunks[0][0] if r.streamed else r.end, float(r.prompt_tokens)) for r in load.records)
+    ends = sorted((record.end, 1.0) for record in load.records)
+    begun, ended = _running_sum(firsts, times), _running_sum(ends, times)
+    counters = {"token": _running_sum(chunks, times), "prompt_token": _running_sum(prompts, times), "request": ended}
+    if all(record.cached_prompt_tokens is not None for record in load.records):
+        cached = sorted((r.end, float(r.cached_prompt_tokens or 0)) for r in load.records)
+        counters["cache_hit"], counters["cache_query"] = _running_sum(cached, times), counters["prompt_token"]
+    return Timeline(times, counters, {"running": tuple(b - e for b, e in zip(begun, ended, strict=True))})
+
+
+def _running_sum(events: Sequence[tuple[float, float]], times: Sequence[float]) -> tuple[float, ...]:
+    """The sum of what came by each of ``times``; ``events`` are in order."""
+    sums = [0.0]
+    for _, amount in events:
+        sums.append(sums[-1] + amount)
+    moments = [moment for moment, _ in events]
+    return tuple(sums[bisect_right(moments, time)] for time in times)
+
+
+def measure_steady(
+    meter: Meter, window: str, work: SteadyWork, wanted: Sequence[str] | None, roots: Sequence[int]
+) -> Measurement:
+    """The joules of ``work``.
+
+    Args:
+        meter: Whose ticks were taken meanwhile.
+        window: The window's name.
+        work: What the server did.
+        wanted: Explicit devices; ``None`` for those that the server computes on.
+        roots: The server's processes.
+
+    Raises:
+        MeterError: if the counter has failed, or a wanted device does not exist.
+    """
+    since, until = work.times[0], work.times[-1]
+    attribution = attribute(meter, wanted, roots)
+    devices = attribution.devices
+    wait_for_tick(meter, devices, until)
+    ticks = [meter.ticks(device, since) for device in devices]
+    least = math.ceil(STEADY_BLOCK_TICKS / (least_duty(devices) or 1.0))
+    blocks = {unit: _blocks_of(unit, ticks, work, least) for unit in work.totals}
+    signals = [s for device in devices for s in meter.signals(device, since, until)]
+    state = conditions(devices, signals, idle_watts(meter, devices, since), work.amounts)
+    period = max(meter.period(device) for device in devices)
+    return Measurement(
+        window=window,
+        kind=WindowKind.STEADY,
+        devices=devices,
+        blocks=blocks,
+        calls=sum(block.units for block in blocks.get("request", ())),
+        warmup_seconds=0.0,
+        conditions=replace(state, versions=work.versions, configuration=work.configuration),
+        notes=tuple(note for note in (_throughput(blocks["token"]), *work.notes, attribution.note) if note),
+        latencies=work.latencies,
+        invalid=spoiled(meter, devices, attribution.foreign, signals)
+        or no_work({unit: totals[-1] for unit, totals in work.totals.items()})
+        or _too_short(blocks, until - since, least * period)
+        or no_joules(blocks, "the energy counter rose by 0 J in a block: no joules is never a pass"),
+    )
+
+
+def _blocks_of(unit: str, ticks: Sequence[Sequence[object]], work: SteadyWork, least: int) -> tuple[Block, ...]:
+    """The blocks in ``unit``, each of which holds some of it; those of other units may be shorter."""
+    log = CallLog(work.times[0])
+    log.times = list(work.times)
+    log.totals = {name: list(work.totals[name]) for name in dict.fromkeys(("token", unit))}
+    return tuple(whole_tick_blocks(ticks, log, least)[unit])  # type: ignore[arg-type]
+
+
+def _too_short(blocks: Mapping[str, Sequence[Block]], seconds: float, block: float) -> str:
+    if any(blocks.values()):
+        return ""
+    return (
+        f"the steady state of {seconds:.1f} s holds no whole block of {block:.1f} s: "
+        "send more requests, or let each generate more tokens"
+    )
+
+
+def _amounts(timeline: Timeline) -> dict[str, float]:
+    """What tells whether two sessions did the same work, by the names of :data:`pytest_joules.facts.FACTS`."""
+    rise = timeline.rise()
+    hits, queries = rise.pop("cache_hit", None), rise.pop("cache_query", 0.0)
+    if hits is not None and queries:
+        rise["cached_prompt_token"] = rise.get("prompt_token", 0.0) * hits / queries
+    return rise
+
+
+def _notes(
+    timeline: Timeline, stretch: Stretch, tokens: Sequence[float], latencies: Mapping[str, float]
+) -> tuple[str, ...]:
+    waiting, usage = timeline.mean("waiting", stretch), timeline.mean("kv_usage", stretch)
+    batch = [f"{timeline.mean('running', stretch):.1f} of {stretch.target:g} requests ran"]
+    batch += [f"{waiting:.1f} waited"] if waiting is not None else []
+    batch += [f"KV cache {format_percent(usage)} used"] if usage is not None else []
+    told = {name: format_seconds(seconds) for name, seconds in latencies.items() if name.endswith(("p50", "p99"))}
+    return (
+        ", ".join(batch),
+        ", ".join(f"{name} {seconds}" for name, seconds in told.items()),
+        _uneven(timeline.times[stretch.first : stretch.last + 1], tokens),
+    )
+
+
+def _uneven(times: Sequence[float], tokens: Sequence[float]) -> str:
+    middle = len(times) // 2
+    if middle < 2:
+        return ""
+    earlier = (tokens[middle] - tokens[0]) / (times[middle] - times[0])
+    later = (tokens[-1] - tokens[middle]) / (times[-1] - times[middle])
+    change = later / earlier - 1 if earlier else math.inf
+    if abs(change) <= LEVEL:
+        return ""
+    return f"tokens per second in the second half of the steady state: {format_percent(change, signed=True)}"
+
+
+def _throughput(blocks: Sequence[Block]) -> str:
+    """Tokens per second, watts, and tokens per second per watt."""
+    tokens, joules, seconds = (sum(getattr(b, name) for b in blocks) for name in ("units", "joules", "seconds"))
+    if not joules or not seconds:
+        return ""
+    return (
+        f"{tokens / seconds:.0f} tokens/s at {joules / seconds:.0f} W: {tokens / joules:.3g} tokens per second per watt"
+    )
+
+
+def _advice(timeline: Timeline, target: float | None) -> str:
+    """What to do about a batch that was never steadily full."""
+    waiting = max(timeline.gauges.get("waiting", (0.0,)), default=0.0)
+    usage = max(timeline.gauges.get("kv_usage", (0.0,)), default=0.0)
+    if target is not None and waiting > 0 and max(timeline.gauges["running"]) < LEAST_FILLED * target:
+        cache = f", with up to {format_percent(usage)} of its KV cache used" if usage else ""
+        return (
+            f"Up to {waiting:g} requests waited{cache}: the server runs no more at once (max_num_seqs, or memory); "
+            "lower concurrency=, or let it run more"
+        )
+    return (
+        "Keep the batch full for seconds: send more requests, keep as many in flight as concurrency= says, "
+        "or correct concurrency="
+    )

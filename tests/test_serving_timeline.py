@@ -1,0 +1,218 @@
+"""The pure parts of measuring a server: metrics to numbers, the steady state, percentiles, what a load asks for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_joules.serving.latency import bucket_quantile, of_histogram, weighted_quantile
+from pytest_joules.serving.load import LoadResult, Record, Spec
+from pytest_joules.serving.names import DIALECTS
+from pytest_joules.serving.scrape import Scrape
+from pytest_joules.serving.settings import settings_in
+from pytest_joules.serving.steady import SteadyWork, steady_work
+from pytest_joules.serving.timeline import (
+    FULL,
+    HALVES_ALIKE,
+    LEAST_FILLED,
+    NotSteady,
+    Timeline,
+    drawn,
+    parse,
+    steady_stretch,
+)
+
+VLLM_PAGE = """\
+vllm:num_requests_running{engine="0",model_name="m"} 3.0
+vllm:num_requests_running{engine="1",model_name="m"} 4.0
+vllm:num_requests_waiting{engine="0",model_name="m"} 0.0
+vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.2
+vllm:kv_cache_usage_perc{engine="1",model_name="m"} 0.4
+vllm:generation_tokens_total{engine="0",model_name="m"} 100.0
+vllm:generation_tokens_total{engine="1",model_name="m"} 1.5e+03
+vllm:generation_tokens_created{engine="0",model_name="m"} 1.7e9
+vllm:prompt_tokens_total{engine="0",model_name="m"} 10.0
+vllm:request_success_total{engine="0",finished_reason="length",model_name="m"} 5.0
+vllm:request_success_total{engine="0",finished_reason="abort",model_name="m"} 2.0
+vllm:time_to_first_token_seconds_bucket{engine="0",le="0.5",model_name="m"} 1.0
+vllm:time_to_first_token_seconds_bucket{engine="1",le="0.5",model_name="m"} 2.0
+vllm:time_to_first_token_seconds_bucket{engine="0",le="+Inf",model_name="m"} 3.0
+vllm:time_per_output_token_seconds_bucket{engine="0",le="+Inf",model_name="m"} 7.0
+"""
+
+
+def test_a_page_is_summed_over_engines() -> None:
+    timeline = parse([Scrape(1.0, VLLM_PAGE), Scrape(1.2, error="HTTP 500"), Scrape(1.4, VLLM_PAGE)])
+    assert timeline is not None
+    assert (timeline.engine, timeline.times) == ("vllm", (1.0, 1.4))
+    assert timeline.gauges == {"running": (7, 7), "waiting": (0, 0), "kv_usage": (pytest.approx(0.3),) * 2}
+    last = {name: totals[-1] for name, totals in timeline.counters.items()}
+    assert last == {"token": 1600, "prompt_token": 10, "request": 7, "finished_request": 5}
+    assert timeline.histograms["ttft"][0] == {0.5: 3, math.inf: 3}
+    assert timeline.histograms["itl"][0] == {math.inf: 7}  # by its older name
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.engine)
+def test_every_engine_is_told_by_its_names(dialect: object) -> None:
+    names = [name for dialects in DIALECTS if dialects is dialect for name in dialects.all_names()]
+    timeline = parse([Scrape(0.0, "\n".join(f"{name} 1" for name in names))])
+    assert timeline is not None
+    assert {"token", "prompt_token", "request"} <= set(timeline.counters)
+    assert set(timeline.gauges) == {"running", "waiting", "kv_usage"}
+
+
+@pytest.mark.parametrize("text", ["", "python_info 1.0", "vllm:lora_requests_info 1.0"])
+def test_a_page_without_the_names(text: str) -> None:
+    assert parse([Scrape(0.0, text)]) is None
+
+
+def test_a_restart_is_dated() -> None:
+    timeline = Timeline((0.0, 0.2, 0.4, 0.6), {"token": (5, 9, 2, 4), "request": (1, 1, 1, 0)}, {"running": (1,) * 4})
+    assert timeline.restart() == 0.4
+    with pytest.raises(NotSteady, match=r"went back 0.4 s after"):
+        steady_work(timeline, 1, None)
+
+
+def sampled(running: Sequence[float]) -> list[float]:
+    return [0.2 * index for index in range(len(running))]
+
+
+def test_ramp_and_drain_are_left_out() -> None:
+    running = [0.0, 0, 5, 8, *([8] * 20), 6, 3, 0, 0]
+    stretch = steady_stretch(sampled(running), running, 8)
+    # A load's first 1.2 s do not count; they began with the third sample.
+    assert (stretch.first, stretch.last, stretch.target) == (8, 23, 8)
+    assert steady_stretch(sampled(running), running, None) == stretch
+
+
+@pytest.mark.parametrize(
+    ("running", "target", "complaint"),
+    [
+        ([0.0] * 30, 8, "no request was seen running"),
+        ([4.0] * 30, 8, "no more than 4 of 8"),
+        ([0.0, 8, 8, 8, 0, 0], 8, r"full for 0.4 s"),
+        ([8.0] * 5 + [2] * 20 + [8] * 5, 8, "only 3.2 of 8"),
+        ([10.0] * 20 + [8.5] * 20 + [10], 10, "in the first half"),
+    ],
+)
+def test_what_is_not_steady(running: list[float], target: float, complaint: str) -> None:
+    with pytest.raises(NotSteady, match=complaint):
+        steady_stretch(sampled(running), running, target)
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=120), st.one_of(st.none(), st.integers(1, 40)))
+def test_a_steady_stretch_is_what_it_says(running: list[int], target: int | None) -> None:
+    times = sampled(running)
+    try:
+        stretch = steady_stretch(times, running, target)
+    except NotSteady:
+        return
+    part = running[stretch.first : stretch.last + 1]
+    middle = len(part) // 2
+    mean, halves = sum(part) / len(part), (sum(part[:middle]) / middle, sum(part[middle:]) / (len(part) - middle))
+    assert 0 <= stretch.first < stretch.last < len(running)
+    assert mean >= LEAST_FILLED * stretch.target
+    assert abs(halves[0] - halves[1]) <= HALVES_ALIKE * stretch.target + 1e-9
+    assert part[-1] >= FULL * LEAST_FILLED * stretch.target
+    assert all(count < FULL * min(max(running), stretch.target) for count in running[stretch.last + 1 :])
+
+
+@given(st.integers(1, 300), st.integers(20, 80), st.integers(0, 30), st.integers(0, 30))
+def test_a_full_batch_is_found_whatever_is_before_and_after(batch: int, length: int, before: int, after: int) -> None:
+    running = [0] * before + [batch] * length + [0] * after
+    stretch = steady_stretch(sampled(running), running, None)
+    assert before <= stretch.first <= before + 7
+    assert stretch.last == before + length - 1
+
+
+@given(st.lists(st.floats(0, 300), min_size=1, max_size=500), st.one_of(st.none(), st.floats(1, 300)))
+def test_any_timeline_can_be_drawn_on_a_line(running: list[float], target: float | None) -> None:
+    line = drawn(sampled(running), running, target)
+    assert len(line) < 140
+    assert "\n" not in line
+
+
+BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.5, math.inf)
+
+
+def histogram(values: Sequence[float]) -> dict[float, float]:
+    return {bound: float(sum(value <= bound for value in values)) for bound in BOUNDS}
+
+
+@given(st.lists(st.floats(0, 0.5), min_size=1, max_size=50), st.floats(0.01, 1))
+def test_a_quantile_of_buckets_lies_in_the_bucket_of_the_true_one(values: list[float], quantile: float) -> None:
+    found = bucket_quantile(histogram(values), quantile)
+    true = sorted(values)[math.ceil(quantile * len(values)) - 1]
+    low, high = next((a, b) for a, b in pairwise((0.0, *BOUNDS)) if true <= b)
+    assert low - 1e-12 <= found <= high
+
+
+@given(st.lists(st.floats(0, 10), min_size=1, max_size=50), st.lists(st.floats(0, 10), max_size=50))
+def test_quantiles_of_a_histogram_rise_and_forget_what_was_before(values: list[float], earlier: list[float]) -> None:
+    found = of_histogram("x", histogram(earlier), histogram([*earlier, *values]))
+    assert list(found) == ["x_p50", "x_p95", "x_p99"]
+    assert sorted(found.values()) == list(found.values())
+    assert found == of_histogram("x", {}, histogram(values))
+    assert of_histogram("x", histogram(earlier), histogram(earlier)) == {}
+
+
+def test_promql_would_say_the_same() -> None:
+    # histogram_quantile(0.9, ...) of ten observations up to 0.1 and ten more up to 0.5: linear in the second bucket.
+    assert bucket_quantile({0.1: 10, 0.5: 20, math.inf: 20}, 0.9) == pytest.approx(0.42)
+    assert bucket_quantile({0.1: 10, 0.5: 10, math.inf: 20}, 0.9) == 0.5
+
+
+@given(st.lists(st.tuples(st.floats(0, 9), st.integers(1, 5)), min_size=1, max_size=30), st.floats(0, 1))
+def test_a_weighted_quantile_is_that_of_the_values_written_out(values: list[tuple[float, int]], share: float) -> None:
+    written = sorted(value for value, weight in values for _ in range(weight))
+    found = weighted_quantile(sorted((value, float(weight)) for value, weight in values), share)
+    assert found == written[max(0, math.ceil(share * len(written) - 1e-9) - 1)]
+
+
+@given(st.integers(1, 64), st.integers(1, 64), st.lists(st.integers(1, 500), min_size=1, max_size=5))
+def test_a_staggered_load_asks_for_no_more_than_it_was_told(slots: int, rounds: int, lengths: list[int]) -> None:
+    spec = Spec("http://x", ["a"], slots * rounds, slots, lengths)
+    asked = [spec.tokens_of(number) for number in range(spec.requests)]
+    whole = [lengths[number % len(lengths)] for number in range(spec.requests)]
+    assert all(1 <= tokens <= most for tokens, most in zip(asked, whole, strict=True))
+    assert asked[slots - 1 :] == whole[slots - 1 :]
+    if rounds > 1 and len(lengths) == 1:
+        assert all(b - a in (math.floor(lengths[0] / slots), math.ceil(lengths[0] / slots), 0)
+                   for a, b in pairwise(asked[:slots]))  # fmt: skip
+
+
+def test_several_tokens_in_a_chunk_share_its_gap() -> None:
+    record = Record(start=0.0, end=1.0, chunks=((0.4, 1), (0.7, 4), (1.0, 5)), prompt_tokens=3)
+    latencies = LoadResult((record,), 1, 0.0).latencies()
+    assert latencies["ttft_p50"] == 0.4
+    assert latencies["itl_p50"] == pytest.approx(0.1)
+    assert latencies["itl_p99"] == pytest.approx(0.3)
+    assert LoadResult((record,), 1, 0.0).latencies(since=2.0) == {}
+
+
+def test_settings_of_a_command_line() -> None:
+    command = (
+        "vllm serve /secret/model --load-format dummy --max-num-seqs=64 --enforce-eager --no-enable-prefix-caching"
+    )
+    command += " --api-key hidden --kv-cache-dtype fp8 --enforce-eager"
+    assert settings_in(command.split()) == {
+        "load_format": "dummy",
+        "weights": "random",
+        "max_num_seqs": "64",
+        "enforce_eager": "True",
+        "enable_prefix_caching": "False",
+        "kv_cache_dtype": "fp8",
+    }
+
+
+def test_tokens_that_change_pace_are_told_of() -> None:
+    times = sampled([1.0] * 41)
+    tokens = list(accumulate([0.0] + [10.0] * 20 + [12.0] * 20))
+    timeline = Timeline(tuple(times), {"token": tuple(tokens)}, {"running": (8.0,) * 41})
+    work: SteadyWork = steady_work(timeline, 8, None)
+    assert any(note.startswith("tokens per second in the second half") for note in work.notes)
