@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,21 +32,22 @@ class DiffusersAdapter:
 
     def count(self, result: object, call: Call | None) -> Work | None:
         """Images, or videos and frames, and their megapixels."""
-        pipeline = next(iter(_pipelines(call)), None) if call else None
-        direct = call is not None and pipeline is not None and _called(call) is pipeline
         results = result if isinstance(result, list) else [result]
-        if results and all(is_a(item, "diffusers", "BaseOutput") for item in results):
-            works = [_output_work(item, _Pictures(pipeline, call if direct else None)) for item in results]
-        elif direct and isinstance(result, tuple):  # return_dict=False
-            works = [_Pictures(pipeline, call).work(result[0], _makes_videos(pipeline))]
-        elif pipeline is not None and _holds_pictures(result):  # such as lambda: pipe(...).images
-            works = [_Pictures(pipeline, None).work(result, _makes_videos(pipeline))]
-        else:
+        outputs = bool(results) and all(is_a(item, "diffusers", "BaseOutput") for item in results)
+        # Looking for pipelines takes longer than a short call that has nothing to do with any.
+        if not (outputs or isinstance(result, tuple) or _holds_pictures(result)):
             return None
-        total = Work()
-        for work in works:
-            total = total.plus(work)
-        return total
+        direct = call is not None and is_a(_called(call), "diffusers", "DiffusionPipeline")
+        if isinstance(result, tuple) and not direct:
+            return None
+        pipeline = next(iter(_pipelines(call)), None) if call is not None else None
+        pictures = _Pictures(pipeline, call if direct else None)
+        if outputs:
+            return functools.reduce(Work.plus, (_output_work(item, pictures) for item in results))
+        if pipeline is None:
+            return None
+        # Of a tuple, which return_dict=False gives, the first; or all, as of lambda: pipe(...).images.
+        return pictures.work(result[0] if isinstance(result, tuple) else result, _makes_videos(pipeline))
 
     def watch(self, call: Call) -> PipelineWatch | None:
         """Watch the pipelines that ``call`` uses."""
