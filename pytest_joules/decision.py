@@ -380,7 +380,9 @@ class _Case:
             )
         noise = noise_reason(self.d, width)
         if self.time_settles:
-            return f"{noise}; more GPU time would settle it (--energy-max-seconds, or rounds where they are fixed)"
+            steady = self.today.kind is WindowKind.STEADY
+            how = "more requests" if steady else "--energy-max-seconds, or rounds where they are fixed"
+            return f"{noise}; more GPU time would settle it ({how})"
         if not self.own:
             return (
                 f"{noise}; none of the {self.sessions} stored session(s) is from this device, and devices differ: "

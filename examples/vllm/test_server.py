@@ -27,7 +27,7 @@ pytest.importorskip("vllm", reason="needs vLLM: pip install -r examples/vllm/req
 from model import model_arguments
 
 PROMPT_TOKENS = int(os.environ.get("PROMPT_TOKENS", "256"))
-NEW_TOKENS = 128
+NEW_TOKENS = int(os.environ.get("NEW_TOKENS", "128"))
 ROUNDS = 12
 """Requests for each slot of the batch: one to fill it, one to drain it, ten in between."""
 

@@ -170,7 +170,9 @@ def run(spec: Spec, records: Path | None = None) -> LoadResult:
     Raises:
         ServerError: if a request failed, naming the server's answer.
     """
-    httpx_module()  # a missing library is better told here
+    httpx_module()  # a missing library is better told here, and a missing directory before the load than after it
+    if records is not None:
+        records.parent.mkdir(parents=True, exist_ok=True)
     ran = subprocess.run(
         [sys.executable, "-m", __name__], input=json.dumps(_fields(spec)), capture_output=True, text=True, check=False
     )
@@ -247,7 +249,7 @@ async def _whole(client: httpx.AsyncClient, body: Mapping[str, Any]) -> Record:
 
 async def _streamed(client: httpx.AsyncClient, body: Mapping[str, Any]) -> Record:
     options = {"include_usage": True, "continuous_usage_stats": True}
-    body = {**body, "stream": True, "stream_options": options}
+    body = {"stream": True, "stream_options": options, **body}
     arrivals: list[tuple[float, int | None]] = []
     usage: Mapping[str, Any] = {}
     start = time.monotonic()

@@ -66,6 +66,7 @@ class Server:
         self._loads: list[LoadResult] = []
         self._process: ServerProcess | None = None
         self._scraper: Scraper | None = None
+        self._by_hand = False
         self._shot: OneShot | None = None
         self._version = ""
 
@@ -147,6 +148,7 @@ class Server:
         try:
             if parse([scraper.first]) is None:
                 # Nobody may count the tokens as they come; then the stretch is measured as one.
+                self._by_hand = True
                 self._shot = self._recorder.open_shot(self._window, self._process.roots)
             else:
                 self._recorder.open_steady(self._window)
@@ -165,8 +167,11 @@ class Server:
             recorder.break_off()
             return
         roots = self._process.roots if self._process is not None else ()
+        if self._by_hand and self._shot is None:
+            return  # the meter failed on entering, and the window says so
         if self._shot is not None and not self._loads and self._counted.counts:
-            recorder.close_shot(self._window, self._shot, self._counted, (NO_METRICS.format(_missing(scrapes)),))
+            note = NO_METRICS.format(_missing(scrapes))
+            recorder.close_shot(self._window, self._shot, self._counted, (note,))
             return
         recorder.close_steady(self._window, lambda: self._work(scrapes), roots)
 
@@ -203,6 +208,8 @@ class Server:
             notes.append(NO_METRICS.format(_missing(scrapes)))
         elif scrapes[-1].error:
             raise NotSteady(f"the server stopped answering: /metrics {_missing(scrapes[-1:])}")
+        elif self._counted.counts:
+            notes.append("server.count(...) was left out: the server's own metrics count its work")
         target = self._concurrency if self._concurrency is not None or load is None else load.concurrency
         work = steady_work(timeline, target, load)
         if load is not None and load.busy > BUSY:

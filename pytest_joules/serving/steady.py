@@ -47,6 +47,7 @@ class SteadyWork:
         totals: For every unit, the work done by each of those times.
         amounts: Work and other amounts from the first request to the last: there every request is whole, so
             that their ratios tell whether two sessions did the same work.
+        warmup_seconds: From the first request that ran to the steady state.
         latencies: Percentiles, s.
         versions: Of the engine.
         configuration: Settings of the engine.
@@ -56,6 +57,7 @@ class SteadyWork:
     times: Sequence[float]
     totals: Mapping[str, Sequence[float]]
     amounts: Mapping[str, float] = field(default_factory=dict)
+    warmup_seconds: float = 0.0
     latencies: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     configuration: Mapping[str, str] = field(default_factory=dict)
@@ -104,6 +106,7 @@ def steady_work(timeline: Timeline, target: float | None, load: LoadResult | Non
         times=times[part],
         totals=totals,
         amounts=_amounts(timeline),
+        warmup_seconds=stretch.warmup_seconds,
         latencies=latencies,
         notes=_notes(timeline, stretch, totals["token"], latencies),
     )
@@ -170,7 +173,7 @@ def measure_steady(
         devices=devices,
         blocks=blocks,
         calls=sum(block.units for block in blocks.get("request", ())),
-        warmup_seconds=0.0,
+        warmup_seconds=work.warmup_seconds,
         conditions=replace(state, versions=work.versions, configuration=work.configuration),
         notes=tuple(note for note in (_throughput(blocks["token"]), *work.notes, attribution.note) if note),
         latencies=work.latencies,

@@ -82,11 +82,19 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """From the time at index ``first`` to that at index ``last``; ``target`` requests are a full batch."""
+    """A steady state.
+
+    Attributes:
+        first: Index of the time at which it begins.
+        last: Index of the time at which it ends.
+        target: How many requests are a full batch.
+        warmup_seconds: From the first request that ran to its beginning.
+    """
 
     first: int
     last: int
     target: float
+    warmup_seconds: float
 
 
 def parse(scrapes: Sequence[Scrape]) -> Timeline | None:
@@ -169,7 +177,8 @@ def steady_stretch(times: Sequence[float], running: Sequence[float], target: flo
         raise NotSteady(f"no more than {most:g} of {goal:g} requests ran at once")
     full = [index for index, count in enumerate(running) if count >= FULL * min(most, goal)]
     # Behind the ramp: a GPU that starts a heavy load swings for a second.
-    begun = max(times[full[0]], times[_first_busy(running)] + CAPPED_WARMUP_SECONDS)
+    busy_since = times[next(index for index, count in enumerate(running) if count > 0)]
+    begun = max(times[full[0]], busy_since + CAPPED_WARMUP_SECONDS)
     first = next((index for index in range(full[0], len(times)) if times[index] >= begun), len(times))
     last = full[-1]
     if first >= last:
@@ -184,11 +193,7 @@ def steady_stretch(times: Sequence[float], running: Sequence[float], target: flo
     earlier, later = fmean(running[first:middle]), fmean(running[middle : last + 1])
     if abs(later - earlier) > HALVES_ALIKE * goal:
         raise NotSteady(f"{earlier:.1f} requests ran in the first half of the full stretch, {later:.1f} in the second")
-    return Stretch(first, last, goal)
-
-
-def _first_busy(running: Sequence[float]) -> int:
-    return next(index for index, count in enumerate(running) if count > 0)
+    return Stretch(first, last, goal, times[first] - busy_since)
 
 
 def drawn(times: Sequence[float], running: Sequence[float], target: float | None) -> str:
