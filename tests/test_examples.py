@@ -32,6 +32,22 @@ def test_torch_example_skips_with_a_reason_without_a_gpu() -> None:
     assert "needs torch" in ran.stdout or "needs a CUDA GPU" in ran.stdout
 
 
+def test_an_engine_of_ones_own_is_counted_by_its_conftest() -> None:
+    ran = run_pytest("--energy", "--energy-meter", "simulated", "examples/custom_engine")
+    assert ran.returncode == 0, ran.stdout
+    assert "energy: 3 passed, 0 regressed, 0 inconclusive, 0 unmeasured" in ran.stdout
+    assert "/audio_second" in ran.stdout
+
+
+def test_diffusers_example_runs_tiny_without_a_gpu() -> None:
+    pytest.importorskip("diffusers")
+    meter = ("--energy", "--energy-meter", "simulated", "--energy-missing", "warn", "--energy-max-seconds", "2")
+    ran = run_pytest(*meter, "examples/diffusers", "-k", "video or phases")
+    assert ran.returncode == 0, ran.stdout
+    for unit in ("/video", "/frame", "/image"):
+        assert unit in ran.stdout
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "baselines").glob("*.json")), ids=lambda path: path.stem)
 def test_committed_baselines_are_sound(path: Path) -> None:
     file = BaselineStore(path.parent).load(path.stem)

@@ -31,12 +31,16 @@ class Completion:
 
 def _wait_for_torch() -> None:
     torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_initialized():
+    if torch is None:
         return
-    for device in range(torch.cuda.device_count()):
-        # synchronize() makes a context on a device that has none.
-        if torch._C._cuda_hasPrimaryContext(device):
-            torch.cuda.synchronize(device)
+    if torch.cuda.is_initialized():
+        for device in range(torch.cuda.device_count()):
+            # synchronize() makes a context on a device that has none.
+            if torch._C._cuda_hasPrimaryContext(device):
+                torch.cuda.synchronize(device)
+    # Apple's GPU: memory in use tells that work was queued.  CPU work is done when it returns.
+    if torch.backends.mps.is_available() and torch.mps.current_allocated_memory():
+        torch.mps.synchronize()
 
 
 def _wait_for_jax(result: object) -> None:

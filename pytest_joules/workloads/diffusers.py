@@ -1,16 +1,18 @@
-"""diffusers: images, videos and frames from pipelines' outputs; steps and denoiser forwards from the running pipeline."""
+"""diffusers: images, videos and frames from pipelines' outputs; steps and denoiser forwards as they run."""
 
 from __future__ import annotations
 
+import copy
+import functools
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MethodType
 from typing import Any
 
 from pytest_joules.facts import WEIGHTS
 from pytest_joules.workloads.torch import is_compiled, weights
-from pytest_joules.workloads.work import Call, Split, Work, is_a
+from pytest_joules.workloads.work import Call, Override, Split, Work, is_a
 
 _DENOISERS = (
     "unet", "transformer", "transformer_2", "unconditional_transformer", "prior", "prior_prior", "decoder",
@@ -30,21 +32,22 @@ class DiffusersAdapter:
 
     def count(self, result: object, call: Call | None) -> Work | None:
         """Images, or videos and frames, and their megapixels."""
-        pipeline = next(iter(_pipelines(call)), None) if call else None
-        direct = call is not None and pipeline is not None and _called(call) is pipeline
         results = result if isinstance(result, list) else [result]
-        if results and all(is_a(item, "diffusers", "BaseOutput") for item in results):
-            works = [_output_work(item, _Pictures(pipeline, call if direct else None)) for item in results]
-        elif direct and isinstance(result, tuple):  # return_dict=False
-            works = [_Pictures(pipeline, call).work(result[0], _makes_videos(pipeline))]
-        elif pipeline is not None and _holds_pictures(result):  # such as lambda: pipe(...).images
-            works = [_Pictures(pipeline, None).work(result, _makes_videos(pipeline))]
-        else:
+        outputs = bool(results) and all(is_a(item, "diffusers", "BaseOutput") for item in results)
+        # Looking for pipelines takes longer than a short call that has nothing to do with any.
+        if not (outputs or isinstance(result, tuple) or _holds_pictures(result)):
             return None
-        total = Work()
-        for work in works:
-            total = total.plus(work)
-        return total
+        direct = call is not None and is_a(_called(call), "diffusers", "DiffusionPipeline")
+        if isinstance(result, tuple) and not direct:
+            return None
+        pipeline = next(iter(_pipelines(call)), None) if call is not None else None
+        pictures = _Pictures(pipeline, call if direct else None)
+        if outputs:
+            return functools.reduce(Work.plus, (_output_work(item, pictures) for item in results))
+        if pipeline is None:
+            return None
+        # Of a tuple, which return_dict=False gives, the first; or all, as of lambda: pipe(...).images.
+        return pictures.work(result[0] if isinstance(result, tuple) else result, _makes_videos(pipeline))
 
     def watch(self, call: Call) -> PipelineWatch | None:
         """Watch the pipelines that ``call`` uses."""
@@ -58,12 +61,14 @@ class DiffusersAdapter:
     def split(self, call: Call) -> Split | None:
         """Denoising, with what comes before it, is what the same call costs that leaves its latents undecoded."""
         pipeline = _called(call)
-        arguments = _bound(pipeline, call) if is_a(pipeline, "diffusers", "DiffusionPipeline") else None
-        if arguments is None or arguments.arguments.get("output_type", "latent") == "latent":
+        if not is_a(pipeline, "diffusers", "DiffusionPipeline"):
             return None
-        arguments.arguments["output_type"] = "latent"
+        if _arguments(pipeline, call).get("output_type", "latent") == "latent":
+            return None
+        given = _bound(pipeline, call)
+        given.arguments["output_type"] = "latent"
         unit = "video" if _makes_videos(pipeline) else "image"
-        return Split("denoise", unit, "vae_decode", unit, Call(call.called, arguments.args, arguments.kwargs))
+        return Split("denoise", unit, "vae_decode", unit, Call(call.called, given.args, given.kwargs))
 
 
 def _pipelines(call: Call) -> list[Any]:
@@ -81,15 +86,19 @@ def _makes_videos(pipeline: Any) -> bool:
     return not _VIDEO_PARAMETERS.isdisjoint(inspect.signature(type(pipeline).__call__).parameters)
 
 
-def _bound(pipeline: Any, call: Call) -> inspect.BoundArguments | None:
-    """What ``call`` gives the pipeline, its defaults included; ``None`` if it takes no such arguments."""
+def _bound(pipeline: Any, call: Call) -> inspect.BoundArguments:
     args, kwargs = call.bound()
+    return inspect.signature(pipeline.__call__).bind(*args, **kwargs)
+
+
+def _arguments(pipeline: Any, call: Call) -> Mapping[str, Any]:
+    """What ``call`` gives the pipeline, with its defaults; nothing if it does not fit."""
     try:
-        bound = inspect.signature(pipeline.__call__).bind(*args, **kwargs)
+        bound = _bound(pipeline, call)
     except TypeError:
-        return None
+        return {}
     bound.apply_defaults()
-    return bound
+    return bound.arguments
 
 
 def _output_work(output: Any, pictures: _Pictures) -> Work:
@@ -110,8 +119,7 @@ class _Pictures:
 
     def __init__(self, pipeline: Any, call: Call | None) -> None:
         """``pipeline`` gives the latents' scale; ``call`` tells whether it returns latents, if it is a call of it."""
-        bound = _bound(pipeline, call) if call is not None else None
-        self._arguments: Mapping[str, Any] = bound.arguments if bound is not None else {}
+        self._arguments = _arguments(pipeline, call) if call is not None else {}
         self._scale = next(
             (
                 getattr(pipeline, name)
@@ -143,10 +151,7 @@ class _Pictures:
     def _latents(self, value: Any, videos: bool) -> tuple[dict[str, float], float]:
         """Latents are (batch, channels, [frames,] height, width), or packed."""
         number = value.shape[0]
-        if value.ndim == 3:
-            each = value.shape[1] * PACKED**2
-        else:
-            each = value.shape[-2] * value.shape[-1]
+        each = value.shape[1] * PACKED**2 if value.ndim == 3 else value.shape[-2] * value.shape[-1]
         area = each * self._scale**2 if self._scale else 0.0
         if not videos:
             return {"image": number}, number * area
@@ -186,8 +191,8 @@ class PipelineWatch:
         schedulers = _distinct(p for name, p in parts if name.endswith("scheduler") and hasattr(p, "step"))
         self.notes: tuple[str, ...] = ()
         self.configuration = _settings(pipelines, denoisers, schedulers)
-        self._forwards = [_Forwards(denoiser) for denoiser in denoisers]
-        self._steps = [_Steps(scheduler) for scheduler in schedulers]
+        self._forwards: list[_Counter] = [_Forwards(denoiser) for denoiser in denoisers]
+        self._steps: list[_Counter] = [_Steps(scheduler) for scheduler in schedulers]
 
     def work(self) -> Work:
         """Steps times images, and forwards times their batch, since the last time.
@@ -208,7 +213,7 @@ def _distinct(values: Iterable[Any]) -> list[Any]:
     return list({id(value): value for value in values}.values())
 
 
-def _settings(pipelines: Iterable[Any], denoisers: list[Any], schedulers: list[Any]) -> dict[str, str]:
+def _settings(pipelines: Iterable[Any], denoisers: list[Any], schedulers: list[Any]) -> Mapping[str, str]:
     settings = {
         "pipeline": "+".join(type(pipeline).__name__ for pipeline in pipelines),
         "scheduler": "+".join(type(scheduler).__name__ for scheduler in schedulers),
@@ -220,7 +225,21 @@ def _settings(pipelines: Iterable[Any], denoisers: list[Any], schedulers: list[A
     return {name: value for name, value in settings.items() if value}
 
 
-class _Forwards:
+class _Counter:
+    """Counts until it is removed."""
+
+    remove: Callable[[], None]
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def take(self) -> int:
+        """The count since the last time."""
+        count, self._count = self._count, 0
+        return count
+
+
+class _Forwards(_Counter):
     """Counts the forwards of a module, times their batch.
 
     A hook sees them, also under ``torch.compile(module)``, offloading, and
@@ -229,10 +248,10 @@ class _Forwards:
     """
 
     def __init__(self, module: Any) -> None:
-        self._count = 0
+        super().__init__()
         compiled = vars(module).get("_compiled_call_impl")
         if compiled is None:
-            self.remove: Callable[[], None] = module.register_forward_hook(self._seen).remove
+            self.remove = module.register_forward_hook(self._seen).remove
             return
 
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -240,29 +259,22 @@ class _Forwards:
             self._count += _rows(output)
             return output
 
-        module._compiled_call_impl = call
-        self.remove = lambda: setattr(module, "_compiled_call_impl", compiled)
+        self.remove = Override(module, "_compiled_call_impl", call).restore
 
     def _seen(self, module: Any, args: Any, output: Any) -> None:
         del module, args
         self._count += _rows(output)
 
-    def take(self) -> int:
-        """The count since the last time."""
-        count, self._count = self._count, 0
-        return count
 
-
-class _Steps:
+class _Steps(_Counter):
     """Counts the steps of a scheduler, times the batch; stands in for its ``step``."""
 
     def __init__(self, scheduler: Any) -> None:
+        super().__init__()
         self._scheduler = scheduler
-        self._own = vars(scheduler).get("step")
         # Pipelines look up in the signature what a scheduler's step takes.
         self.__wrapped__ = scheduler.step
-        self._count = 0
-        scheduler.step = self
+        self.remove = Override(scheduler, "step", self).restore
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self._count += _rows(args[0] if args else next(iter(kwargs.values())))
@@ -270,19 +282,7 @@ class _Steps:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """A copy of the scheduler (LTX-2 makes one for sound) has its own step, which is not counted."""
-        return MethodType(type(self._scheduler).step, memo[id(self._scheduler)])
-
-    def take(self) -> int:
-        """The count since the last time."""
-        count, self._count = self._count, 0
-        return count
-
-    def remove(self) -> None:
-        """Give the scheduler its step back."""
-        if self._own is None:
-            del self._scheduler.step
-        else:
-            self._scheduler.step = self._own
+        return MethodType(type(self._scheduler).step, copy.deepcopy(self._scheduler, memo))
 
 
 def _rows(output: Any) -> int:
@@ -293,4 +293,5 @@ def _rows(output: Any) -> int:
         output = output[0]
     if isinstance(output, list):
         return len(output)
-    return int(output.shape[0]) if output.ndim else 1
+    shape: Sequence[int] = getattr(output, "shape", ())
+    return int(shape[0]) if len(shape) else 1

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from numbers import Number
 from typing import Any, TypeVar
 
 from pytest_joules.workloads.counts import WindowError, checked_counts
-from pytest_joules.workloads.work import Adapter, Call, Stream, Watch, Work
+from pytest_joules.workloads.work import Adapter, Call, Stream, Watch, Work, is_a
 
 T = TypeVar("T")
 Declared = Mapping[str, float] | Callable[[Any], Mapping[str, float]]
@@ -15,8 +16,8 @@ Declared = Mapping[str, float] | Callable[[Any], Mapping[str, float]]
 Hook = Callable[[object, Call | None], object]
 """Counts the work of a result, and of the call that gave it if it is known."""
 
-_PLAIN = ("builtins.NoneType", "builtins.bool", "builtins.int", "builtins.float", "torch.Tensor", "numpy.ndarray")
-"""Types of results that tell of no work: a call is all that there is to count."""
+_LOOKED_AT = 8
+"""Items of a container whose types are looked at: the others are of the same kind."""
 
 
 class Observer:
@@ -58,10 +59,10 @@ class Observer:
         work = work.or_else(self._counted(result, call))
         for watch in self._watches:
             work = work.or_else(watch.work())
-        kind = f"{type(result).__module__}.{type(result).__qualname__}"
         if self._natural in work.counts:
             work = Work({self._natural: work.counts[self._natural]}, {}).or_else(work)
-        self.unknown = "" if work.counts or kind in _PLAIN else kind
+        known = bool(work.counts) or _tells_of_no_work(result)
+        self.unknown = "" if known else f"{type(result).__module__}.{type(result).__qualname__}"
         return work
 
     def _hooked(self, result: object, call: Call | None) -> Work:
@@ -91,6 +92,18 @@ class Observer:
         """Stop watching."""
         while self._watches:
             self._watches.pop().close()
+
+
+def _tells_of_no_work(result: object) -> bool:
+    """Whether a call is all that there is to count: ``None``, numbers, arrays, and what holds nothing else."""
+    if is_a(result, "transformers", "ModelOutput"):  # of a forward; may hold a cache, too
+        return True
+    if isinstance(result, Mapping):
+        result = list(result.values())
+    if isinstance(result, (list, tuple)):
+        return all(map(_tells_of_no_work, result[:_LOOKED_AT]))
+    arrays = (("torch", "Tensor"), ("numpy", "ndarray"), ("numpy", "generic"), ("jaxlib", "ArrayImpl"))
+    return result is None or isinstance(result, Number) or any(is_a(result, *array) for array in arrays)
 
 
 def _declared(declared: Declared | None, result: object) -> Work:

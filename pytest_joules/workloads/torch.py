@@ -59,9 +59,10 @@ def _graphs() -> int:
 
 def is_compiled(module: Any) -> bool:
     """Whether a module, or a part of it, runs compiled."""
-    parts = list(module.modules()) if hasattr(module, "modules") else []
     return any(
-        type(part).__name__ == "OptimizedModule" or vars(part).get("_compiled_call_impl") is not None for part in parts
+        vars(part).get("_compiled_call_impl") is not None
+        or hasattr(vars(part).get("forward"), "_torchdynamo_orig_callable")
+        for part in module.modules()
     )
 
 
@@ -71,7 +72,7 @@ def weights(module: Any) -> str:
     The scales of normalisations all start at one value, and no training leaves
     them there: that tells whether weights were ever loaded, whichever way.
     """
-    for part in module.modules() if hasattr(module, "modules") else ():
+    for part in module.modules():
         scale = getattr(part, "weight", None) if "Norm" in type(part).__name__ else None
         if scale is not None and scale.numel() > 1 and not scale.is_meta:
             return "random" if bool((scale == scale.flatten()[0]).all()) else "real"

@@ -112,6 +112,23 @@ class Split:
     call: Call
 
 
+class Override:
+    """An attribute of one object, replaced until it is restored."""
+
+    def __init__(self, owner: Any, name: str, value: object) -> None:
+        """Replace it now."""
+        self._owner = owner
+        self._name = name
+        self._before = {name: vars(owner)[name]} if name in vars(owner) else {}
+        setattr(owner, name, value)
+
+    def restore(self) -> None:
+        """Put back what was there, also if that was the class's."""
+        delattr(self._owner, self._name)
+        for name, value in self._before.items():
+            setattr(self._owner, name, value)
+
+
 class Watch(Protocol):
     """Looks at one object while a window is measured."""
 
