@@ -87,7 +87,8 @@ class WindowTrace:
         kind: How it was measured.
         devices: Positions of the devices that the test computed on, among those of the meter.
         times: Of repeated calls the start and then every completion (s); of one shot when the
-            device was left idle, when the work began, and when it was complete.
+            device was left idle, when the work began, and when it was complete; of a steady state
+            when the server was seen.
         totals: For every unit, the work done by each of those times.
         spoiled: What made the joules worthless when they were recorded; empty if nothing did.
     """
