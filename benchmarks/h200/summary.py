@@ -14,6 +14,7 @@ from tabulate import tabulate
 
 from pytest_joules.model import BudgetResult
 from pytest_joules.reporting import json as json_report
+from pytest_joules.units import format_joules
 
 
 def main() -> None:
@@ -21,7 +22,9 @@ def main() -> None:
     found: dict[tuple[str, str], list[BudgetResult]] = defaultdict(list)
     for path in sorted(Path(sys.argv[1]).glob("*.json")):
         for result in json_report.read(path).results:
-            found[path.stem.rpartition("-")[0], result.test.rpartition("::")[2]].append(result)
+            if result.key is not None:
+                name = f"{result.test.rpartition('::')[2]} {result.key.window}/{result.key.unit}"
+                found[path.stem.rpartition("-")[0], name].append(result)
     rows = []
     for (runs, test), results in sorted(found.items(), reverse=True):
         ratios = [result.verdict.ratio for result in results if result.verdict.ratio is not None]
@@ -33,13 +36,24 @@ def main() -> None:
                 test,
                 len(results),
                 ", ".join(f"{sum(r.verdict.kind.value == kind for r in results)} {kind}" for kind in sorted(kinds)),
-                f"{min(ratios):.4f} to {max(ratios):.4f}",
+                format_joules(mean(r.verdict.joules_per_unit or 0.0 for r in results)),
+                f"{min(ratios):.4f} to {max(ratios):.4f}" if ratios else "-",
                 f"{mean(m.seconds for m in measured):.1f} s",
                 f"{max(m.seconds for m in measured):.1f} s",
                 f"{mean(m.warmup_seconds for m in measured):.1f} s",
             )
         )
-    headers = ("runs", "test", "n", "verdicts", "ratios", "measured (mean)", "(most)", "warm-up (mean)")
+    headers = (
+        "runs",
+        "test",
+        "n",
+        "verdicts",
+        "J/unit (mean)",
+        "ratios",
+        "measured (mean)",
+        "(most)",
+        "warm-up (mean)",
+    )
     print(tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True))
 
 
