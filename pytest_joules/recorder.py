@@ -304,12 +304,16 @@ class Recorder:
         self._observer.close()
 
     def _add(self, measurement: Measurement) -> None:
-        configuration = {**measurement.conditions.configuration, **self._observer.configuration}
-        versions = {**loaded_versions(), **measurement.conditions.versions}
-        conditions = replace(measurement.conditions, versions=versions, configuration=configuration)
         notes = (*measurement.notes, *self._observer.notes)
-        self.measurements.append(replace(measurement, conditions=conditions, notes=notes))
+        self.measurements.append(replace(self._with_settings(measurement), notes=notes))
         self.break_off()
+
+    def _with_settings(self, measurement: Measurement) -> Measurement:
+        """With the settings of what was watched, and the versions of what is loaded."""
+        known = measurement.conditions
+        configuration = {**known.configuration, **self._observer.configuration}
+        versions = {**loaded_versions(), **known.versions}
+        return replace(measurement, conditions=replace(known, versions=versions, configuration=configuration))
 
     def _add_failed(self, window: str, kind: WindowKind, error: MeterError) -> None:
         self.break_off()
@@ -341,6 +345,7 @@ class Recorder:
 
     def _judge(self, measurement: Measurement) -> Step:
         """What the budgets of a window still need from the sampler."""
+        measurement = self._with_settings(measurement)
         budgets = [b for b in self._budgets if self._is_of(b, measurement.window)]
         verdicts = [self._decide(budget, measurement)[0] for budget in budgets]
         if any(verdict.more_gpu_time_helps for verdict in verdicts):

@@ -119,7 +119,7 @@ class LLM:
         try:
             self._engine.send((sum(map(len, ids)) - sum(cached), params.max_tokens))
             self._engine.recv()
-        except (EOFError, BrokenPipeError) as error:
+        except (EOFError, OSError) as error:
             raise RuntimeError("EngineCore encountered an issue.") from error
         tokens = list(range(params.max_tokens))
         return [

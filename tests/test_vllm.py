@@ -1,0 +1,286 @@
+"""vLLM offline and streaming, by a stand-in with its engine in a child process; its real classes if installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from conftest import Suite
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_joules.workloads.vllm import OutputStream, VllmAdapter
+from pytest_joules.workloads.work import Call
+
+ENGINES = Path(__file__).parent / "engines"
+
+PRELUDE = f"""
+    import asyncio, sys
+    import pytest
+    sys.path.insert(0, {str(ENGINES)!r})
+    from vllm import LLM, AsyncLLM, SamplingParams
+
+    def prompts(tokens=256, count=8):
+        return [{{"prompt_token_ids": list(range(i, i + tokens))}} for i in range(count)]
+
+    def exactly(tokens):
+        return SamplingParams(max_tokens=tokens, ignore_eos=True)
+"""
+
+GENERATE = """
+    @pytest.mark.energy_budget(tolerance="2%")
+    def test_generate(energy):
+        llm = LLM({arguments})
+        energy(llm.generate, prompts({tokens}), exactly(64))
+"""
+
+
+def write(suite: Suite, source: str) -> None:
+    suite.write(source, prelude=PRELUDE)
+
+
+def generates(suite: Suite, tokens: int = 256, arguments: str = "enable_prefix_caching=False") -> None:
+    write(suite, GENERATE.format(tokens=tokens, arguments=arguments))
+
+
+@pytest.fixture
+def recorded(suite: Suite) -> Suite:
+    """A suite with a stored session of 8 prompts of 256 tokens, 64 new ones each, nothing cached, no preemptions."""
+    generates(suite, arguments="enable_prefix_caching=False, disable_log_stats=False, load_format='dummy'")
+    suite.record(sessions=1)
+    return suite
+
+
+def test_outputs_are_counted_and_what_they_were_like_is_kept(suite: Suite) -> None:
+    generates(suite, arguments="enable_prefix_caching=False, disable_log_stats=False, load_format='dummy'")
+    _, report = suite.report("--energy-missing=warn")
+    (result,) = report["results"]
+    measurement = result["measurement"]
+    calls, tokens, prompt_tokens, requests = (
+        sum(block["units"] for block in measurement["blocks"][unit])
+        for unit in ("call", "token", "prompt_token", "request")
+    )
+    assert (tokens / calls, prompt_tokens / calls, requests / calls) == pytest.approx((512, 2048, 8))
+    assert result["key"]["unit"] == "token"
+    assert measurement["conditions"]["facts"] == {
+        "cached_prompt_share": 0.0,
+        "finished_share": 1.0,
+        "preemptions_per_request": 0.0,
+        "prompt_tokens_per_request": 256.0,
+        "tokens_per_request": 64.0,
+    }
+    settings = measurement["conditions"]["configuration"]
+    assert settings["load_format"] == "dummy"
+    assert settings["weights"] == "random"
+    assert not [note for note in measurement["notes"] if "preemptions" in note]
+
+
+def test_statistics_that_are_off_are_told_of(suite: Suite) -> None:
+    generates(suite)
+    _, report = suite.report("--energy-missing=warn")
+    (note,) = report["results"][0]["measurement"]["notes"]
+    assert note == "preemptions are not checked: vLLM counts them with LLM(..., disable_log_stats=False)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "finding"),
+    [
+        (
+            "enable_prefix_caching=True, load_format='dummy'",
+            "prompt tokens served by the prefix cache: *%, in the baseline 0.0%",
+        ),
+        (
+            "enable_prefix_caching=False, disable_log_stats=False, preemptions=4, load_format='dummy'",
+            "preemptions per request: 0.5, in the baseline 0",
+        ),
+        ("enable_prefix_caching=False, load_format='auto'", "real weights, in the baseline random ones"),
+    ],
+)
+def test_other_work_is_the_finding_not_a_regression(recorded: Suite, arguments: str, finding: str) -> None:
+    generates(recorded, arguments=arguments)
+    ran = recorded.run()
+    ran.assert_outcomes(failed=1)
+    ran.stdout.fnmatch_lines(
+        [f"INVALID: *: this is other work than the baseline's, so that joules do not compare: *{finding}*"]
+    )
+
+
+def test_an_update_accepts_other_work_as_a_new_series(recorded: Suite) -> None:
+    generates(recorded, arguments="enable_prefix_caching=True")
+    ran = recorded.run("--energy-update")
+    ran.assert_outcomes(passed=1)
+    ran.stdout.fnmatch_lines(["*replaced), 1 session(s)"])
+
+
+def test_longer_prompts_regress_and_are_named(recorded: Suite) -> None:
+    generates(recorded, tokens=512, arguments="enable_prefix_caching=False, load_format='dummy'")
+    ran = recorded.run()
+    ran.assert_outcomes(failed=1)
+    ran.stdout.fnmatch_lines(["REGRESSED: *", "*prompt tokens per request: 512, in the baseline 256"])
+
+
+def test_tokens_that_wander_are_told_of(suite: Suite) -> None:
+    write(
+        suite,
+        """
+    from itertools import count
+
+    @pytest.mark.energy_budget
+    def test_forgot_ignore_eos(energy):
+        llm, calls = LLM(enable_prefix_caching=False), count()
+        energy(lambda: llm.generate(prompts(), SamplingParams(max_tokens=32 + next(calls) % 5)))
+    """,
+    )
+    ran = suite.run("--energy-missing=warn")
+    ran.assert_outcomes(passed=1)
+    ran.stdout.fnmatch_lines(
+        ["*: the calls produced between 256 and 288 tokens: fix max_tokens and set ignore_eos=True*"]
+    )
+
+
+def test_an_engine_that_dies_leaves_the_budget_unmeasured(suite: Suite) -> None:
+    generates(suite, arguments="dies_after=3")
+    ran = suite.run()
+    ran.assert_outcomes(failed=1)
+    ran.stdout.fnmatch_lines(["*RuntimeError: EngineCore encountered an issue."])
+    ran.stdout.fnmatch_lines(["*UNMEASURED: the test failed in call"])
+
+
+def test_the_engine_s_gpu_is_charged_not_its_neighbour(suite: Suite) -> None:
+    generates(suite, arguments="device=1")
+    _, report = suite.report("--energy-missing=warn", meter="simulated:h100-sxm,seed=1,gpus=2")
+    (device,) = report["results"][0]["measurement"]["devices"]
+    assert device["index"] == 1
+
+
+@pytest.mark.parametrize("kind", ["cumulative", "delta"])
+@pytest.mark.parametrize("per_chunk", [1, 5])
+def test_streams_are_counted_by_tokens_not_by_chunks(suite: Suite, kind: str, per_chunk: int) -> None:
+    write(
+        suite,
+        f"""
+    @pytest.mark.energy_budget("1 kJ/token", window="shot")
+    def test_streams(energy):
+        async def one(window, llm, name):
+            stream = llm.stream(list(range(256)), exactly(60), name, {kind!r}, {per_chunk})
+            return [output async for output in window.stream(stream)]
+
+        async def body():
+            llm = AsyncLLM()
+            async with energy.window("shot") as window:
+                chunks = [await one(window, llm, str(name)) for name in range(4)]
+            assert len(chunks[0]) == 60 // {per_chunk}
+        asyncio.run(body())
+        (shot,) = energy.measurements
+        assert shot.blocks["token"][0].units == 240
+        assert shot.blocks["prompt_token"][0].units == 1024
+        assert shot.blocks["request"][0].units == 4
+    """,
+    )
+    suite.run().assert_outcomes(passed=1)
+
+
+def test_outputs_are_counted_in_a_window_by_themselves(suite: Suite) -> None:
+    write(
+        suite,
+        """
+    @pytest.mark.energy_budget("1 kJ/token", window="shot")
+    def test_counts(energy):
+        llm = LLM()
+        with energy.window("shot") as window:
+            window.count(llm.generate(prompts(), exactly(64)), image=2)
+        (shot,) = energy.measurements
+        assert shot.blocks["token"][0].units == 512
+        assert shot.blocks["image"][0].units == 2
+
+    @pytest.mark.parametrize("what", [object(), [], "text"])
+    def test_unknown(energy, what):
+        with pytest.raises(ValueError, match=r"nobody knows what work a builtins\\.\\w+ is: count it by name"):
+            with energy.window("shot") as window:
+                window.count(what)
+
+    def test_unknown_streams(energy):
+        with pytest.raises(ValueError, match="nobody knows how to count a stream of builtins.int"):
+            with energy.window("shot") as window:
+                list(window.stream(iter([1, 2])))
+        with pytest.raises(ValueError, match="give it what 'for' or 'async for' consumes"):
+            with energy.window("other") as window:
+                window.stream([1, 2])
+    """,
+    )
+    suite.run().assert_outcomes(passed=5)
+
+
+def test_windows_count_and_stream_without_energy(suite: Suite) -> None:
+    suite.write("""
+    def test_off(energy):
+        with energy.window("shot") as window:
+            window.count(object())
+            assert list(window.stream(iter([1, 2]))) == [1, 2]
+    """)
+    suite.pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
+# -- the adapter by itself --
+
+
+def output(request: str, tokens: Sequence[int], *, last: bool = False, prompt: int = 4) -> Any:
+    """What the stand-in yields, without importing it here, where the real one may be installed."""
+    completion = SimpleNamespace(index=0, token_ids=tokens, finish_reason="length" if last else None)
+    return SimpleNamespace(
+        request_id=request,
+        prompt_token_ids=list(range(prompt)),
+        encoder_prompt_token_ids=None,
+        outputs=[completion],
+        finished=last,
+        num_cached_tokens=0,
+        metrics=None,
+    )
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=4), min_size=1, max_size=8),
+    st.booleans(),
+)
+def test_any_chunks_of_a_sequence_hold_its_tokens(chunks: list[list[int]], cumulative: bool) -> None:
+    # Distinct tokens: the same one over and over could be either, and only the engine's own statistics tell.
+    at = 0
+    for chunk in chunks:
+        chunk[:] = range(at, at + len(chunk))
+        at += len(chunk)
+    stream, shown = OutputStream(), list[int]()
+    for number, chunk in enumerate(chunks):
+        shown = shown + chunk if cumulative else chunk
+        stream.add(output("a", shown, last=number == len(chunks) - 1))
+    assert stream.work().counts == {"token": at, "prompt_token": 4, "request": 1}
+
+
+def test_the_engine_s_own_count_settles_what_chunks_leave_open() -> None:
+    stream = OutputStream()
+    for number in range(3):
+        item = output("a", [7] * (number + 1), last=number == 2)
+        item.metrics = SimpleNamespace(num_generation_tokens=6)
+        stream.add(item)
+    assert stream.work().counts["token"] == 6
+
+
+def test_only_calls_with_sampling_parameters_split() -> None:
+    assert VllmAdapter().split(Call(len, ([1],))) is None
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs vLLM")
+def test_the_real_classes_are_known() -> None:
+    from vllm import SamplingParams
+    from vllm.outputs import CompletionOutput, RequestOutput
+
+    completion = CompletionOutput(0, "", [1, 2, 3], None, None, finish_reason="length")
+    real = RequestOutput("a", None, [5] * 7, None, [completion], finished=True, num_cached_tokens=2)
+    work = VllmAdapter().count([real, real], None)
+    assert work is not None
+    assert work.counts == {"token": 6, "prompt_token": 14, "request": 2}
+    assert work.facts == {"finished_request": 2, "cached_prompt_token": 4}
+    assert SamplingParams(max_tokens=8).clone().max_tokens == 8
