@@ -14,6 +14,7 @@ full, over the tokens that the server counts.
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import sys
 from collections.abc import Sequence
@@ -27,6 +28,11 @@ from pytest_joules.model import WindowKind
 from pytest_joules.serving.load import LoadResult
 from pytest_joules.serving.steady import SteadyWork, measure_steady
 from pytest_joules.units import format_joules, format_percent
+
+
+def text(path: Path) -> str:
+    """What is in a file, also in a packed one."""
+    return gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
 
 
 class Counters:
@@ -75,7 +81,7 @@ def main() -> int:
     parser.add_argument("--test", default="", help="part of the test's name, if the trace holds several")
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
-    trace, load = Trace.read(options.trace), LoadResult.from_json(options.records.read_text())
+    trace, load = Trace.read(options.trace), LoadResult.from_json(text(options.records))
     windows = [w for w in trace.windows if w.kind is WindowKind.STEADY and options.test in w.test]
     if len(windows) != 1:
         print(f"{options.trace}: {len(windows)} steady-state windows with {options.test!r} in their test's name")
