@@ -25,7 +25,7 @@ from statistics import fmean, variance
 import numpy as np
 
 from pytest_joules.attribution import Attribution, attribute
-from pytest_joules.facts import compiling, ratios, wandering
+from pytest_joules.facts import compiling, ratios, wandering, warm
 from pytest_joules.meters.base import Meter, MeterError
 from pytest_joules.meters.ticks import mean_watts
 from pytest_joules.model import Block, Conditions, Device, Measurement, Signals, Tick, WindowKind
@@ -439,7 +439,8 @@ class Sampler:
         )
 
     def _work_notes(self) -> list[str]:
-        return [compiling(self._log.facts), *(wandering(unit, *each) for unit, each in self._log.per_call.items())]
+        wander = (wandering(unit, *each) for unit, each in self._log.per_call.items())
+        return [compiling(self._log.facts), warm(self._log.everything), *wander]
 
     def _idle_watts(self) -> float | None:
         return idle_watts(self._meter, self._attribution.devices, self.logs[0].times[0])
