@@ -282,7 +282,11 @@ class _Calls:
 
     def __call__(self) -> Any:
         prepared = self._setup() if self._setup is not None else None
-        self.latest = self._call if prepared is None else Call(self._call.fn, *prepared)
+        if prepared is not None:
+            if not (isinstance(prepared, Sequence) and len(prepared) == 2):
+                raise WindowError(f"setup gave {prepared!r:.60}: it may return (args, kwargs) for the call, or None")
+            args, kwargs = prepared
+            self.latest = Call(self._call.fn, tuple(args), dict(kwargs))
         return self.latest.fn(*self.latest.args, **self.latest.kwargs)
 
 

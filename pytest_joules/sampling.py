@@ -132,12 +132,14 @@ class CallLog:
 
     def count(self, work: Work, calls: int = 1) -> None:
         """Note one call that returned, or several, with their work."""
+        for unit in dict.fromkeys((*work.counts, *self.per_call)):
+            each = work.counts.get(unit, 0.0) / calls
+            least, most = self.per_call.get(unit, (0.0 if self.calls else each, 0.0))
+            self.per_call[unit] = min(least, each), max(most, each)
         self.calls += calls
         self.pending += calls
         for unit, count in work.counts.items():
             self._done[unit] = self._done.get(unit, 0.0) + count
-            least, most = self.per_call.get(unit, (math.inf, 0.0))
-            self.per_call[unit] = min(least, count / calls), max(most, count / calls)
         for name, amount in work.facts.items():
             self.facts[name] = self.facts.get(name, 0.0) + amount
 

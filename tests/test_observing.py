@@ -135,3 +135,29 @@ def test_a_setting_that_changed_is_named(suite: Suite) -> None:
     ran.assert_outcomes(failed=1)
     ran.stdout.fnmatch_lines(["*enforce_eager: False, in the baseline True*"])
     ran.stdout.no_fnmatch_line("*max_num_seqs*")
+
+
+def test_calls_that_count_something_else_are_told_of(suite: Suite) -> None:
+    suite.write(
+        """
+    import itertools
+
+    @pytest.mark.parametrize("rests", [0, 1])
+    def test_generate(energy, rests):
+        llm, number = LLM(enable_prefix_caching=False), itertools.count(rests)
+        energy(lambda: (llm.generate(PROMPTS, EIGHT), None)[next(number) % 2])
+        (measured,) = energy.measurements
+        assert "the calls produced between 0 and 64 tokens: fix max_tokens" in "".join(measured.notes)
+
+    def test_setup(energy):
+        llm = LLM(enable_prefix_caching=False)
+        for nonsense in [True, (PROMPTS,), (PROMPTS, EIGHT, {})]:
+            with pytest.raises(ValueError, match=r"it may return \\(args, kwargs\\) for the call, or None"):
+                energy.repeat(llm.generate, setup=lambda: nonsense, window=str(len(str(nonsense))))
+        energy.repeat(llm.generate, setup=lambda: ((PROMPTS[:4], EIGHT), {}))
+        (measured,) = energy.measurements
+        assert sum(b.units for b in measured.blocks["token"]) == pytest.approx(32 * measured.calls)
+    """,
+        prelude=VLLM,
+    )
+    suite.run().assert_outcomes(passed=3)
