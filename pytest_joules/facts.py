@@ -24,7 +24,8 @@ class Fact:
         per: The work that it is divided by.
         text: What a difference means, in words; the two numbers follow.
         share: Whether the ratio is a share of something, and printed as percent.
-        slack: Difference that is nothing: of a share absolute, else relative.
+        slack: Difference that is nothing, as a share of the larger ratio.
+        floor: Difference that is nothing whatever the ratios are.
         other_work: Whether a difference makes it other work, so that joules do not compare.
     """
 
@@ -34,6 +35,7 @@ class Fact:
     text: str
     share: bool = False
     slack: float = 0.005
+    floor: float = 0.0
     other_work: bool = False
 
     def shown(self, value: float) -> str:
@@ -43,14 +45,15 @@ class Fact:
 
 FACTS = (
     Fact("cached_prompt_share", "cached_prompt_token", "prompt_token", "prompt tokens served by the prefix cache",
-         share=True, slack=0.02, other_work=True),
-    Fact("preemptions_per_request", "preemption", "request", "preemptions per request", slack=0.2, other_work=True),
+         share=True, floor=0.02, other_work=True),
+    Fact("preemptions_per_request", "preemption", "request", "preemptions per request",
+         slack=0.2, floor=0.02, other_work=True),
     Fact("finished_share", "finished_request", "request", "requests that finished",
-         share=True, slack=0.005, other_work=True),
+         share=True, floor=0.005, other_work=True),
     Fact("draft_acceptance", "accepted_draft_token", "draft_token", "drafted tokens that were accepted",
-         share=True, slack=0.03, other_work=True),
-    Fact("prompt_tokens_per_request", "prompt_token", "request", "prompt tokens per request"),
-    Fact("tokens_per_request", "token", "request", "output tokens per request"),
+         share=True, floor=0.03, other_work=True),
+    Fact("prompt_tokens_per_request", "prompt_token", "request", "prompt tokens per request", slack=0.02),
+    Fact("tokens_per_request", "token", "request", "output tokens per request", slack=0.02),
     Fact("steps_per_image", "step", "image", "denoising steps per image"),
     Fact("steps_per_video", "step", "video", "denoising steps per video"),
     Fact("forwards_per_step", "forward", "step", "denoiser forwards per step"),
@@ -61,6 +64,9 @@ FACTS = (
 
 WEIGHTS = "weights"
 """The setting that says whether a model's weights are ``real`` or ``random``."""
+
+WARM = 0.5
+"""Share of the prompt tokens that a cache of whole blocks serves at least where every prompt is repeated."""
 
 WANDERING = 0.02
 """Calls of one kind of work whose counts differ by more are told of."""
@@ -102,14 +108,16 @@ def differences(
         if fact.name not in today or not known:
             continue
         now, then = today[fact.name], median(known)
-        slack = fact.slack if fact.share else fact.slack * max(abs(now), abs(then))
+        slack = max(fact.floor, fact.slack * max(now, then))
         if min(known) - slack <= now <= max(known) + slack:
             continue
         text = f"{fact.text}: {fact.shown(now)}, in the baseline {fact.shown(then)}"
         (spoiling if fact.other_work else notes).append(text)
-    weights = {setting[WEIGHTS] for setting in stored_settings if WEIGHTS in setting}
-    if WEIGHTS in settings and weights and settings[WEIGHTS] not in weights:
-        spoiling.append(f"{settings[WEIGHTS]} weights, in the baseline {' and '.join(sorted(weights))} ones")
+    for name, value in settings.items():
+        before = {stored[name] for stored in stored_settings if name in stored}
+        if before and value not in before:
+            text = f"{name}: {value}, in the baseline {' and '.join(sorted(before))}"
+            (spoiling if name == WEIGHTS else notes).append(text)
     reason = f"this is other work than the baseline's, so that joules do not compare: {'; '.join(spoiling)}"
     return Differences(reason if spoiling else "", tuple(notes))
 
@@ -120,6 +128,17 @@ def wandering(unit: str, least: float, most: float) -> str:
         return ""
     advice = ": fix max_tokens and set ignore_eos=True, so that calls compare" if unit == "token" else ""
     return f"the calls produced between {least:g} and {most:g} {unit}s{advice}"
+
+
+def warm(totals: Mapping[str, float]) -> str:
+    """What to say of repeated calls whose prompts a cache knows; empty if it does not."""
+    share = ratios(totals).get("cached_prompt_share", 0.0)
+    if share < WARM:
+        return ""
+    return (
+        f"the prefix cache served {format_percent(share)} of the prompt tokens: prompts that calls repeat cost less "
+        "than new ones do; enable_prefix_caching=False, or new ones by setup=, measures those"
+    )
 
 
 def compiling(totals: Mapping[str, float]) -> str:

@@ -121,14 +121,15 @@ class Energy:
             ValueError: if ``fn`` is not a call whose phases are known.
         """
         recorder = self._recorder
-        split = recorder.split(Call(fn, args, dict(kwargs))) if recorder else None
-        result = self.repeat(fn, args, kwargs)
-        if recorder is not None and split is not None:
-            calls = _Calls(split.call, None)
-            sampler = recorder.sampler(split.first, split.call, None, None, None, None, split.first_unit)
-            self._repeated(calls, sampler, split.first)
-            recorder.add_rest(split)
-        return result
+        if recorder is None:
+            return self.repeat(fn, args, kwargs)
+        whole = Call(fn, args, dict(kwargs))
+        split = recorder.split(whole)
+        # The whole comes last, since it is then that the rest is known, and can ask for more calls.
+        for window, call in ((split.first, split.call), ("main", whole)):
+            result = self._repeated(_Calls(call, None), recorder.sampler(window, call, split=split), window)
+        recorder.add_rest(split)
+        return cast("T", result)
 
     def window(self, name: str) -> Window:
         """Measure a stretch of the test once: ``with energy.window("prefill") as window: ...``.
@@ -256,6 +257,7 @@ class Window:
             return
         if kind is None:
             for stream in self._streams:
+                stream.close()
                 self._add(stream.work())
             self._recorder.close_shot(self.name, self._shot, self._work)
         else:
@@ -280,7 +282,11 @@ class _Calls:
 
     def __call__(self) -> Any:
         prepared = self._setup() if self._setup is not None else None
-        self.latest = self._call if prepared is None else Call(self._call.fn, *prepared)
+        if prepared is not None:
+            if not (isinstance(prepared, Sequence) and len(prepared) == 2):
+                raise WindowError(f"setup gave {prepared!r:.60}: it may return (args, kwargs) for the call, or None")
+            args, kwargs = prepared
+            self.latest = Call(self._call.fn, tuple(args), dict(kwargs))
         return self.latest.fn(*self.latest.args, **self.latest.kwargs)
 
 

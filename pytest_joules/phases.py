@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pytest_joules.model import Block, Measurement
@@ -15,10 +16,10 @@ NOTHING = 1e-6
 def remainder(whole: Measurement, first: Measurement, split: Split) -> Measurement:
     """What remains of ``whole`` without its first phase, both measured over calls of the same work.
 
-    Every block of the whole is paired with one of the first phase, as often as
-    they go round, so that the noise of both shows in the blocks of the rest::
+    Both are cut into as many pieces, so that the noise of both shows in the blocks
+    of the rest, and neither counts twice::
 
-        joules of the rest = joules of the whole - calls in the block * joules per call of the first phase
+        joules of the rest = joules of the whole - calls in the piece * joules per call of the first phase
 
     Seconds and units likewise; a unit that is all done in the first phase, such
     as the request itself, counts whole.
@@ -26,20 +27,29 @@ def remainder(whole: Measurement, first: Measurement, split: Split) -> Measureme
     rest = replace(whole, window=split.rest, blocks={}, notes=(_note(split), *whole.notes), latencies={})
     if reason := first.invalid or whole.invalid:
         return replace(rest, invalid=f"the phase is found by difference, and a window of it is invalid: {reason}")
-    units = sorted(whole.blocks, key=lambda unit: (unit != "call", unit != split.rest_unit))
-    pairs = list(zip(range(len(whole.any_blocks)), itertools.cycle(range(len(first.any_blocks)))))
-    blocks = {unit: tuple(_left(whole, first, unit, at, beside) for at, beside in pairs) for unit in units}
+    count = min(len(whole.any_blocks), len(first.any_blocks))
+    wholes, firsts = ({unit: _pieces(b, count) for unit, b in m.blocks.items()} for m in (whole, first))
+    units = sorted(wholes, key=lambda unit: (unit != "call", unit != split.rest_unit))
+    blocks = {unit: tuple(_left(wholes, firsts, unit, at) for at in range(count)) for unit in units}
     if any(block.joules <= 0 or block.seconds <= 0 for block in blocks["call"]):
         reason = f"{split.first} alone took as much as the whole: the rest is too small to be found by difference"
         return replace(rest, invalid=reason)
     return replace(rest, blocks=blocks)
 
 
-def _left(whole: Measurement, first: Measurement, unit: str, at: int, beside: int) -> Block:
-    calls = whole.blocks["call"][at].units
-    block, call = whole.blocks[unit][at], first.blocks["call"][beside]
-    share = calls / call.units
-    done = first.blocks[unit][beside].units if unit in first.blocks and unit != "call" else 0.0
+def _pieces(blocks: Sequence[Block], count: int) -> list[Block]:
+    edges = [at * len(blocks) // count for at in range(count + 1)]
+    return [_together(blocks[opens:closes]) for opens, closes in itertools.pairwise(edges)]
+
+
+def _together(blocks: Sequence[Block]) -> Block:
+    return Block(sum(b.joules for b in blocks), sum(b.units for b in blocks), sum(b.seconds for b in blocks))
+
+
+def _left(whole: Mapping[str, list[Block]], first: Mapping[str, list[Block]], unit: str, at: int) -> Block:
+    block, call = whole[unit][at], first["call"][at]
+    share = whole["call"][at].units / call.units
+    done = first[unit][at].units if unit in first and unit != "call" else 0.0
     units = block.units - share * done
     return Block(
         joules=block.joules - share * call.joules,

@@ -34,7 +34,7 @@ from pytest_joules.sampling import OneShot, Plan, Sampler, Step, joined
 from pytest_joules.serving.steady import SteadyWork, measure_steady
 from pytest_joules.workloads.completion import Completion
 from pytest_joules.workloads.counts import WindowError
-from pytest_joules.workloads.observer import CountedStream, Declared, Hook, Observer
+from pytest_joules.workloads.observer import NO_CALL, CountedStream, Declared, Hook, Observer
 from pytest_joules.workloads.work import Adapter, Call, Split, Work
 
 RECORDED_BLOCKS = 6
@@ -103,6 +103,7 @@ class Recorder:
         self._key = key
         self._opened: set[str] = set()
         self._running: str | None = None
+        self._split: Split | None = None
         self._observer = Observer((), bench.count)
         self.measurements: list[Measurement] = []
 
@@ -110,19 +111,20 @@ class Recorder:
         self,
         window: str,
         call: Call,
-        work: Declared | None,
-        rounds: int | None,
-        warmup: int | None,
-        max_seconds: float | None,
-        natural: str = "call",
+        work: Declared | None = None,
+        rounds: int | None = None,
+        warmup: int | None = None,
+        max_seconds: float | None = None,
+        split: Split | None = None,
     ) -> Sampler | None:
         """Start a window of repeated calls of ``call``, which does ``work``; ``None`` if the meter failed.
 
-        Of the units that are counted, ``natural`` comes first.
+        With ``split``, it is that of the first phase, or then that of the whole call.
         """
-        self._open(window, Observer(self._bench.adapters, self._bench.count, call, work, natural))
+        self._open(window, call, work, split)
         options = self._bench.options
-        first = RECORDED_BLOCKS if options.writes_baselines else LOOKS[0]
+        # Few blocks of either would tell little of the noise in their difference.
+        first = RECORDED_BLOCKS if options.writes_baselines or split is not None else LOOKS[0]
         plan = Plan(
             window=window,
             looks=tuple(n for n in LOOKS if n >= first),
@@ -169,7 +171,7 @@ class Recorder:
 
         The work is done by the process trees of ``roots``; without any, by the test's own.
         """
-        self._open(window, Observer(self._bench.adapters, self._bench.count))
+        self._open(window)
         meter = self._bench.meter
         shot = OneShot(meter, Completion(meter), window, self._wanted_devices(window), roots)
         try:
@@ -195,13 +197,15 @@ class Recorder:
                 f"energy.phases({_name(call.fn)}): no adapter knows its phases, or it was called without sampling "
                 "parameters; measure each by itself, as in energy.repeat(fn, window='prefill')"
             )
+        for window in (split.first, MAIN, split.rest):
+            self._refuse_second(window)
         return split
 
     def add_rest(self, split: Split) -> None:
-        """Add the window of the rest, once the whole and the first phase were measured last."""
-        whole, first = self.measurements[-2:]
+        """Add the window of the rest, once the first phase and the whole were measured last."""
         self._opened.add(split.rest)
-        self.measurements.append(remainder(whole, first, split))
+        first, whole = self.measurements[-2:]
+        self.measurements[-2:] = [whole, first, remainder(whole, first, split)]
 
     def work_of(self, result: object) -> Work:
         """The work in a result that a test counts by itself.
@@ -221,7 +225,7 @@ class Recorder:
 
     def close_shot(self, window: str, shot: OneShot, work: Work, notes: tuple[str, ...] = ()) -> None:
         """End a window that is measured once; ``work`` is what it did, ``notes`` what to say of that."""
-        work = ONE_CALL.or_else(work)
+        work = ONE_CALL.or_else(work.plus(self._observer.watched()))
         try:
             work = Work(self._play_shot(window, 2) or work.counts, work.facts)
             measurement = shot.close(work)
@@ -239,7 +243,7 @@ class Recorder:
 
     def open_steady(self, window: str) -> None:
         """Start a window in whose course a server comes to its steady state."""
-        self._open(window, Observer(self._bench.adapters, self._bench.count))
+        self._open(window)
 
     def close_steady(self, window: str, observed: Callable[[], SteadyWork], roots: Sequence[int]) -> None:
         """End such a window.
@@ -320,20 +324,27 @@ class Recorder:
         devices = self._bench.meter.devices
         self.measurements.append(Measurement(window, kind, devices, {}, 0.0, 0.0, Conditions(), invalid=str(error)))
 
-    def _open(self, window: str, observer: Observer) -> None:
+    def _open(
+        self, window: str, call: Call = NO_CALL, work: Declared | None = None, split: Split | None = None
+    ) -> None:
         if self._running is not None:
             raise WindowError(
                 f"window {window!r} begins before window {self._running!r} has ended: "
                 "measure one after the other, and await what is asynchronous"
             )
+        self._refuse_second(window)
+        natural = split.first_unit if split is not None and window == split.first else "call"
+        self._observer = Observer(self._bench.adapters, self._bench.count, call, work, natural)
+        self._opened.add(window)
+        self._running = window
+        self._split = split
+
+    def _refuse_second(self, window: str) -> None:
         if window in self._opened:
             raise WindowError(
                 f"the test measures two windows named {window!r}: give each its own name, "
                 "as in energy.repeat(fn, window='decode') or energy.window('decode')"
             )
-        self._opened.add(window)
-        self._running = window
-        self._observer = observer
 
     def _wanted_devices(self, window: str) -> tuple[str, ...] | None:
         explicit = [b.devices for b in self._budgets if b.devices is not None and b.window in (None, window)]
@@ -341,20 +352,24 @@ class Recorder:
 
     def _is_of(self, budget: EnergyBudget, window: str) -> bool:
         """Whether a budget is of a window: without a name it is of the main one, or else of the only one."""
-        return budget.window == window or (budget.window is None and (window == MAIN or MAIN not in self._opened))
+        if budget.window is not None:
+            return budget.window == window
+        return window == MAIN or (MAIN not in self._opened and self._split is None)
 
     def _judge(self, measurement: Measurement) -> Step:
         """What the budgets of a window still need from the sampler."""
-        measurement = self._with_settings(measurement)
-        budgets = [b for b in self._budgets if self._is_of(b, measurement.window)]
-        verdicts = [self._decide(budget, measurement)[0] for budget in budgets]
+        judged = [self._with_settings(measurement)]
+        if self._split is not None and measurement.window == MAIN:
+            judged.append(remainder(judged[0], self.measurements[-1], self._split))
+        verdicts = [self._decide(b, m)[0] for m in judged for b in self._budgets if self._is_of(b, m.window)]
         if any(verdict.more_gpu_time_helps for verdict in verdicts):
             return Step.MORE
         blocks = len(measurement.any_blocks)
         if any(verdict.kind is VerdictKind.NO_BASELINE for verdict in verdicts) or not verdicts:
             return Step.DONE if blocks >= RECORDED_BLOCKS else Step.MORE
         bad = (VerdictKind.REGRESSED, VerdictKind.OVER_LIMIT)
-        return Step.CONFIRM if any(verdict.kind in bad for verdict in verdicts) else Step.DONE
+        doubtful = any(verdict.kind in bad or verdict.other_work for verdict in verdicts)
+        return Step.CONFIRM if doubtful else Step.DONE
 
     def _result(self, budget: EnergyBudget, declared: bool) -> BudgetResult:
         measurement, missing = self._measurement_for(budget)

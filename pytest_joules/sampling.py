@@ -25,7 +25,7 @@ from statistics import fmean, variance
 import numpy as np
 
 from pytest_joules.attribution import Attribution, attribute
-from pytest_joules.facts import compiling, ratios, wandering
+from pytest_joules.facts import compiling, ratios, wandering, warm
 from pytest_joules.meters.base import Meter, MeterError
 from pytest_joules.meters.ticks import mean_watts
 from pytest_joules.model import Block, Conditions, Device, Measurement, Signals, Tick, WindowKind
@@ -132,12 +132,14 @@ class CallLog:
 
     def count(self, work: Work, calls: int = 1) -> None:
         """Note one call that returned, or several, with their work."""
+        for unit in dict.fromkeys((*work.counts, *self.per_call)):
+            each = work.counts.get(unit, 0.0) / calls
+            least, most = self.per_call.get(unit, (0.0 if self.calls else each, 0.0))
+            self.per_call[unit] = min(least, each), max(most, each)
         self.calls += calls
         self.pending += calls
         for unit, count in work.counts.items():
             self._done[unit] = self._done.get(unit, 0.0) + count
-            least, most = self.per_call.get(unit, (math.inf, 0.0))
-            self.per_call[unit] = min(least, count / calls), max(most, count / calls)
         for name, amount in work.facts.items():
             self.facts[name] = self.facts.get(name, 0.0) + amount
 
@@ -439,7 +441,8 @@ class Sampler:
         )
 
     def _work_notes(self) -> list[str]:
-        return [compiling(self._log.facts), *(wandering(unit, *each) for unit, each in self._log.per_call.items())]
+        wander = (wandering(unit, *each) for unit, each in self._log.per_call.items())
+        return [compiling(self._log.facts), warm(self._log.everything), *wander]
 
     def _idle_watts(self) -> float | None:
         return idle_watts(self._meter, self._attribution.devices, self.logs[0].times[0])

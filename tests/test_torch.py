@@ -148,3 +148,20 @@ def test_a_recompile_while_measuring_is_reported(suite: Suite) -> None:
     ran.stdout.fnmatch_lines(
         ["*test_compiles_late: torch.compile compiled 2 graph(s) while measuring: shapes or flags changed*"]
     )
+
+
+def test_what_is_compiled_in_a_window_is_told(suite: Suite) -> None:
+    suite.write(
+        """
+    import torch
+
+    def test_compiled(energy):
+        with energy.window("first"):
+            torch.compile(lambda x: x + 1, backend="eager")(torch.ones(2))
+            launch(bytes=1e12)
+            synchronize()
+        (measured,) = energy.measurements
+        assert any("compiled 1 graph(s) while measuring" in note for note in measured.notes)
+    """
+    )
+    suite.run().assert_outcomes(passed=1)

@@ -263,3 +263,28 @@ def test_a_budget_per_token(suite: Suite) -> None:
     ran = suite.run()
     ran.assert_outcomes(passed=1)
     ran.stdout.fnmatch_lines(["energy: 3 passed*"])
+
+
+def test_a_window_that_is_refused_leaves_nothing_on_the_model(suite: Suite) -> None:
+    suite.write(
+        """
+    import torch, transformers
+
+    torch.set_num_threads(1)
+    config = transformers.LlamaConfig(
+        vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        eos_token_id=None, pad_token_id=0,
+    )
+    model = transformers.LlamaForCausalLM(config).eval()
+    model.model.register_forward_hook(lambda *given: step() and None)
+
+    def test_step(energy):
+        fn = lambda: model.generate(torch.ones(2, 3, dtype=torch.long), max_new_tokens=2, do_sample=False)
+        energy.repeat(fn, rounds=60)
+        assert "generate" not in vars(model)
+        with pytest.raises(ValueError, match="two windows named 'main'"):
+            energy(fn)
+        assert "generate" not in vars(model)
+    """
+    )
+    suite.run().assert_outcomes(passed=1)

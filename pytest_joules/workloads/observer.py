@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from numbers import Number
 from typing import Any, TypeVar
@@ -16,6 +17,9 @@ Declared = Mapping[str, float] | Callable[[Any], Mapping[str, float]]
 Hook = Callable[[object, Call | None], object]
 """Counts the work of a result, and of the call that gave it if it is known."""
 
+NO_CALL = Call(lambda: None)
+"""Stands for the stretch of a test, of which nobody knows what it calls."""
+
 _LOOKED_AT = 8
 """Items of a container whose types are looked at: the others are of the same kind."""
 
@@ -27,7 +31,7 @@ class Observer:
         self,
         adapters: Sequence[Adapter],
         hook: Hook,
-        call: Call | None = None,
+        call: Call = NO_CALL,
         declared: Declared | None = None,
         natural: str = "call",
     ) -> None:
@@ -36,7 +40,7 @@ class Observer:
         Args:
             adapters: Those of all libraries.
             hook: Counts for the user, as ``pytest_joules_count_work`` does.
-            call: What will be called, if it is known.
+            call: What will be called.
             declared: The work that the test declares; it wins over all others for the units that it names.
             natural: The unit that comes first, if it is counted at all.
         """
@@ -44,7 +48,7 @@ class Observer:
         self._hook = hook
         self._declared = declared
         self._natural = natural
-        watches = [adapter.watch(call) for adapter in adapters] if call is not None else []
+        watches = [adapter.watch(call) for adapter in adapters]
         self._watches: list[Watch] = [watch for watch in watches if watch is not None]
         self.unknown = ""
         """The latest result's type, if nobody knew it."""
@@ -57,13 +61,16 @@ class Observer:
         """
         work = _declared(self._declared, result).or_else(self._hooked(result, call))
         work = work.or_else(self._counted(result, call))
-        for watch in self._watches:
-            work = work.or_else(watch.work())
+        work = work.or_else(self.watched())
         if self._natural in work.counts:
             work = Work({self._natural: work.counts[self._natural]}, {}).or_else(work)
         known = bool(work.counts) or _tells_of_no_work(result)
         self.unknown = "" if known else f"{type(result).__module__}.{type(result).__qualname__}"
         return work
+
+    def watched(self) -> Work:
+        """What was seen of the work since the last time."""
+        return functools.reduce(Work.or_else, (watch.work() for watch in self._watches), Work())
 
     def _hooked(self, result: object, call: Call | None) -> Work:
         counted = self._hook(result, call)
@@ -117,6 +124,7 @@ class CountedStream:
         """Which adapter knows the items is seen from the first."""
         self._adapters = adapters
         self._stream: Stream | None = None
+        self._closed = False
 
     def through(self, items: Iterator[T]) -> Iterator[T]:
         """The same items, counted."""
@@ -130,11 +138,17 @@ class CountedStream:
             self._add(item)
             yield item
 
+    def close(self) -> None:
+        """The window has ended: a later item is refused."""
+        self._closed = True
+
     def work(self) -> Work:
         """The work of all items so far."""
         return Work() if self._stream is None else self._stream.work()
 
     def _add(self, item: object) -> None:
+        if self._closed:
+            raise WindowError("a stream goes on after its window has ended: consume it inside the window")
         if self._stream is None:
             begun = (adapter.stream(item) for adapter in self._adapters)
             self._stream = next((stream for stream in begun if stream is not None), None)

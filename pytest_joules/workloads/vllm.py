@@ -62,18 +62,26 @@ class VllmAdapter:
         if not is_a(engine, "vllm", "LLM") or method not in ("generate", "chat"):
             return None
         args, kwargs = call.bound()
+        if not any(map(_samples, (*args, *kwargs.values()))):
+            return None
         args = tuple(_one_token(value) for value in args)
         kwargs = {name: _one_token(value) for name, value in kwargs.items()}
-        fn = getattr(engine, method)
-        return Split("prefill", "prompt_token", "decode", "token", Call(fn, args, kwargs))
+        return Split("prefill", "prompt_token", "decode", "token", Call(call.called, args, kwargs))
+
+
+def _samples(value: Any) -> bool:
+    """Whether it is sampling parameters, or a sequence of them."""
+    if isinstance(value, (list, tuple)):
+        return bool(value) and all(map(_samples, value))
+    return is_a(value, "vllm", "SamplingParams")
 
 
 def _one_token(value: Any) -> Any:
     """Sampling parameters, or a list of them, that end after one token; anything else as it is."""
-    if isinstance(value, (list, tuple)) and value and all(is_a(item, "vllm", "SamplingParams") for item in value):
-        return [_one_token(item) for item in value]
-    if not is_a(value, "vllm", "SamplingParams"):
+    if not _samples(value):
         return value
+    if isinstance(value, (list, tuple)):
+        return [_one_token(item) for item in value]
     one = value.clone()
     one.max_tokens, one.min_tokens = 1, min(one.min_tokens, 1)
     return one
@@ -84,7 +92,7 @@ def _work(outputs: Iterable[Any], tokens: float | None) -> Work:
     prompts = [
         len(ids) for o in outputs for ids in (o.prompt_token_ids, getattr(o, "encoder_prompt_token_ids", None)) if ids
     ]
-    cached = [o.num_cached_tokens for o in outputs]
+    cached: list[Any] = [getattr(o, "num_cached_tokens", None) for o in outputs]
     counts = {} if tokens is None else {"token": float(tokens)}
     if prompts:
         counts["prompt_token"] = float(sum(prompts))
