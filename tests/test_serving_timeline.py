@@ -66,7 +66,7 @@ def test_every_engine_is_told_by_its_names(dialect: object) -> None:
     assert set(timeline.gauges) == {"running", "waiting", "kv_usage"}
 
 
-@pytest.mark.parametrize("text", ["", "python_info 1.0", "vllm:lora_requests_info 1.0", "vllm:generation_tokens_total 7"])
+@pytest.mark.parametrize("text", ["", "python_info 1.0", "vllm:lora_info 1.0", "vllm:generation_tokens_total 7"])
 def test_a_page_without_the_names(text: str) -> None:
     assert parse([Scrape(0.0, text)]) is None
 
