@@ -116,6 +116,15 @@ def test_of_two_loads_the_longer_one_is_taken(target: float | None) -> None:
     assert stretch.warmup_seconds == pytest.approx(1.2)
 
 
+def test_first_requests_do_not_count() -> None:
+    running = [0.0, *([8] * 40), 0]
+    assert steady_stretch(sampled(running), running, 8, settled=4.1).first == 21
+    with pytest.raises(NotSteady, match=r"full for 7.8 s, and a load's first 8.0 s do not count"):
+        steady_stretch(sampled(running), running, 8, settled=8.2)
+    records = [Record(start, start + 2.0 + start, ((start + 1.0, 1),), 1) for start in (2.0, 0.0, 1.0)]
+    assert LoadResult(tuple(records), 2, 0.0).settled == 4.0
+
+
 def test_a_burst_above_the_plateau_is_not_the_plateau() -> None:
     running = [60.0] * 40
     running[20] = 64

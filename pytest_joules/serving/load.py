@@ -131,6 +131,11 @@ class LoadResult:
         """From the first request sent to the last answer."""
         return max(r.end for r in self.records) - min(r.start for r in self.records)
 
+    @property
+    def settled(self) -> float:
+        """When the requests that were in flight first had all ended (s)."""
+        return max(record.end for record in sorted(self.records, key=lambda r: r.start)[: self.concurrency])
+
     def latencies(self, since: float = -math.inf, until: float = math.inf) -> dict[str, float]:
         """Percentiles (s) of what came in that stretch: ``ttft_p50``, ``itl_p95``, ``e2e_p99``...
 

@@ -204,7 +204,8 @@ class Server:
         if died := self._process.death() if self._process is not None else "":
             raise NotSteady(f"{died} before the window ended; its log says why")
         timeline = parse(scrapes)
-        load = self._loads[-1] if self._loads else None
+        # Of several, that of the steady state: the longest.
+        load = max(self._loads, key=lambda result: result.seconds, default=None)
         notes = []
         if timeline is None:
             if load is None:

@@ -89,7 +89,7 @@ def steady_work(timeline: Timeline, target: float | None, load: LoadResult | Non
         raise NotSteady("the server generated no token in this window: send it a load inside 'with energy.server(...)'")
     shown = drawn(times, running, target)
     try:
-        stretch = steady_stretch(times, running, target)
+        stretch = steady_stretch(times, running, target, load.settled if load is not None else -math.inf)
     except NotSteady as error:
         raise NotSteady(f"no steady state: {error}. {_advice(timeline, target)} ({shown})") from None
     part = slice(stretch.first, stretch.last + 1)
@@ -186,7 +186,7 @@ def measure_steady(
         latencies=work.latencies,
         invalid=worthless
         or no_work({unit: totals[-1] for unit, totals in work.totals.items()})
-        or _too_short(blocks, until - since, least * period)
+        or _too_short(blocks, work.times, least * period)
         or no_joules(blocks, "the energy counter rose by 0 J in a block: no joules is never a pass"),
     )
 
@@ -199,12 +199,12 @@ def _blocks_of(unit: str, ticks: Sequence[Sequence[object]], work: SteadyWork, l
     return tuple(whole_tick_blocks(ticks, log, least)[unit])  # type: ignore[arg-type]
 
 
-def _too_short(blocks: Mapping[str, Sequence[Block]], seconds: float, block: float) -> str:
+def _too_short(blocks: Mapping[str, Sequence[Block]], times: Sequence[float], block: float) -> str:
     if any(blocks.values()):
         return ""
     return (
-        f"the steady state of {seconds:.1f} s holds no whole block of {block:.1f} s: "
-        "send more requests, or let each generate more tokens"
+        f"the steady state of {times[-1] - times[0]:.1f} s, seen {len(times)} times, "
+        f"holds no whole block of {block:.1f} s: send more requests, or let each generate more tokens"
     )
 
 
@@ -262,7 +262,8 @@ def _advice(timeline: Timeline, target: float | None) -> str:
     """What to do about a batch that was never steadily full."""
     waiting = max(timeline.gauges.get("waiting", (0.0,)), default=0.0)
     usage = max(timeline.gauges.get("kv_usage", (0.0,)), default=0.0)
-    if target is not None and waiting > 0 and max(timeline.gauges["running"]) < LEAST_FILLED * target:
+    most = max(timeline.gauges["running"])
+    if target is not None and most < LEAST_FILLED * target <= most + waiting:
         cache = f", with up to {format_percent(usage)} of its KV cache used" if usage else ""
         return (
             f"Up to {waiting:g} requests waited{cache}: the server runs no more at once (max_num_seqs, or memory); "

@@ -168,13 +168,16 @@ def _speaks(text: str, dialect: Dialect) -> bool:
     return all(any(line.startswith(names) for line in lines) for names in needed)
 
 
-def steady_stretch(times: Sequence[float], running: Sequence[float], target: float | None) -> Stretch:
+def steady_stretch(
+    times: Sequence[float], running: Sequence[float], target: float | None, settled: float = -math.inf
+) -> Stretch:
     """The stretch in which the batch was full; of several loads, one after the other, the longest.
 
     Args:
         times: When each sample was taken (s).
         running: How many requests ran then.
         target: How many are a full batch; ``None`` for the plateau that is found.
+        settled: When the first requests, which are all of one age, or shorter than the others, had ended.
 
     Raises:
         NotSteady: if there is none.
@@ -193,11 +196,12 @@ def steady_stretch(times: Sequence[float], running: Sequence[float], target: flo
     begun, last = full[0], full[-1]
     # Behind the ramp: a GPU that starts a heavy load swings for a second.
     since = times[ramp]
-    first = next((i for i in range(begun, last) if times[i] >= since + CAPPED_WARMUP_SECONDS), last)
+    warm = max(since + CAPPED_WARMUP_SECONDS, settled)
+    first = next((i for i in range(begun, last) if times[i] >= warm), last)
     if first == last:
         raise NotSteady(
             f"the batch was full for {times[last] - times[begun]:.1f} s, "
-            f"and a load's first {CAPPED_WARMUP_SECONDS} s do not count"
+            f"and a load's first {warm - since:.1f} s do not count"
         )
     part = running[first : last + 1]
     mean = fmean(part)
