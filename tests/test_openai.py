@@ -69,6 +69,8 @@ def test_whole_results_and_lists_of_them() -> None:
     three = count([whole("a"), whole("b"), whole("c")])
     assert three is not None
     assert dict(three.counts) == {"token": 60, "prompt_token": 300, "request": 3}
+    # Ollama draws ids from 999, and TGI gives none.
+    assert count([whole("a"), whole("a"), whole("a")]) == three
     message = {"role": "assistant", "content": "x"}
     choices = [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}]
     chat = count(validated(ChatCompletion, id="a", object="chat.completion", choices=choices, usage=USAGE))
@@ -98,6 +100,9 @@ def test_a_stream_is_counted_by_its_usage_and_not_by_its_chunks() -> None:
     left = streamed(chat_chunk(1), chat_chunk(9), chat_chunk(13))
     assert left.counts["token"] == 13
     assert left.facts["finished_request"] == 0
+    # Two choices end one after the other.
+    ends = [chat_chunk(None, "stop", index=0), chat_chunk(None, "stop", index=1), last]
+    assert streamed(chat_chunk(None, index=1), *ends).counts["request"] == 1
     # A consumed stream is a list of chunks with one id.
     assert count([chat_chunk(1), chat_chunk(20, "stop")]) == streamed(chat_chunk(1), chat_chunk(20, "stop"))
 

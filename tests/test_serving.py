@@ -177,6 +177,14 @@ def test_a_batch_that_is_never_full(suite: Suite) -> None:
     assert re.search(r"running requests over \d.\d s, at most 4, target 8: .*▅▅▅", reason)
 
 
+def test_a_concurrency_that_is_not_the_loads(suite: Suite) -> None:
+    reason = invalid(suite, "", load="**{**LOAD, 'requests': 16, 'concurrency': 4}")
+    assert "no more than 4 of 8 requests ran at once. Keep the batch full" in reason
+    assert "max_num_seqs" not in reason
+    reason = invalid(suite, "", load="**{**LOAD, 'concurrency': 16, 'requests': 80}")
+    assert re.search(r"1\d.\d of 8 requests ran on average: another client loads this server, too", reason)
+
+
 def test_a_load_that_drains_early(suite: Suite) -> None:
     reason = invalid(suite, "", load="**{**LOAD, 'requests': 8}")
     assert re.search(
@@ -186,7 +194,9 @@ def test_a_load_that_drains_early(suite: Suite) -> None:
 
 def test_a_steady_state_too_short_for_a_block(suite: Suite) -> None:
     reason = invalid(suite, "", load="**{**LOAD, 'requests': 22}")
-    assert re.search(r"the steady state of [01].\d s holds no whole block of 1.0 s: send more requests", reason)
+    assert re.search(
+        r"the steady state of [01].\d s, seen \d+ times, holds no whole block of 1.0 s: send more requests", reason
+    )
 
 
 def test_counters_that_restart(suite: Suite) -> None:

@@ -8,6 +8,7 @@ side that measures nor is slowed by it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import math
@@ -130,6 +131,11 @@ class LoadResult:
         """From the first request sent to the last answer."""
         return max(r.end for r in self.records) - min(r.start for r in self.records)
 
+    @property
+    def settled(self) -> float:
+        """When the requests that were in flight first had all ended (s)."""
+        return max(record.end for record in sorted(self.records, key=lambda r: r.start)[: self.concurrency])
+
     def latencies(self, since: float = -math.inf, until: float = math.inf) -> dict[str, float]:
         """Percentiles (s) of what came in that stretch: ``ttft_p50``, ``itl_p95``, ``e2e_p99``...
 
@@ -207,13 +213,11 @@ async def send(spec: Spec) -> tuple[Record, ...]:
 
 
 async def _served_model(client: httpx.AsyncClient) -> str:
-    try:
+    with _told_of("GET /v1/models"):
         response = await client.get("/v1/models")
-    except httpx_module().HTTPError as error:
-        raise ServerError(f"GET /v1/models: {_told(error)}") from error
-    if response.status_code != 200:
-        raise ServerError(f"GET /v1/models: {_answer(response.status_code, response.text)}; give model=")
-    return str(response.json()["data"][0]["id"])
+        if response.status_code != 200:
+            raise ServerError(f"{_answer(response.status_code, response.text)}; give model=")
+        return str(response.json()["data"][0]["id"])
 
 
 async def _slot(
@@ -229,12 +233,8 @@ async def _slot(
             "temperature": 0.0,
             **spec.body,
         }
-        try:
+        with _told_of(f"request {number} of {spec.requests}"):
             records.append(await (_streamed(client, body) if spec.stream else _whole(client, body)))
-        except httpx_module().HTTPError as error:
-            raise ServerError(f"request {number} of {spec.requests}: {_told(error)}") from error
-        except ServerError as error:
-            raise ServerError(f"request {number} of {spec.requests}: {error}") from error
 
 
 async def _whole(client: httpx.AsyncClient, body: Mapping[str, Any]) -> Record:
@@ -310,8 +310,17 @@ def _answer(status: int, text: str) -> str:
     return f"HTTP {status}: {text.strip()[:MOST_ERROR_TEXT]}"
 
 
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error) or 'the connection broke'}"
+@contextlib.contextmanager
+def _told_of(request: str) -> Iterator[None]:
+    """Every failure of ``request`` as a ServerError that names it."""
+    try:
+        yield
+    except ServerError as error:
+        raise ServerError(f"{request}: {error}") from error
+    except httpx_module().HTTPError as error:
+        raise ServerError(f"{request}: {type(error).__name__}: {str(error) or 'the connection broke'}") from error
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ServerError(f"{request}: the answer is not that of an OpenAI-compatible server: {error!r}") from error
 
 
 def main() -> int:

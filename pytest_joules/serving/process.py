@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from pytest_joules.serving.requirements import ServerError
+
 Pid = int | subprocess.Popen[bytes] | subprocess.Popen[str]
 
 
@@ -28,9 +30,15 @@ class ServerProcess:
 
     @classmethod
     def of(cls, pid: Pid | None) -> ServerProcess:
-        """The process that the test names, if it names one."""
+        """The process that the test names, if it names one.
+
+        Raises:
+            ServerError: for one that this test runs below.
+        """
         if isinstance(pid, subprocess.Popen):
             return cls(pid.pid, pid)
+        if pid in {parent.pid for parent in psutil.Process().parents()}:
+            raise ServerError(f"pid={pid} is a parent of this test, and its GPUs those of everything below it, too")
         return cls(pid)
 
     @classmethod
@@ -41,9 +49,12 @@ class ServerProcess:
             found = psutil.net_connections("tcp")
         except psutil.AccessDenied:  # macOS shows other processes' sockets to root only
             return cls(None)
-        listening = (c for c in found if c.status == psutil.CONN_LISTEN and getattr(c.laddr, "port", None) == port)
-        pids = [c.pid for c in listening if c.pid is not None]
-        return cls(_served_by(pids[0])) if pids else cls(None)
+        listening = [c for c in found if c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port]
+        # Others may listen at this port of other addresses.
+        addresses = [*_addresses(url), "0.0.0.0", "::"]
+        by_address = {c.laddr.ip: c.pid for c in listening if c.laddr}
+        pid = next((by_address[address] for address in addresses if address in by_address), None)
+        return cls(None if pid is None else _served_by(pid))
 
     @property
     def roots(self) -> tuple[int, ...]:
@@ -77,13 +88,15 @@ def port_of(url: str) -> int:
 
 def is_local(url: str) -> bool:
     """Whether ``url`` points to this machine: only its GPUs can be measured here."""
-    host = urlsplit(url).hostname or ""
     own = {address.address for found in psutil.net_if_addrs().values() for address in found}
+    return any(address in own or _loops_back(address) for address in _addresses(url))
+
+
+def _addresses(url: str) -> set[str]:
     try:
-        resolved = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+        return {str(entry[4][0]) for entry in socket.getaddrinfo(urlsplit(url).hostname, None)}
     except OSError:
-        return False
-    return any(address in own or _loops_back(address) for address in resolved)
+        return set()
 
 
 def _loops_back(address: str) -> bool:

@@ -45,8 +45,9 @@ class Scraper:
     def __init__(self, url: str, now: Callable[[], float]) -> None:
         """The first read is done at once; ``now`` is the meter's clock."""
         # Uncompressed: packing would cost the server's front end more than it saves on one machine.
+        headers = {"Accept-Encoding": "identity"}
         self._client: httpx.Client = httpx_module().Client(
-            timeout=TIMEOUT_SECONDS, headers={"Accept-Encoding": "identity"}, trust_env=False
+            timeout=TIMEOUT_SECONDS, headers=headers, follow_redirects=True, trust_env=False
         )
         self._url = url
         self._now = now

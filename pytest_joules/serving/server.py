@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,8 +23,6 @@ from pytest_joules.workloads.counts import WindowError, checked_counts
 from pytest_joules.workloads.work import Work
 
 if TYPE_CHECKING:
-    import subprocess
-
     from pytest_joules.recorder import Recorder
     from pytest_joules.sampling import OneShot
     from pytest_joules.serving.process import ServerProcess
@@ -50,9 +49,10 @@ class Server:
         configuration: Mapping[str, object] | None,
     ) -> None:
         """Made by :meth:`pytest_joules.Energy.server`."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_base_url(url):
             raise WindowError(f"energy.server({url!r}): write it like 'http://localhost:8000'")
+        if pid is not None and not (pid > 0 if isinstance(pid, int) else isinstance(pid, subprocess.Popen)):
+            raise WindowError(f"energy.server(pid={pid!r}): must be a process id, or what subprocess.Popen gave")
         if concurrency is not None and concurrency < 1:
             raise WindowError(f"energy.server(concurrency={concurrency!r}): must be a whole number of at least 1")
         self.url = url.rstrip("/").removesuffix("/v1")
@@ -113,6 +113,8 @@ class Server:
         """
         concurrency = concurrency if concurrency is not None else self._concurrency
         lengths = (max_tokens,) if isinstance(max_tokens, int) else tuple(max_tokens)
+        if isinstance(prompts, str):
+            raise WindowError("server.load(): give a list of prompts; a text alone would be taken letter by letter")
         if concurrency is None:
             raise WindowError("server.load(): give concurrency= to it or to energy.server(...)")
         if min(requests, concurrency, *lengths, len(prompts), len(lengths)) < 1:
@@ -137,10 +139,16 @@ class Server:
         from pytest_joules.serving.timeline import parse
 
         prometheus_parser()  # a missing library is better told before the load than after it
-        if not is_local(self.url):
-            raise ServerError(f"{self.url} is not on this machine: its GPUs cannot be measured from here")
+        # A process of this machine may have an address of its own, in a container.
+        if self._pid is None and not is_local(self.url):
+            raise ServerError(
+                f"{self.url} is not on this machine, and its GPUs cannot be measured from here; "
+                "if it runs in a container of this machine, give its pid="
+            )
         self._process = ServerProcess.of(self._pid)
         self._wait_until_ready()
+        if died := self._process.death():
+            raise ServerError(f"{died}, yet {self.url} answers: another server listens there; stop it, or correct pid=")
         if self._pid is None:
             self._process = ServerProcess.listening(self.url)
         self._version = self._told_version()
@@ -196,7 +204,8 @@ class Server:
         if died := self._process.death() if self._process is not None else "":
             raise NotSteady(f"{died} before the window ended; its log says why")
         timeline = parse(scrapes)
-        load = self._loads[-1] if self._loads else None
+        # Of several, that of the steady state: the longest.
+        load = max(self._loads, key=lambda result: result.seconds, default=None)
         notes = []
         if timeline is None:
             if load is None:
@@ -221,7 +230,11 @@ class Server:
             work,
             notes=(*work.notes, *notes),
             versions={timeline.engine: self._version} if self._version and timeline.engine else {},
-            configuration={**self._told_configuration(), **self._configuration},
+            configuration={
+                **self._told_configuration(),
+                **({} if target is None else {"concurrency": str(target)}),
+                **self._configuration,
+            },
         )
 
     def _told_configuration(self) -> dict[str, str]:
@@ -247,6 +260,15 @@ class Server:
         with contextlib.suppress(httpx_module().HTTPError, ValueError, KeyError, TypeError):
             return str(httpx_module().get(f"{self.url}/version", timeout=5.0, trust_env=False).json()["version"])[:80]
         return ""
+
+
+def _is_base_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        return False
+    return bool(fits) and not (parts.query or parts.fragment or parts.path.rstrip("/").endswith("/completions"))
 
 
 def _why_not_ready(client: Any) -> str:

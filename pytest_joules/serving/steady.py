@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -33,6 +34,9 @@ tokens of one: with steps of 20 ms half as much in a second as in half of one.""
 
 UNITS = ("token", "prompt_token", "request")
 """What is divided by, the natural unit first: of tokens every stretch holds some."""
+
+RARELY = 1.0
+"""Seconds between two looks at a server above which a reader is told."""
 
 LEVEL = 0.05
 """Tokens per second of the two halves of a steady state that differ by more are told of."""
@@ -85,7 +89,7 @@ def steady_work(timeline: Timeline, target: float | None, load: LoadResult | Non
         raise NotSteady("the server generated no token in this window: send it a load inside 'with energy.server(...)'")
     shown = drawn(times, running, target)
     try:
-        stretch = steady_stretch(times, running, target)
+        stretch = steady_stretch(times, running, target, load.settled if load is not None else -math.inf)
     except NotSteady as error:
         raise NotSteady(f"no steady state: {error}. {_advice(timeline, target)} ({shown})") from None
     part = slice(stretch.first, stretch.last + 1)
@@ -167,6 +171,9 @@ def measure_steady(
     signals = [s for device in devices for s in meter.signals(device, since, until)]
     state = conditions(devices, signals, idle_watts(meter, devices, since), work.amounts)
     period = max(meter.period(device) for device in devices)
+    worthless = spoiled(meter, devices, attribution.foreign, signals)
+    if attribution.foreign and not roots:
+        worthless += "; if that is the server itself, name it with energy.server(pid=...)"
     return Measurement(
         window=window,
         kind=WindowKind.STEADY,
@@ -177,9 +184,9 @@ def measure_steady(
         conditions=replace(state, versions=work.versions, configuration=work.configuration),
         notes=tuple(note for note in (_throughput(blocks["token"]), *work.notes, attribution.note) if note),
         latencies=work.latencies,
-        invalid=spoiled(meter, devices, attribution.foreign, signals)
+        invalid=worthless
         or no_work({unit: totals[-1] for unit, totals in work.totals.items()})
-        or _too_short(blocks, until - since, least * period)
+        or _too_short(blocks, work.times, least * period)
         or no_joules(blocks, "the energy counter rose by 0 J in a block: no joules is never a pass"),
     )
 
@@ -192,12 +199,12 @@ def _blocks_of(unit: str, ticks: Sequence[Sequence[object]], work: SteadyWork, l
     return tuple(whole_tick_blocks(ticks, log, least)[unit])  # type: ignore[arg-type]
 
 
-def _too_short(blocks: Mapping[str, Sequence[Block]], seconds: float, block: float) -> str:
+def _too_short(blocks: Mapping[str, Sequence[Block]], times: Sequence[float], block: float) -> str:
     if any(blocks.values()):
         return ""
     return (
-        f"the steady state of {seconds:.1f} s holds no whole block of {block:.1f} s: "
-        "send more requests, or let each generate more tokens"
+        f"the steady state of {times[-1] - times[0]:.1f} s, seen {len(times)} times, "
+        f"holds no whole block of {block:.1f} s: send more requests, or let each generate more tokens"
     )
 
 
@@ -218,10 +225,14 @@ def _notes(
     batch += [f"{waiting:.1f} waited"] if waiting is not None else []
     batch += [f"KV cache {format_percent(usage)} used"] if usage is not None else []
     told = {name: format_seconds(seconds) for name, seconds in latencies.items() if name.endswith(("p50", "p99"))}
+    times = timeline.times[stretch.first : stretch.last + 1]
+    slowest = max(b - a for a, b in itertools.pairwise(times))
+    rarely = f"the server's metrics came up to {slowest:.1f} s apart: tokens in between are interpolated"
     return (
         ", ".join(batch),
         ", ".join(f"{name} {seconds}" for name, seconds in told.items()),
-        _uneven(timeline.times[stretch.first : stretch.last + 1], tokens),
+        _uneven(times, tokens),
+        rarely if slowest > RARELY else "",
     )
 
 
@@ -251,13 +262,13 @@ def _advice(timeline: Timeline, target: float | None) -> str:
     """What to do about a batch that was never steadily full."""
     waiting = max(timeline.gauges.get("waiting", (0.0,)), default=0.0)
     usage = max(timeline.gauges.get("kv_usage", (0.0,)), default=0.0)
-    if target is not None and waiting > 0 and max(timeline.gauges["running"]) < LEAST_FILLED * target:
+    most = max(timeline.gauges["running"])
+    if target is not None and most < LEAST_FILLED * target <= most + waiting:
         cache = f", with up to {format_percent(usage)} of its KV cache used" if usage else ""
         return (
             f"Up to {waiting:g} requests waited{cache}: the server runs no more at once (max_num_seqs, or memory); "
             "lower concurrency=, or let it run more"
         )
-    return (
-        "Keep the batch full for seconds: send more requests, keep as many in flight as concurrency= says, "
-        "or correct concurrency="
-    )
+    as_many = "the same number" if target is None else "as many"
+    says = "" if target is None else " as concurrency= says, or correct concurrency="
+    return f"Keep the batch full for seconds: send more requests, and keep {as_many} in flight{says}"

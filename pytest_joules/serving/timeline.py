@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
+from statistics import fmean, median
 
 from pytest_joules.meters.base import MeterError
 from pytest_joules.sampling import CAPPED_WARMUP_SECONDS
@@ -19,7 +19,10 @@ from pytest_joules.serving.requirements import prometheus_parser
 from pytest_joules.serving.scrape import Scrape
 
 FULL = 0.95
-"""A batch is full with this share of the most requests that ran: between two steps a few have just ended."""
+"""A batch is full with this share of the requests that usually ran in it: between two steps a few have just ended."""
+
+DRAINED = 0.5
+"""A load has ended, or has not begun, while fewer than this share of the target run at two samples on end."""
 
 LEAST_FILLED = 0.85
 """The batch holds this share of the target on average, as in the ML.ENERGY Benchmark."""
@@ -88,7 +91,7 @@ class Stretch:
         first: Index of the time at which it begins.
         last: Index of the time at which it ends.
         target: How many requests are a full batch.
-        warmup_seconds: From the first request that ran to its beginning.
+        warmup_seconds: From when half of the batch ran to its beginning.
     """
 
     first: int
@@ -100,14 +103,15 @@ class Stretch:
 def parse(scrapes: Sequence[Scrape]) -> Timeline | None:
     """The scrapes as numbers, summed over engines and other labels; ``None`` if no known engine's names are there."""
     told = [scrape for scrape in scrapes if scrape.text]
-    if not told:
-        return None
-    dialect = next((d for d in DIALECTS if _has(told[-1].text, (*d.gauges["running"], *d.counters["token"]))), None)
+    dialect = next((d for d in DIALECTS if told and _speaks(told[-1].text, d)), None)
     if dialect is None:
         return None
-    rows = [_Row.of(scrape.text, dialect) for scrape in told]
+    read = [(scrape.time, row) for scrape in told if (row := _Row.of(scrape.text, dialect)) is not None]
+    if not read:
+        return None
+    times, rows = zip(*read, strict=True)
     return Timeline(
-        times=tuple(scrape.time for scrape in told),
+        times=times,
         counters={name: tuple(row.counters.get(name, 0.0) for row in rows) for name in rows[-1].counters},
         gauges={name: tuple(row.gauges.get(name, 0.0) for row in rows) for name in rows[-1].gauges},
         histograms={name: tuple(row.histograms.get(name, {}) for row in rows) for name in rows[-1].histograms},
@@ -124,9 +128,13 @@ class _Row:
     histograms: dict[str, dict[float, float]]
 
     @classmethod
-    def of(cls, text: str, dialect: Dialect) -> _Row:
-        families = prometheus_parser().text_string_to_metric_families(text + "\n")
-        samples = [sample for family in families for sample in family.samples]
+    def of(cls, text: str, dialect: Dialect) -> _Row | None:
+        """``None`` of a page that cannot be read, or whose numbers are none."""
+        try:
+            families = prometheus_parser().text_string_to_metric_families(text + "\n")
+            samples = [sample for family in families for sample in family.samples]
+        except ValueError:
+            return None
         present = {sample.name for sample in samples}
         row = cls({}, {}, {})
         for role, name in _chosen(dialect.counters, present):
@@ -144,7 +152,7 @@ class _Row:
                 if sample.name == name:
                     bound = float(sample.labels["le"])
                     buckets[bound] = buckets.get(bound, 0.0) + sample.value
-        return row
+        return row if all(map(math.isfinite, (*row.counters.values(), *row.gauges.values()))) else None
 
 
 def _chosen(names: Names, present: set[str], suffix: str = "") -> list[tuple[str, str]]:
@@ -153,47 +161,67 @@ def _chosen(names: Names, present: set[str], suffix: str = "") -> list[tuple[str
     return [(role, name) for role, name in found if name]
 
 
-def _has(text: str, names: Sequence[str]) -> bool:
-    return any(line.startswith(tuple(names)) for line in text.splitlines())
+def _speaks(text: str, dialect: Dialect) -> bool:
+    """Whether a page tells the least that is needed: what runs, and the tokens."""
+    lines = text.splitlines()
+    needed = (dialect.gauges["running"], dialect.counters["token"])
+    return all(any(line.startswith(names) for line in lines) for names in needed)
 
 
-def steady_stretch(times: Sequence[float], running: Sequence[float], target: float | None) -> Stretch:
-    """The stretch in which the batch was full.
+def steady_stretch(
+    times: Sequence[float], running: Sequence[float], target: float | None, settled: float = -math.inf
+) -> Stretch:
+    """The stretch in which the batch was full; of several loads, one after the other, the longest.
 
     Args:
         times: When each sample was taken (s).
         running: How many requests ran then.
         target: How many are a full batch; ``None`` for the plateau that is found.
+        settled: When the first requests, which are all of one age, or shorter than the others, had ended.
 
     Raises:
         NotSteady: if there is none.
     """
-    busy = [count for count in running if count > 0]
+    busy = sorted(count for count in running if count > 0)
     if not busy:
         raise NotSteady("no request was seen running")
-    goal = target if target is not None else sorted(busy)[math.ceil(PLATEAU * len(busy)) - 1]
-    most = max(running)
-    if most < LEAST_FILLED * goal:
-        raise NotSteady(f"no more than {most:g} of {goal:g} requests ran at once")
-    full = [index for index, count in enumerate(running) if count >= FULL * min(most, goal)]
+    goal = target if target is not None else busy[math.ceil(PLATEAU * len(busy)) - 1]
+    filled = [count for count in running if count >= LEAST_FILLED * goal]
+    if not filled:
+        raise NotSteady(f"no more than {busy[-1]:g} of {goal:g} requests ran at once")
+    # The median, so that a single burst is not taken for the plateau.
+    enough = FULL * min(goal, median(filled))
+    loads = [(load[0], [i for i in load if running[i] >= enough]) for load in _loads(running, DRAINED * goal)]
+    ramp, full = max((load for load in loads if load[1]), key=lambda load: times[load[1][-1]] - times[load[1][0]])
+    begun, last = full[0], full[-1]
     # Behind the ramp: a GPU that starts a heavy load swings for a second.
-    busy_since = times[next(index for index, count in enumerate(running) if count > 0)]
-    begun = max(times[full[0]], busy_since + CAPPED_WARMUP_SECONDS)
-    first = next((index for index in range(full[0], len(times)) if times[index] >= begun), len(times))
-    last = full[-1]
-    if first >= last:
-        lasted = max(0.0, times[last] - times[full[0]])
+    since = times[ramp]
+    warm = max(since + CAPPED_WARMUP_SECONDS, settled)
+    first = next((i for i in range(begun, last) if times[i] >= warm), last)
+    if first == last:
         raise NotSteady(
-            f"the batch was full for {lasted:.1f} s, and a load's first {CAPPED_WARMUP_SECONDS} s do not count"
+            f"the batch was full for {times[last] - times[begun]:.1f} s, "
+            f"and a load's first {warm - since:.1f} s do not count"
         )
-    mean = fmean(running[first : last + 1])
+    part = running[first : last + 1]
+    mean = fmean(part)
     if mean < LEAST_FILLED * goal:
         raise NotSteady(f"from first to last full, only {mean:.1f} of {goal:g} requests ran on average")
-    middle = (first + last + 1) // 2
-    earlier, later = fmean(running[first:middle]), fmean(running[middle : last + 1])
+    if mean > (2 - LEAST_FILLED) * goal:
+        raise NotSteady(f"{mean:.1f} of {goal:g} requests ran on average: another client loads this server, too")
+    middle = len(part) // 2
+    earlier, later = fmean(part[:middle]), fmean(part[middle:])
     if abs(later - earlier) > HALVES_ALIKE * goal:
         raise NotSteady(f"{earlier:.1f} requests ran in the first half of the full stretch, {later:.1f} in the second")
-    return Stretch(first, last, goal, times[first] - busy_since)
+    return Stretch(first, last, goal, times[first] - since)
+
+
+def _loads(running: Sequence[float], least: float) -> list[list[int]]:
+    """The samples of each load: between two loads, fewer than ``least`` ran at two samples or more on end."""
+    low = [True, *(count < least for count in running), True]
+    ended = [now and (before or after) for before, now, after in zip(low, low[1:], low[2:], strict=False)]
+    runs = itertools.groupby(range(len(running)), key=ended.__getitem__)
+    return [list(indices) for apart, indices in runs if not apart]
 
 
 def drawn(times: Sequence[float], running: Sequence[float], target: float | None) -> str:

@@ -40,18 +40,25 @@ class OpenAiAdapter:
 
 
 class ChunkStream:
-    """Adds up results, and chunks of results; all chunks of one have its id."""
+    """Adds up results, and chunks of results; all chunks of one have its id.
+
+    Some servers give the same id to several: what comes after an answer's end is another answer.
+    """
 
     def __init__(self) -> None:
         """No chunk was seen yet."""
-        self._answers: dict[str, _Answer] = {}
+        self._answers: list[_Answer] = []
+        self._latest: dict[str, _Answer] = {}
 
     def add(self, item: Any) -> None:
         """Take the next result, chunk or event."""
         # Events of the Responses API hold the whole response where it begins and where it ends.
         whole = item if is_a(item, "openai", *_RESULTS) else getattr(item, "response", None)
         if whole is not None:
-            self._answers.setdefault(whole.id, _Answer()).add(whole)
+            if whole.id not in self._latest or self._latest[whole.id].ends_before(whole):
+                self._answers.append(_Answer())
+                self._latest[whole.id] = self._answers[-1]
+            self._latest[whole.id].add(whole)
 
     def work(self) -> Work:
         """The work of all that was seen.
@@ -59,7 +66,7 @@ class ChunkStream:
         Raises:
             WindowError: if its tokens cannot be known.
         """
-        answers = list(self._answers.values())
+        answers = self._answers
         counts = {
             "token": float(sum(answer.tokens for answer in answers)),
             "prompt_token": float(_sum(answer.prompt_tokens for answer in answers) or 0.0),
@@ -94,6 +101,10 @@ class _Answer:
             for holder in (part, choice):
                 if (ids := getattr(holder, "prompt_token_ids", None)) is not None:
                     self._prompt_ids = len(ids)
+
+    def ends_before(self, part: Any) -> bool:
+        """Whether what ``part`` goes on with has ended."""
+        return any(self._ends.get(choice.index) is not None for choice in getattr(part, "choices", ()))
 
     @property
     def tokens(self) -> int:

@@ -44,6 +44,8 @@ class Settings:
         cached: Share of the prompt tokens that the prefix cache serves.
         refuses: Whether completions are answered with 400.
         engines: Engines whose metrics are told apart by a label.
+        slow: Seconds that ``/metrics`` takes.
+        moved: Whether ``/metrics`` is only found behind a redirect.
     """
 
     port: int
@@ -59,6 +61,8 @@ class Settings:
     cached: float = 0.0
     refuses: bool = False
     engines: int = 1
+    slow: float = 0.0
+    moved: bool = False
 
 
 @dataclass
@@ -185,7 +189,10 @@ class Server:
         loading = time.monotonic() - self.began < self.settings.loading
         if path == "/health":
             await _send(writer, "", 503 if loading else 200)
-        elif path == "/metrics" and self.settings.metrics != "none":
+        elif path == "/metrics" and self.settings.moved:
+            await _send(writer, "", 307, "Location: /metrics/\r\n")
+        elif path.rstrip("/") == "/metrics" and self.settings.metrics != "none":
+            await asyncio.sleep(self.settings.slow)
             await _send(writer, self.engine.metrics())
         elif path == "/version":
             await _send(writer, json.dumps({"version": "0.23.0"}))
@@ -234,9 +241,9 @@ def _event(writer: asyncio.StreamWriter, data: str) -> None:
     writer.write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
 
 
-async def _send(writer: asyncio.StreamWriter, text: str, status: int = 200) -> None:
+async def _send(writer: asyncio.StreamWriter, text: str, status: int = 200, fields: str = "") -> None:
     body = text.encode()
-    writer.write(f"HTTP/1.1 {status} -\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+    writer.write(f"HTTP/1.1 {status} -\r\n{fields}Content-Length: {len(body)}\r\n\r\n".encode() + body)
     await writer.drain()
 
 
