@@ -48,6 +48,17 @@ def test_diffusers_example_runs_tiny_without_a_gpu() -> None:
         assert unit in ran.stdout
 
 
+def test_vllm_example_measures_the_stand_in(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment["PYTHONPATH"] = str(ROOT / "tests" / "engines")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--energy", "--energy-meter", "simulated"]
+    command += ["--energy-missing", "warn", "--energy-baselines", str(tmp_path)]
+    command += ["examples/vllm/test_offline.py::test_generate[8]"]
+    ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
+    assert "energy: 0 passed, 0 regressed, 1 without baseline, 0 inconclusive, 0 unmeasured" in ran.stdout
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "baselines").glob("*.json")), ids=lambda path: path.stem)
 def test_committed_baselines_are_sound(path: Path) -> None:
     file = BaselineStore(path.parent).load(path.stem)

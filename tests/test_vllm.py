@@ -215,6 +215,20 @@ def test_outputs_are_counted_in_a_window_by_themselves(suite: Suite) -> None:
     suite.run().assert_outcomes(passed=5)
 
 
+def test_measuring_makes_no_cuda_context(suite: Suite) -> None:
+    # vLLM forks its engine only from a process without one; what loads no torch can have none.
+    write(
+        suite,
+        """
+    @pytest.mark.energy_budget("1 kJ/token")
+    def test_generate(energy):
+        energy(LLM(enable_prefix_caching=False).generate, prompts(), exactly(64))
+        assert "torch" not in sys.modules
+    """,
+    )
+    suite.run().assert_outcomes(passed=1)
+
+
 def test_windows_count_and_stream_without_energy(suite: Suite) -> None:
     suite.write("""
     def test_off(energy):
