@@ -106,10 +106,6 @@ def decide(measurement: Measurement, baseline: Sequence[Session], terms: Terms) 
         verdict = _against_limit(verdict, today, terms)
         if verdict.kind is VerdictKind.OVER_LIMIT:
             return verdict
-    if terms.tolerance is None:
-        return verdict
-    if not comparable:
-        return replace(verdict, kind=VerdictKind.NO_BASELINE, reason="no stored session to compare with")
     conditions = [session.conditions for session in comparable]
     differ = differences(
         measurement.conditions.facts,
@@ -117,6 +113,10 @@ def decide(measurement: Measurement, baseline: Sequence[Session], terms: Terms) 
         measurement.conditions.configuration,
         [stored.configuration for stored in conditions],
     )
+    if terms.tolerance is None:
+        return replace(verdict, other_work=bool(differ.other_work))
+    if not comparable:
+        return replace(verdict, kind=VerdictKind.NO_BASELINE, reason="no stored session to compare with")
     if differ.other_work:
         return replace(verdict, kind=VerdictKind.INVALID, reason=differ.other_work, other_work=True)
     verdict = replace(verdict, notes=(*verdict.notes, *differ.notes))

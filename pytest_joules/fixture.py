@@ -107,18 +107,18 @@ class Energy:
             return result
 
     def phases(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Measure ``fn`` as calling the fixture does, then its phases apart.
+        """Measure ``fn`` as calling the fixture does, and its two phases apart.
 
-        For text they are the windows ``"prefill"`` (joules per prompt token: the same
-        prompts again, with one new token each) and ``"decode"`` (joules per output token: the rest, by
-        difference); for diffusion pipelines ``"denoise"`` and ``"vae_decode"``.  Each can have a
-        budget: ``energy_budget(..., window="prefill")``.
+        The first phase is measured by itself, then the whole call; the other phase is the difference.
+        For text they are the windows ``"prefill"`` (joules per prompt token: the same prompts with one new
+        token each) and ``"decode"`` (joules per further output token); for diffusion pipelines ``"denoise"`` and
+        ``"vae_decode"``.  Each can have a budget: ``energy_budget(..., window="prefill")``.
 
         Returns:
             The last whole call's result.
 
         Raises:
-            ValueError: if ``fn`` is not a call whose phases are known.
+            ValueError: with ``--energy``, if ``fn`` is not a call whose phases are known.
         """
         recorder = self._recorder
         if recorder is None:

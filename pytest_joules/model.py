@@ -262,7 +262,7 @@ class Verdict:
         seconds_ratio: Seconds per unit, today over baseline; watts moved by ``ratio / seconds_ratio``.
         detectable: The smallest true rise that would have been called REGRESSED, as a fraction.
         more_gpu_time_helps: Whether further blocks could still settle it.
-        other_work: Whether it is INVALID for doing other work than the baseline's; an update accepts that.
+        other_work: Whether the baseline did other work: INVALID, unless only a limit counts.  An update accepts it.
         notes: Warnings that do not change the verdict, such as a risen latency.
     """
 

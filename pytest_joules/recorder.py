@@ -368,8 +368,8 @@ class Recorder:
         if any(verdict.kind is VerdictKind.NO_BASELINE for verdict in verdicts) or not verdicts:
             return Step.DONE if blocks >= RECORDED_BLOCKS else Step.MORE
         bad = (VerdictKind.REGRESSED, VerdictKind.OVER_LIMIT)
-        doubtful = any(verdict.kind in bad or verdict.other_work for verdict in verdicts)
-        return Step.CONFIRM if doubtful else Step.DONE
+        other = any(verdict.kind is VerdictKind.INVALID and verdict.other_work for verdict in verdicts)
+        return Step.CONFIRM if other or any(verdict.kind in bad for verdict in verdicts) else Step.DONE
 
     def _result(self, budget: EnergyBudget, declared: bool) -> BudgetResult:
         measurement, missing = self._measurement_for(budget)

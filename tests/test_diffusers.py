@@ -103,6 +103,7 @@ def test_a_pipeline_inside_a_function(sdxl: Made, made: Callable[[str], Made]) -
     one = {"image": 1, "megapixel": PIXELS["sdxl"] / 1e6, "step": STEPS}
     assert {way: work.counts for way, work in counted.items()} == dict.fromkeys(ways, one)
     assert all(work.facts == {"forward": 2 * STEPS} for work in counted.values())
+    assert observed(Call(torch.inference_mode()(ways["images"]))).counts == one
     several = observed(Call(lambda: [pipe(**inputs) for _ in range(2)]))
     assert (several.counts["image"], several.counts["step"]) == (2, 2 * STEPS)
     frames = observed(Call(lambda: wan(**wan_inputs, output_type="pil").frames[0]))

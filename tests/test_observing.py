@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from conftest import DEVICE, PRODUCT, SKU, Suite
 
 from pytest_joules.baselines.store import Addition
@@ -161,3 +162,23 @@ def test_calls_that_count_something_else_are_told_of(suite: Suite) -> None:
         prelude=VLLM,
     )
     suite.run().assert_outcomes(passed=3)
+
+
+def test_an_update_keeps_other_work_apart_where_only_a_limit_counts(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite.write(
+        """
+    import os
+
+    @pytest.mark.energy_budget("9 J/token")
+    def test_generate(energy):
+        energy(LLM(enable_prefix_caching="CACHE" in os.environ).generate, PROMPTS, EIGHT)
+    """,
+        prelude=VLLM,
+    )
+    suite.record(sessions=2)
+    monkeypatch.setenv("CACHE", "1")
+    ran = suite.run("--energy-update")
+    ran.assert_outcomes(passed=1)
+    ran.stdout.fnmatch_lines(["*mJ/token (*, replaced), 1 session(s)"])

@@ -97,7 +97,7 @@ def test_statistics_that_are_off_are_told_of(suite: Suite) -> None:
             "enable_prefix_caching=False, disable_log_stats=False, preemptions=4, load_format='dummy'",
             "preemptions per request: 0.5, in the baseline 0",
         ),
-        ("enable_prefix_caching=False, load_format='auto'", "real weights, in the baseline random ones"),
+        ("enable_prefix_caching=False, load_format='auto'", "weights: real, in the baseline random"),
     ],
 )
 def test_other_work_is_the_finding_not_a_regression(recorded: Suite, arguments: str, finding: str) -> None:

@@ -76,7 +76,7 @@ class Call:
         fn, _ = _unwrapped(self.fn)
         args, kwargs = self.bound()
         yield from (fn, getattr(fn, "__self__", None), *args, *kwargs.values())
-        fn = inspect.unwrap(fn)  # as of torch.inference_mode()
+        fn = inspect.unwrap(getattr(fn, "__func__", fn))  # as of torch.inference_mode()
         if inspect.isfunction(fn):
             try:
                 names = inspect.getclosurevars(fn)
