@@ -42,7 +42,7 @@ class Settings:
         restarts_after: Tokens after which the counters begin anew.
         generates: Whether tokens are made at all.
         cached: Share of the prompt tokens that the prefix cache serves.
-        refuses: Whether completions are answered with 400.
+        refuses: Whether completions are answered with 400; or ``with a page``, that of some proxy.
         engines: Engines whose metrics are told apart by a label.
         slow: Seconds that ``/metrics`` takes.
         moved: Whether ``/metrics`` is only found behind a redirect.
@@ -59,7 +59,7 @@ class Settings:
     restarts_after: int = 10**9
     generates: bool = True
     cached: float = 0.0
-    refuses: bool = False
+    refuses: bool | str = False
     engines: int = 1
     slow: float = 0.0
     moved: bool = False
@@ -199,7 +199,9 @@ class Server:
         elif path == "/v1/models":
             await _send(writer, json.dumps({"data": [{"id": "stand-in"}]}))
         elif (method, path) == ("POST", "/v1/completions"):
-            if self.settings.refuses:
+            if self.settings.refuses == "with a page":
+                await _send(writer, "data: <html>\n")
+            elif self.settings.refuses:
                 await _send(writer, json.dumps({"error": {"message": "prompt is too long"}}), 400)
             else:
                 await self._complete(body, writer)
