@@ -176,9 +176,7 @@ def test_another_tenant_makes_it_invalid(suite: Suite) -> None:
     suite.write(one_test(), prelude=SERVED)
     ran, report = suite.report(meter="simulated:h100-sxm,seed=1,fault=foreign")
     ran.assert_outcomes(failed=1)
-    reason = report["results"][0]["verdict"]["reason"]
-    assert "process 1 (" in reason
-    assert "pid=" not in reason
+    assert "process 1 (" in report["results"][0]["verdict"]["reason"]
 
 
 def test_a_server_of_another_user_asks_for_its_process(suite: Suite) -> None:
@@ -188,7 +186,7 @@ def test_a_server_of_another_user_asks_for_its_process(suite: Suite) -> None:
     ran, report = suite.report(meter="simulated:h100-sxm,seed=1,fault=foreign")
     ran.assert_outcomes(failed=1)
     reason = report["results"][0]["verdict"]["reason"]
-    assert reason.endswith("if that is the server itself, name it with energy.server(pid=...)")
+    assert reason.endswith("if that is the server itself, name its own process with energy.server(pid=...)")
 
 
 def test_a_batch_that_is_never_full(suite: Suite) -> None:
@@ -280,6 +278,16 @@ def test_what_never_becomes_ready(suite: Suite) -> None:
                 with energy.server(url, pid=process, ready_seconds=30):
                     pass
 
+    def test_cancelled(energy):
+        async def body(url):
+            await asyncio.wait_for(energy.server(url).__aenter__(), 1)
+        with serve(loading=60) as (url, process), pytest.raises(asyncio.TimeoutError):
+            try:
+                asyncio.run(body(url))
+            finally:  # it waits for its threads, but not until the server is ready
+                with pytest.raises(OSError, match="503"):
+                    urllib.request.urlopen(url + "/health")
+
     def test_far(energy):
         with pytest.raises(RuntimeError, match="http://192.0.2.1:8000 is not on this machine"):
             with energy.server("http://192.0.2.1:8000"):
@@ -308,9 +316,9 @@ def test_what_never_becomes_ready(suite: Suite) -> None:
                 with energy.server(url, pid=dead):
                     pass
     """,
-        prelude=f"import os\n{textwrap.dedent(SERVED)}",
+        prelude=f"import asyncio, os, urllib.request\n{textwrap.dedent(SERVED)}",
     )
-    suite.run().assert_outcomes(passed=16)
+    suite.run().assert_outcomes(passed=17)
 
 
 def test_dying_in_mid_run(suite: Suite) -> None:
@@ -340,6 +348,15 @@ def test_dying_in_mid_run(suite: Suite) -> None:
 def test_requests_that_fail(suite: Suite) -> None:
     suite.write(
         """
+    def test_key(energy, monkeypatch):
+        with serve(key="secret") as (url, process), energy.server(url, concurrency=8) as server:
+            with pytest.raises(RuntimeError, match="HTTP 401: .*; set OPENAI_API_KEY"):
+                server.load([[1]], requests=1, max_tokens=1)
+            with pytest.raises(RuntimeError, match="request 0 of 1: HTTP 401: .*; set OPENAI_API_KEY"):
+                server.load([[1]], requests=1, max_tokens=1, model="stand-in")
+            monkeypatch.setenv("OPENAI_API_KEY", "secret")
+            server.load([[1]], requests=1, max_tokens=1)
+
     def test_refused(energy):
         with serve(refuses=True) as (url, process), energy.server(url, concurrency=8) as server:
             with pytest.raises(RuntimeError, match="request . of 40: HTTP 400: .*prompt is too long"):
@@ -357,7 +374,7 @@ def test_requests_that_fail(suite: Suite) -> None:
     """,
         prelude=SERVED,
     )
-    suite.pytester.runpytest_subprocess().assert_outcomes(passed=3)
+    suite.pytester.runpytest_subprocess().assert_outcomes(passed=4)
 
 
 def test_without_energy_it_waits_and_loads(suite: Suite) -> None:

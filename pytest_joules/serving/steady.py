@@ -172,8 +172,8 @@ def measure_steady(
     state = conditions(devices, signals, idle_watts(meter, devices, since), work.amounts)
     period = max(meter.period(device) for device in devices)
     worthless = spoiled(meter, devices, attribution.foreign, signals)
-    if attribution.foreign and not roots:
-        worthless += "; if that is the server itself, name it with energy.server(pid=...)"
+    if attribution.foreign:
+        worthless += "; if that is the server itself, name its own process with energy.server(pid=...)"
     return Measurement(
         window=window,
         kind=WindowKind.STEADY,
