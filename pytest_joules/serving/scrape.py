@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import httpx
 
 INTERVAL_SECONDS = 0.2
-"""Between two requests: ten in a block of two seconds, and rare enough to leave the server's front end alone."""
+"""Between two requests: five in a block of a second, and rare enough to leave the server's front end alone."""
 
 TIMEOUT_SECONDS = 5.0
 

@@ -51,7 +51,7 @@ class SteadyWork:
         totals: For every unit, the work done by each of those times.
         amounts: Work and other amounts from the first request to the last: there every request is whole, so
             that their ratios tell whether two sessions did the same work.
-        warmup_seconds: From the first request that ran to the steady state.
+        warmup_seconds: From when half of the batch ran to the steady state.
         latencies: Percentiles, s.
         versions: Of the engine.
         configuration: Settings of the engine.
