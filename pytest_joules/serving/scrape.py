@@ -72,6 +72,9 @@ class Scraper:
         while not self._stopped.wait(INTERVAL_SECONDS):
             self._scrapes.append(self._scrape())
         self._scrapes.append(self._scrape())
+        # The last one tells whether the server still lives, and a single miss does not mean that it is dead.
+        if self._scrapes[-1].error:
+            self._scrapes.append(self._scrape())
 
     def _scrape(self) -> Scrape:
         start = self._now()
