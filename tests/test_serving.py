@@ -152,6 +152,27 @@ def test_metrics_that_moved_and_come_slowly(suite: Suite) -> None:
     ran.stdout.fnmatch_lines(["*the server's metrics came up to 1.? s apart: tokens in between are interpolated"])
 
 
+def test_stacked_budgets(suite: Suite) -> None:
+    others = """
+    @pytest.mark.energy_budget("1 mJ/request", per="request")
+    @pytest.mark.energy_budget("1 MJ/prompt_token", per="prompt_token")
+    @pytest.mark.energy_budget("1 J/image")"""
+    suite.write(others + one_test().replace('per="token", tolerance="2%"', '"2 J/token"'), prelude=SERVED)
+    ran, report = suite.report()
+    ran.assert_outcomes(failed=1)
+    verdicts = {result["budget"]["per"]: result["verdict"] for result in report["results"]}
+    assert {unit: verdict["kind"] for unit, verdict in verdicts.items()} == {
+        "token": "PASS",
+        "prompt_token": "PASS",
+        "request": "OVER_LIMIT",
+        "image": "INVALID",
+    }
+    assert verdicts["image"]["reason"].startswith("the window did not count 'image', only 'token', 'prompt_token', 're")
+    joules = report["results"][0]["measurement"]["blocks"]["request"]
+    per_request = sum(b["joules"] for b in joules) / sum(b["units"] for b in joules)
+    assert per_request == pytest.approx(50 * TOKEN_JOULES, rel=0.06)
+
+
 def test_only_the_gpus_of_the_server_are_charged(suite: Suite) -> None:
     suite.write(
         """
