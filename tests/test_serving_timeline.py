@@ -206,6 +206,7 @@ def test_quantiles_of_a_histogram_rise_and_forget_what_was_before(values: list[f
     assert sorted(found.values()) == list(found.values())
     assert found == of_histogram("x", {}, histogram(values))
     assert of_histogram("x", histogram(earlier), histogram(earlier)) == {}
+    assert of_histogram("x", {}, {math.inf: math.nan}) == {}
 
 
 def test_promql_would_say_the_same() -> None:

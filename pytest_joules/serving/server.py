@@ -282,13 +282,15 @@ def _why_not_ready(client: Any) -> str:
 
     A server without ``/health`` is ready once it lists its models, or wants a key for that.
     """
+    path = "/health"
     try:
-        status = client.get("/health").status_code
+        status = client.get(path).status_code
         if status == 404:
-            status = client.get("/v1/models").status_code
+            path = "/v1/models"
+            status = client.get(path).status_code
     except httpx_module().HTTPError as error:
         return f"{type(error).__name__}: {error}"
-    return "" if status < 400 or status in (401, 403) else f"HTTP {status}"
+    return "" if status < 400 or status in (401, 403) else f"GET {path}: HTTP {status}"
 
 
 def _missing(scrapes: Sequence[Scrape]) -> str:
