@@ -99,8 +99,12 @@ def differences(
     stored: Sequence[Mapping[str, float]],
     settings: Mapping[str, str],
     stored_settings: Sequence[Mapping[str, str]],
+    against: str = "baseline",
 ) -> Differences:
-    """Compare today's facts and settings with those of stored sessions, as far as both know them."""
+    """Compare today's facts and settings with those of stored sessions, as far as both know them.
+
+    ``against`` is what the messages call the stored ones.
+    """
     spoiling: list[str] = []
     notes: list[str] = []
     for fact in FACTS:
@@ -111,14 +115,14 @@ def differences(
         slack = max(fact.floor, fact.slack * max(now, then))
         if min(known) - slack <= now <= max(known) + slack:
             continue
-        text = f"{fact.text}: {fact.shown(now)}, in the baseline {fact.shown(then)}"
+        text = f"{fact.text}: {fact.shown(now)}, in the {against} {fact.shown(then)}"
         (spoiling if fact.other_work else notes).append(text)
     for name, value in settings.items():
         before = {stored[name] for stored in stored_settings if name in stored}
         if before and value not in before:
-            text = f"{name}: {value}, in the baseline {' and '.join(sorted(before))}"
+            text = f"{name}: {value}, in the {against} {' and '.join(sorted(before))}"
             (spoiling if name == WEIGHTS else notes).append(text)
-    reason = f"this is other work than the baseline's, so that joules do not compare: {'; '.join(spoiling)}"
+    reason = f"this is other work than the {against}'s, so that joules do not compare: {'; '.join(spoiling)}"
     return Differences(reason if spoiling else "", tuple(notes))
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from pytest_joules.decision import (
@@ -28,10 +28,12 @@ from pytest_joules.decision import (
     noise_reason,
     rise_reason,
 )
+from pytest_joules.facts import differences
 from pytest_joules.history import log_mean, log_seconds
 from pytest_joules.model import (
     TEST_FAILED,
     BudgetResult,
+    Conditions,
     Measurement,
     MeterInfo,
     RunResult,
@@ -73,6 +75,7 @@ class Reading:
         log_variance: Variance of ``ln(joules_per_unit)`` as the scatter of the blocks tells it.
         kind: How the window was measured.
         devices: Identities of the devices whose joules are summed.
+        conditions: What the number holds under.
     """
 
     joules_per_unit: float
@@ -81,6 +84,7 @@ class Reading:
     log_variance: float
     kind: WindowKind
     devices: tuple[str, ...]
+    conditions: Conditions = field(default_factory=Conditions)
 
     @classmethod
     def of(cls, measurement: Measurement, unit: str) -> Reading:
@@ -98,6 +102,7 @@ class Reading:
             log_variance=spread_of(logs).variance * autocorrelation_inflation([logs]) / len(logs),
             kind=measurement.kind,
             devices=tuple(device.identity for device in measurement.devices),
+            conditions=measurement.conditions,
         )
 
 
@@ -352,6 +357,11 @@ def _obstacle(key: _Key, base: _Side, head: _Side) -> tuple[VerdictKind, str]:
         return VerdictKind.INVALID, f"measured on different devices ({named}): pin one with CUDA_VISIBLE_DEVICES"
     if len({reading.kind for reading in both}) > 1:
         return VerdictKind.INVALID, "measured by repeated calls on one side and as one shot on the other"
+    bases, heads = ([reading.conditions for reading in _known(side.readings[key])] for side in (base, head))
+    facts, settings = [at.facts for at in bases], [at.configuration for at in bases]
+    for at in heads:
+        if other := differences(at.facts, facts, at.configuration, settings, against="base").other_work:
+            return VerdictKind.INVALID, other
     return VerdictKind.INCONCLUSIVE, ""
 
 

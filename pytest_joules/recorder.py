@@ -415,8 +415,12 @@ class Recorder:
             return Verdict(VerdictKind.INVALID, measurement.invalid), "", None
         unit = budget.per or _natural_unit(measurement)
         if unit not in measurement.blocks:
-            counted = _listed(measurement.blocks)
-            reason = f"the window did not count {unit!r}, only {counted}: declare it with work={{'{unit}': n}}"
+            how = {
+                WindowKind.REPEATED: f"declare it with work={{'{unit}': n}}",
+                WindowKind.ONE_SHOT: f"count it with window.count({unit}=n)",
+                WindowKind.STEADY: "correct the budget's per=; of a server's work its metrics tell no more",
+            }[measurement.kind]
+            reason = f"the window did not count {unit!r}, only {_listed(measurement.blocks)}: {how}"
             return Verdict(VerdictKind.INVALID, reason), "", None
         sku = sku_key(measurement.devices)
         key = BaselineKey(budget.key or self._key(measurement.window), measurement.window, unit)

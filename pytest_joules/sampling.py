@@ -193,13 +193,13 @@ def whole_tick_blocks(ticks: Sequence[Sequence[Tick]], log: CallLog, min_ticks: 
     Returns:
         For each unit, the blocks; all units have the same joules and seconds.
     """
-    return _tick_blocks(ticks, log.times, log.totals, min_ticks)
+    return tick_blocks(ticks, log.times, log.totals, min_ticks)
 
 
-def _tick_blocks(
+def tick_blocks(
     ticks: Sequence[Sequence[Tick]], times: Sequence[float], totals: Mapping[str, Sequence[float]], min_ticks: int
 ) -> dict[str, list[Block]]:
-    """The blocks of calls completed at ``times``; the first unit is the call, of which every stretch holds some."""
+    """The same of work done by ``times``; the first unit is one of which every stretch holds some, such as the call."""
     blocks: dict[str, list[Block]] = {unit: [] for unit in totals}
     edges = _edges(ticks, times, min_ticks)
     if len(edges) < 2 or not totals:
@@ -366,7 +366,7 @@ class Sampler:
         """Whether joules per call, SM clock and temperature of the last two stretches are alike."""
         # By calls alone: a unit that few calls produce would make the pieces long.
         calls = dict(itertools.islice(self._log.totals.items(), 1))
-        blocks = _tick_blocks(self._ticks(), self._log.times, calls, 1)
+        blocks = tick_blocks(self._ticks(), self._log.times, calls, 1)
         pieces = next(iter(blocks.values()), [])[-2 * STEADY_TICKS :]
         half = len(pieces) // 2
         if half < 2 or any(piece.joules <= 0 for piece in pieces):

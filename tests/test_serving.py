@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,35 @@ def test_a_load_of_ones_own_and_what_the_server_tells(suite: Suite) -> None:
     assert 0.5 < measured["latencies"]["e2e_p50"] <= 2.5
 
 
+def test_metrics_that_moved_and_come_slowly(suite: Suite) -> None:
+    suite.write(one_test("moved=True, slow=1").replace("**LOAD", "**{**LOAD, 'requests': 64}"), prelude=SERVED)
+    ran, report = suite.report("--energy-missing=warn")
+    ran.assert_outcomes(passed=1)
+    assert per_token(report["results"][0]["measurement"], "joules") == pytest.approx(TOKEN_JOULES, rel=0.02)
+    ran.stdout.fnmatch_lines(["*the server's metrics came up to 1.? s apart: tokens in between are interpolated"])
+
+
+def test_stacked_budgets(suite: Suite) -> None:
+    others = """
+    @pytest.mark.energy_budget("1 mJ/request", per="request")
+    @pytest.mark.energy_budget("1 MJ/prompt_token", per="prompt_token")
+    @pytest.mark.energy_budget("1 J/image")"""
+    suite.write(others + one_test().replace('per="token", tolerance="2%"', '"2 J/token"'), prelude=SERVED)
+    ran, report = suite.report()
+    ran.assert_outcomes(failed=1)
+    verdicts = {result["budget"]["per"]: result["verdict"] for result in report["results"]}
+    assert {unit: verdict["kind"] for unit, verdict in verdicts.items()} == {
+        "token": "PASS",
+        "prompt_token": "PASS",
+        "request": "OVER_LIMIT",
+        "image": "INVALID",
+    }
+    assert verdicts["image"]["reason"].startswith("the window did not count 'image', only 'token', 'prompt_token', 're")
+    joules = report["results"][0]["measurement"]["blocks"]["request"]
+    per_request = sum(b["joules"] for b in joules) / sum(b["units"] for b in joules)
+    assert per_request == pytest.approx(50 * TOKEN_JOULES, rel=0.06)
+
+
 def test_only_the_gpus_of_the_server_are_charged(suite: Suite) -> None:
     suite.write(
         """
@@ -168,6 +198,16 @@ def test_another_tenant_makes_it_invalid(suite: Suite) -> None:
     ran, report = suite.report(meter="simulated:h100-sxm,seed=1,fault=foreign")
     ran.assert_outcomes(failed=1)
     assert "process 1 (" in report["results"][0]["verdict"]["reason"]
+
+
+def test_a_server_of_another_user_asks_for_its_process(suite: Suite) -> None:
+    hidden = "from pytest_joules.serving.process import ServerProcess\n"
+    hidden += "ServerProcess.listening = classmethod(lambda cls, url: cls(None))\n"
+    suite.write(one_test(arguments=""), prelude=hidden + textwrap.dedent(SERVED))
+    ran, report = suite.report(meter="simulated:h100-sxm,seed=1,fault=foreign")
+    ran.assert_outcomes(failed=1)
+    reason = report["results"][0]["verdict"]["reason"]
+    assert reason.endswith("if that is the server itself, name its own process with energy.server(pid=...)")
 
 
 def test_a_batch_that_is_never_full(suite: Suite) -> None:
@@ -249,7 +289,7 @@ def test_what_never_becomes_ready(suite: Suite) -> None:
         """
     def test_slow(energy):
         with serve(loading=60) as (url, process):
-            with pytest.raises(RuntimeError, match="did not become ready within 1 s: (HTTP 503|ConnectError)"):
+            with pytest.raises(RuntimeError, match="not become ready within 1 s: (GET .health: HTTP 503|Connect)"):
                 with energy.server(url, ready_seconds=1):
                     pass
 
@@ -259,19 +299,47 @@ def test_what_never_becomes_ready(suite: Suite) -> None:
                 with energy.server(url, pid=process, ready_seconds=30):
                     pass
 
+    def test_cancelled(energy):
+        async def body(url):
+            await asyncio.wait_for(energy.server(url).__aenter__(), 1)
+        with serve(loading=60) as (url, process), pytest.raises(asyncio.TimeoutError):
+            try:
+                asyncio.run(body(url))
+            finally:  # it waits for its threads, but not until the server is ready
+                with pytest.raises(OSError, match="503"):
+                    urllib.request.urlopen(url + "/health")
+
     def test_far(energy):
         with pytest.raises(RuntimeError, match="http://192.0.2.1:8000 is not on this machine"):
             with energy.server("http://192.0.2.1:8000"):
                 pass
 
-    @pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "http://"])
+    @pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "http://", "http://x:70000", "http://x?y=1",
+                                     "http://[::1", "http://x/v1/chat/completions"])
     def test_nonsense(energy, url):
         with pytest.raises(ValueError, match="write it like 'http://localhost:8000'"):
             energy.server(url)
+
+    @pytest.mark.parametrize("pid", [0, -1, "12", sys])
+    def test_no_process(energy, pid):
+        with pytest.raises(ValueError, match="must be a process id, or what subprocess.Popen gave"):
+            energy.server("http://localhost:8000", pid=pid)
+
+    def test_parent(energy):
+        with pytest.raises(RuntimeError, match="is a parent of this test"), energy.server("http://x", pid=os.getppid()):
+            pass
+
+    def test_another_answers(energy):
+        with subprocess.Popen(["false"]) as dead, serve() as (url, process):
+            energy.server(url)._wait_until_ready()
+            dead.wait()
+            with pytest.raises(RuntimeError, match="exited with code 1, yet http://.* answers: another server listens"):
+                with energy.server(url, pid=dead):
+                    pass
     """,
-        prelude=SERVED,
+        prelude=f"import asyncio, os, urllib.request\n{textwrap.dedent(SERVED)}",
     )
-    suite.run().assert_outcomes(passed=6)
+    suite.run().assert_outcomes(passed=17)
 
 
 def test_dying_in_mid_run(suite: Suite) -> None:
@@ -301,16 +369,33 @@ def test_dying_in_mid_run(suite: Suite) -> None:
 def test_requests_that_fail(suite: Suite) -> None:
     suite.write(
         """
+    def test_key(energy, monkeypatch):
+        with serve(key="secret") as (url, process), energy.server(url, concurrency=8) as server:
+            with pytest.raises(RuntimeError, match="HTTP 401: .*; set OPENAI_API_KEY"):
+                server.load([[1]], requests=1, max_tokens=1)
+            with pytest.raises(RuntimeError, match="request 0 of 1: HTTP 401: .*; set OPENAI_API_KEY"):
+                server.load([[1]], requests=1, max_tokens=1, model="stand-in")
+            monkeypatch.setenv("OPENAI_API_KEY", "secret")
+            server.load([[1]], requests=1, max_tokens=1)
+
     def test_refused(energy):
         with serve(refuses=True) as (url, process), energy.server(url, concurrency=8) as server:
             with pytest.raises(RuntimeError, match="request . of 40: HTTP 400: .*prompt is too long"):
                 server.load(**LOAD)
             with pytest.raises(ValueError, match="must hold at least one"):
                 server.load([], requests=1, max_tokens=1)
+            with pytest.raises(ValueError, match="a text alone would be taken letter by letter"):
+                server.load("text", requests=1, max_tokens=1)
+
+    @pytest.mark.parametrize("stream", [True, False])
+    def test_not_openai(energy, stream):
+        with serve(refuses="with a page") as (url, process), energy.server(url, concurrency=8) as server:
+            with pytest.raises(RuntimeError, match="request . of 40: the answer is not that of an OpenAI-compatible"):
+                server.load(**LOAD, stream=stream)
     """,
         prelude=SERVED,
     )
-    suite.pytester.runpytest_subprocess().assert_outcomes(passed=1)
+    suite.pytester.runpytest_subprocess().assert_outcomes(passed=4)
 
 
 def test_without_energy_it_waits_and_loads(suite: Suite) -> None:

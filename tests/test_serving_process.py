@@ -51,6 +51,14 @@ def test_what_listens_is_found_and_the_parent_that_serves(port: int, arguments: 
         assert "-c" in found.arguments()
 
 
+def test_of_two_at_one_port_the_one_at_the_address_is_found(port: int) -> None:
+    code = LISTEN.replace("'127.0.0.1'", "sys.argv[1]").replace("import", "import sys,", 1)
+    with running(code.format(port=port), "127.0.0.2") as other, running(code.format(port=port), "127.0.0.1") as own:
+        assert ServerProcess.listening(f"http://127.0.0.1:{port}").pid == own.pid
+        assert ServerProcess.listening(f"http://127.0.0.2:{port}").pid == other.pid
+        assert ServerProcess.listening(f"http://127.0.0.3:{port}").pid is None
+
+
 def test_where_nothing_listens(port: int) -> None:
     found = ServerProcess.listening(f"http://localhost:{port}")
     assert (found.pid, found.roots, found.death(), found.arguments()) == (None, (), "", [])

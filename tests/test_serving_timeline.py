@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pytest_joules.serving.latency import bucket_quantile, of_histogram, weighted_quantile
 from pytest_joules.serving.load import LoadResult, Record, Spec
 from pytest_joules.serving.names import DIALECTS
-from pytest_joules.serving.scrape import Scrape
+from pytest_joules.serving.scrape import Scrape, Scraper
 from pytest_joules.serving.settings import settings_in
 from pytest_joules.serving.steady import SteadyWork, steady_work
 from pytest_joules.serving.timeline import (
@@ -71,6 +71,18 @@ def test_a_page_without_the_names(text: str) -> None:
     assert parse([Scrape(0.0, text)]) is None
 
 
+@pytest.mark.parametrize("misses", [1, 2])
+def test_the_last_look_is_repeated_once(misses: int) -> None:
+    class Missing(Scraper):
+        def _scrape(self) -> Scrape:
+            looks.append(self._stopped.is_set())
+            return Scrape(0.0, error="ReadTimeout" if 0 < sum(looks) <= misses else "")
+
+    looks: list[bool] = []
+    scrapes = Missing("http://x", float).stop()
+    assert (scrapes[-1].error, sum(looks)) == ("" if misses == 1 else "ReadTimeout", 2)
+
+
 def test_a_restart_is_dated() -> None:
     timeline = Timeline((0.0, 0.2, 0.4, 0.6), {"token": (5, 9, 2, 4), "request": (1, 1, 1, 0)}, {"running": (1,) * 4})
     assert timeline.restart() == 0.4
@@ -109,10 +121,10 @@ def test_what_is_not_steady(running: list[float], target: float, complaint: str)
 
 @pytest.mark.parametrize("target", [8, None])
 def test_of_two_loads_the_longer_one_is_taken(target: float | None) -> None:
-    # A client's first try, a short load, the long one; at a pause of a single sample it goes on.
-    running = [1.0, 0, 0, 0, *([8] * 10), 1, 0, 0, *([8] * 20), 0, *([8] * 10), 4, 0]
+    # A client's first try, a short load, the long one; at a pause of two samples it goes on.
+    running = [1.0, 0, 0, 0, *([8] * 10), 1, 0, 0, *([8] * 20), 0, 1, *([8] * 30), 4, 0]
     stretch = steady_stretch(sampled(running), running, target)
-    assert (stretch.first, stretch.last) == (17 + 6, 47)
+    assert (stretch.first, stretch.last) == (17 + 6, 68)
     assert stretch.warmup_seconds == pytest.approx(1.2)
 
 
@@ -154,7 +166,7 @@ def test_a_steady_stretch_is_what_it_says(running: list[int], target: int | None
     assert LEAST_FILLED * stretch.target <= mean <= (2 - LEAST_FILLED) * stretch.target
     assert abs(halves[0] - halves[1]) <= HALVES_ALIKE * stretch.target + 1e-9
     assert part[-1] >= FULL * LEAST_FILLED * stretch.target
-    assert not any(a < stretch.target / 2 > b for a, b in pairwise(part))
+    assert not any(max(part[i : i + 3]) < stretch.target / 2 for i in range(len(part) - 2))
 
 
 @given(st.integers(1, 300), st.integers(20, 80), st.integers(0, 30), st.integers(0, 30))
@@ -184,7 +196,7 @@ def test_a_quantile_of_buckets_lies_in_the_bucket_of_the_true_one(values: list[f
     found = bucket_quantile(histogram(values), quantile)
     true = sorted(values)[math.ceil(quantile * len(values)) - 1]
     low, high = next((a, b) for a, b in pairwise((0.0, *BOUNDS)) if true <= b)
-    assert low - 1e-12 <= found <= high
+    assert low - 1e-12 <= found <= high + 1e-12
 
 
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=50), st.lists(st.floats(0, 10), max_size=50))
@@ -194,6 +206,7 @@ def test_quantiles_of_a_histogram_rise_and_forget_what_was_before(values: list[f
     assert sorted(found.values()) == list(found.values())
     assert found == of_histogram("x", {}, histogram(values))
     assert of_histogram("x", histogram(earlier), histogram(earlier)) == {}
+    assert of_histogram("x", {}, {math.inf: math.nan}) == {}
 
 
 def test_promql_would_say_the_same() -> None:
@@ -231,6 +244,7 @@ def test_several_tokens_in_a_chunk_share_its_gap() -> None:
 
 
 def test_settings_of_a_command_line() -> None:
+    assert settings_in([]) == {}  # of a process that hides them
     command = (
         "vllm serve /secret/model --load-format dummy --max-num-seqs=64 --enforce-eager --no-enable-prefix-caching"
     )

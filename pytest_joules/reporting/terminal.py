@@ -139,11 +139,20 @@ def report(run: RunResult, columns: Sequence[str], sort: str) -> list[str]:
         lines += [*text.splitlines(), ""]
     notable = [r for r in run.results if r.declared and (r.failed or r.verdict.kind is not VerdictKind.PASS)]
     lines += [f"{r.test}: {headline(r)}" for r in sorted(notable, key=_sort_key("verdict"))]
-    lines += [f"{r.test}: {note}" for r in run.results for note in _warnings(r)]
+    noted: dict[str, dict[str, None]] = {}
+    for result in run.results:
+        for note in _warnings(result):
+            noted.setdefault(note, {})[result.test] = None
+    lines += [f"{_several(tests)}: {note}" for note, tests in noted.items()]
     lines += [f"stored but not collected: {key}" for key in run.not_collected]
     if run.changes:
         lines += ["baselines written:", *changes(run.changes)]
     return lines
+
+
+def _several(tests: Iterable[str]) -> str:
+    first, *others = tests
+    return f"{first} and {len(others)} more" if others else first
 
 
 def _against(verdict: Verdict) -> str:

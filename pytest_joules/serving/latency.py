@@ -16,7 +16,7 @@ def named(name: str, quantile: float) -> str:
 def of_histogram(name: str, before: Mapping[float, float], after: Mapping[float, float]) -> dict[str, float]:
     """Percentiles (s) of what a Prometheus histogram observed between two scrapes; empty if that is nothing."""
     observed = {bound: count - before.get(bound, 0.0) for bound, count in sorted(after.items())}
-    if not observed or list(observed.values())[-1] <= 0:
+    if not observed or not list(observed.values())[-1] > 0:  # NaN is none, either
         return {}
     return {named(name, quantile): bucket_quantile(observed, quantile) for quantile in QUANTILES}
 

@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import json
 import math
+import os
 import subprocess
 import sys
 import time
@@ -199,8 +200,12 @@ async def send(spec: Spec) -> tuple[Record, ...]:
     numbers = iter(range(spec.requests))
     httpx = httpx_module()
     timeout = httpx.Timeout(SILENCE_SECONDS)
+    key = os.environ.get("OPENAI_API_KEY")
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    async with httpx.AsyncClient(base_url=spec.url, timeout=timeout, limits=limits, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=spec.url, headers=headers, timeout=timeout, limits=limits, trust_env=False
+    ) as client:
         model = spec.model or await _served_model(client)
         slots = min(spec.concurrency, spec.requests)
         tasks = [asyncio.ensure_future(_slot(client, spec, model, numbers, records)) for _ in range(slots)]
@@ -216,7 +221,7 @@ async def _served_model(client: httpx.AsyncClient) -> str:
     with _told_of("GET /v1/models"):
         response = await client.get("/v1/models")
         if response.status_code != 200:
-            raise ServerError(f"{_answer(response.status_code, response.text)}; give model=")
+            raise ServerError(_answer(response.status_code, response.text))
         return str(response.json()["data"][0]["id"])
 
 
@@ -307,7 +312,8 @@ def _record(
 
 
 def _answer(status: int, text: str) -> str:
-    return f"HTTP {status}: {text.strip()[:MOST_ERROR_TEXT]}"
+    advice = {401: "; set OPENAI_API_KEY to the server's key", 404: "; give the name of its model as model="}
+    return f"HTTP {status}: {text.strip()[:MOST_ERROR_TEXT]}{advice.get(status, '')}"
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import httpx
 
 INTERVAL_SECONDS = 0.2
-"""Between two requests: ten in a block of two seconds, and rare enough to leave the server's front end alone."""
+"""Between two requests: five in a block of a second, and rare enough to leave the server's front end alone."""
 
 TIMEOUT_SECONDS = 5.0
 
@@ -72,6 +72,9 @@ class Scraper:
         while not self._stopped.wait(INTERVAL_SECONDS):
             self._scrapes.append(self._scrape())
         self._scrapes.append(self._scrape())
+        # The last one tells whether the server still lives, and a single miss does not mean that it is dead.
+        if self._scrapes[-1].error:
+            self._scrapes.append(self._scrape())
 
     def _scrape(self) -> Scrape:
         start = self._now()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -66,6 +67,7 @@ class Server:
         self._loads: list[LoadResult] = []
         self._process: ServerProcess | None = None
         self._scraper: Scraper | None = None
+        self._cancelled = threading.Event()
         self._by_hand = False
         self._shot: OneShot | None = None
         self._version = ""
@@ -185,7 +187,10 @@ class Server:
 
     async def __aenter__(self) -> Server:
         # The server may live in this very loop.
-        return await asyncio.to_thread(self.__enter__)
+        try:
+            return await asyncio.to_thread(self.__enter__)
+        finally:
+            self._cancelled.set()  # no loop ends before its threads
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
@@ -254,7 +259,8 @@ class Server:
                         f"{self.url} did not become ready within {self._ready_seconds:g} s: {last}; "
                         "see its log, or give ready_seconds="
                     )
-                time.sleep(ASK_SECONDS)
+                if self._cancelled.wait(ASK_SECONDS):
+                    raise ServerError(f"waiting for {self.url} was cancelled")
 
     def _told_version(self) -> str:
         with contextlib.suppress(httpx_module().HTTPError, ValueError, KeyError, TypeError):
@@ -276,13 +282,15 @@ def _why_not_ready(client: Any) -> str:
 
     A server without ``/health`` is ready once it lists its models, or wants a key for that.
     """
+    path = "/health"
     try:
-        status = client.get("/health").status_code
+        status = client.get(path).status_code
         if status == 404:
-            status = client.get("/v1/models").status_code
+            path = "/v1/models"
+            status = client.get(path).status_code
     except httpx_module().HTTPError as error:
         return f"{type(error).__name__}: {error}"
-    return "" if status < 400 or status in (401, 403) else f"HTTP {status}"
+    return "" if status < 400 or status in (401, 403) else f"GET {path}: HTTP {status}"
 
 
 def _missing(scrapes: Sequence[Scrape]) -> str:

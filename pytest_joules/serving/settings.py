@@ -28,7 +28,7 @@ SETTINGS = (
 def settings_in(arguments: Sequence[str]) -> dict[str, str]:
     """The kept settings among a command's arguments: ``--name value``, ``--name=value``, ``--name``, ``--no-name``."""
     found: dict[str, str] = {}
-    for argument, following in zip(arguments, (*arguments[1:], "--"), strict=True):
+    for argument, following in zip(arguments, (*arguments[1:], "--"), strict=False):
         flag, given, value = argument.partition("=")
         name = flag.removeprefix("--").replace("-", "_")
         if not flag.startswith("--"):

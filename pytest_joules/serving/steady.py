@@ -12,15 +12,14 @@ from pytest_joules.attribution import attribute
 from pytest_joules.meters.base import Meter
 from pytest_joules.model import Block, Measurement, WindowKind
 from pytest_joules.sampling import (
-    CallLog,
     conditions,
     idle_watts,
     least_duty,
     no_joules,
     no_work,
     spoiled,
+    tick_blocks,
     wait_for_tick,
-    whole_tick_blocks,
 )
 from pytest_joules.serving.latency import of_histogram
 from pytest_joules.serving.load import LoadResult
@@ -51,7 +50,7 @@ class SteadyWork:
         totals: For every unit, the work done by each of those times.
         amounts: Work and other amounts from the first request to the last: there every request is whole, so
             that their ratios tell whether two sessions did the same work.
-        warmup_seconds: From the first request that ran to the steady state.
+        warmup_seconds: From when half of the batch ran to the steady state.
         latencies: Percentiles, s.
         versions: Of the engine.
         configuration: Settings of the engine.
@@ -167,13 +166,17 @@ def measure_steady(
     wait_for_tick(meter, devices, until)
     ticks = [meter.ticks(device, since) for device in devices]
     least = math.ceil(STEADY_BLOCK_TICKS / (least_duty(devices) or 1.0))
-    blocks = {unit: _blocks_of(unit, ticks, work, least) for unit in work.totals}
+    blocks = {}
+    for unit in work.totals:
+        # Each block holds some of its unit, so that those of other units than tokens may be longer.
+        totals = {name: work.totals[name] for name in ("token", unit)}
+        blocks[unit] = tuple(tick_blocks(ticks, work.times, totals, least)[unit])
     signals = [s for device in devices for s in meter.signals(device, since, until)]
     state = conditions(devices, signals, idle_watts(meter, devices, since), work.amounts)
     period = max(meter.period(device) for device in devices)
     worthless = spoiled(meter, devices, attribution.foreign, signals)
-    if attribution.foreign and not roots:
-        worthless += "; if that is the server itself, name it with energy.server(pid=...)"
+    if attribution.foreign:
+        worthless += "; if that is the server itself, name its own process with energy.server(pid=...)"
     return Measurement(
         window=window,
         kind=WindowKind.STEADY,
@@ -189,14 +192,6 @@ def measure_steady(
         or _too_short(blocks, work.times, least * period)
         or no_joules(blocks, "the energy counter rose by 0 J in a block: no joules is never a pass"),
     )
-
-
-def _blocks_of(unit: str, ticks: Sequence[Sequence[object]], work: SteadyWork, least: int) -> tuple[Block, ...]:
-    """The blocks in ``unit``, each of which holds some of it; those of other units may be shorter."""
-    log = CallLog(work.times[0])
-    log.times = list(work.times)
-    log.totals = {name: list(work.totals[name]) for name in dict.fromkeys(("token", unit))}
-    return tuple(whole_tick_blocks(ticks, log, least)[unit])  # type: ignore[arg-type]
 
 
 def _too_short(blocks: Mapping[str, Sequence[Block]], times: Sequence[float], block: float) -> str:

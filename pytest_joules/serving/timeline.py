@@ -22,7 +22,9 @@ FULL = 0.95
 """A batch is full with this share of the requests that usually ran in it: between two steps a few have just ended."""
 
 DRAINED = 0.5
-"""A load has ended, or has not begun, while fewer than this share of the target run at two samples on end."""
+PAUSE = 3
+"""Between two loads fewer than this share of the target run, at this many samples on end: at one or two, requests that
+end together may just have been followed by the next."""
 
 LEAST_FILLED = 0.85
 """The batch holds this share of the target on average, as in the ML.ENERGY Benchmark."""
@@ -217,11 +219,15 @@ def steady_stretch(
 
 
 def _loads(running: Sequence[float], least: float) -> list[list[int]]:
-    """The samples of each load: between two loads, fewer than ``least`` ran at two samples or more on end."""
-    low = [True, *(count < least for count in running), True]
-    ended = [now and (before or after) for before, now, after in zip(low, low[1:], low[2:], strict=False)]
-    runs = itertools.groupby(range(len(running)), key=ended.__getitem__)
-    return [list(indices) for apart, indices in runs if not apart]
+    """The samples of each load: before, between and after loads, fewer than ``least`` run."""
+    loads: list[list[int]] = [[]]
+    for low, run in itertools.groupby(range(len(running)), key=lambda index: running[index] < least):
+        indices = list(run)
+        if low and (len(indices) >= PAUSE or indices[0] == 0 or indices[-1] == len(running) - 1):
+            loads.append([])
+        else:
+            loads[-1] += indices
+    return [load for load in loads if load]
 
 
 def drawn(times: Sequence[float], running: Sequence[float], target: float | None) -> str:

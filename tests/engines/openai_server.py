@@ -42,8 +42,9 @@ class Settings:
         restarts_after: Tokens after which the counters begin anew.
         generates: Whether tokens are made at all.
         cached: Share of the prompt tokens that the prefix cache serves.
-        refuses: Whether completions are answered with 400.
+        refuses: Whether completions are answered with 400; or ``with a page``, that of some proxy.
         engines: Engines whose metrics are told apart by a label.
+        key: What ``/v1`` wants to be given; empty for nothing.
         slow: Seconds that ``/metrics`` takes.
         moved: Whether ``/metrics`` is only found behind a redirect.
     """
@@ -59,8 +60,9 @@ class Settings:
     restarts_after: int = 10**9
     generates: bool = True
     cached: float = 0.0
-    refuses: bool = False
+    refuses: bool | str = False
     engines: int = 1
+    key: str = ""
     slow: float = 0.0
     moved: bool = False
 
@@ -182,7 +184,11 @@ class Server:
                 method, path, _ = line.split(" ")
                 lengths = [int(f.partition(":")[2]) for f in fields if f.lower().startswith("content-length:")]
                 body = json.loads(await reader.readexactly(lengths[0])) if lengths and lengths[0] else {}
-                await self._answer(method, path, body, writer)
+                key = f"bearer {self.settings.key}" if self.settings.key and path.startswith("/v1") else ""
+                if key not in head.decode().lower():
+                    await _send(writer, '{"error":"Unauthorized"}', 401)
+                else:
+                    await self._answer(method, path, body, writer)
         writer.close()
 
     async def _answer(self, method: str, path: str, body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
@@ -199,7 +205,9 @@ class Server:
         elif path == "/v1/models":
             await _send(writer, json.dumps({"data": [{"id": "stand-in"}]}))
         elif (method, path) == ("POST", "/v1/completions"):
-            if self.settings.refuses:
+            if self.settings.refuses == "with a page":
+                await _send(writer, "data: <html>\n")
+            elif self.settings.refuses:
                 await _send(writer, json.dumps({"error": {"message": "prompt is too long"}}), 400)
             else:
                 await self._complete(body, writer)
