@@ -50,12 +50,15 @@ def result(
     tolerance: float | None = 0.02,
     unit: str = "token",
     declared: bool = True,
+    cached: float = 0.0,
 ) -> BudgetResult:
     calls = 50.0
     blocks = tuple(
         Block(0.07 * math.exp(log + w) * calls * per_call, calls * per_call, calls * seconds) for w in (wiggle, -wiggle)
     )
-    measurement = Measurement("main", kind, (device,), {unit: blocks}, 2 * calls, 1.0, Conditions())
+    measurement = Measurement(
+        "main", kind, (device,), {unit: blocks}, 2 * calls, 1.0, Conditions(facts={"cached_prompt_share": cached})
+    )
     verdict = Verdict(VerdictKind.NO_BASELINE)
     key = BaselineKey(test, "main", unit)
     return BudgetResult(test, budget, declared, verdict, key=key, tolerance=tolerance, measurement=measurement)
@@ -245,9 +248,15 @@ def test_level_joules_that_take_longer_are_told() -> None:
         (result(0.0), missing("the GPU slowed down", VerdictKind.INVALID), "pair 2, head: the GPU slowed down"),
         (result(0.0), result(0.0, device=replace(HERE, identity="there")), "measured on different devices (here and t"),
         (result(0.0), result(0.0, kind=WindowKind.ONE_SHOT), "by repeated calls on one side and as one shot"),
+        (
+            result(0.0),
+            result(-0.3, cached=0.9),
+            "this is other work than the base's, so that joules do not compare: prompt tokens served by the prefix "
+            "cache: 90.0%, in the base 0.0%",
+        ),
         (result(0.0), None, "pair 2, head: not measured"),
     ],
-    ids=["failed", "invalid", "devices", "kinds", "absent"],
+    ids=["failed", "invalid", "devices", "kinds", "work", "absent"],
 )
 def test_what_one_run_lacks_makes_that_test_invalid_and_no_other(
     base: BudgetResult, head: BudgetResult | None, reason: str
