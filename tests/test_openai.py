@@ -100,6 +100,8 @@ def test_a_stream_is_counted_by_its_usage_and_not_by_its_chunks() -> None:
     left = streamed(chat_chunk(1), chat_chunk(9), chat_chunk(13))
     assert left.counts["token"] == 13
     assert left.facts["finished_request"] == 0
+    # Usage may come with a choice that has ended.
+    assert streamed(chat_chunk(7), chat_chunk(9, "stop"), chat_chunk(20, "stop")).counts["token"] == 20
     # Two choices end one after the other.
     ends = [chat_chunk(None, "stop", index=0), chat_chunk(None, "stop", index=1), last]
     assert streamed(chat_chunk(None, index=1), *ends).counts["request"] == 1

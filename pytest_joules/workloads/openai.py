@@ -42,7 +42,7 @@ class OpenAiAdapter:
 class ChunkStream:
     """Adds up results, and chunks of results; all chunks of one have its id.
 
-    Some servers give the same id to several: what comes after an answer's end is another answer.
+    Some servers give the same id to several: a whole one after a whole one is another.
     """
 
     def __init__(self) -> None:
@@ -103,8 +103,10 @@ class _Answer:
                     self._prompt_ids = len(ids)
 
     def ends_before(self, part: Any) -> bool:
-        """Whether what ``part`` goes on with has ended."""
-        return any(self._ends.get(choice.index) is not None for choice in getattr(part, "choices", ()))
+        """Whether this is a whole answer, and ``part`` another one."""
+        if self._usage is None or part.usage is None or is_a(part, "openai", "ChatCompletionChunk", "Response"):
+            return False
+        return any(choice.finish_reason and self._ends.get(choice.index) for choice in part.choices)
 
     @property
     def tokens(self) -> int:
