@@ -285,7 +285,8 @@ def test_phases_of_a_pipeline(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> 
         inputs["num_inference_steps"] = 2
         energy.phases(pipe, **inputs)
         whole, denoise, decode = [m.joules / sum(b.units for b in m.blocks["image"]) for m in energy.measurements]
-        assert denoise + decode == pytest.approx(whole)
+        # Not to the last digit: each takes as many blocks as it needs, and blocks differ a little.
+        assert denoise + decode == pytest.approx(whole, rel=0.01)
         assert decode == pytest.approx(whole / 3, rel=0.1)
     """,
         prelude=SUITE,
