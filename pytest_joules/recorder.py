@@ -35,7 +35,7 @@ from pytest_joules.serving.steady import SteadyWork, measure_steady
 from pytest_joules.workloads.completion import Completion
 from pytest_joules.workloads.counts import WindowError
 from pytest_joules.workloads.observer import NO_CALL, CountedStream, Declared, Hook, Observer
-from pytest_joules.workloads.work import Adapter, Call, Split, Work
+from pytest_joules.workloads.work import Adapter, Call, Split, Work, type_name
 
 RECORDED_BLOCKS = 6
 """Blocks that a session to be stored takes at least."""
@@ -215,8 +215,9 @@ class Recorder:
         """
         work = self._observer.work(result)
         if self._observer.unknown or not work.counts:
-            kind = f"{type(result).__module__}.{type(result).__qualname__}"
-            raise WindowError(f"nobody knows what work a {kind} is: count it by name, as in window.count(token=n)")
+            raise WindowError(
+                f"nobody knows what work a {type_name(result)} is: count it by name, as in window.count(token=n)"
+            )
         return work
 
     def stream(self) -> CountedStream:

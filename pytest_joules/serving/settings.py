@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_joules.facts import WEIGHTS
+from pytest_joules.workloads.vllm import with_weights
 
 SETTINGS = (
     "dtype",
@@ -37,6 +37,4 @@ def settings_in(arguments: Sequence[str]) -> dict[str, str]:
             found[name.removeprefix("no_")] = "False"
         elif name in SETTINGS:
             found[name] = value if given else "True" if following.startswith("-") else following
-    if "load_format" in found:
-        found[WEIGHTS] = "random" if found["load_format"] == "dummy" else "real"
-    return {name: value[:80] for name, value in found.items()}
+    return with_weights({name: value[:80] for name, value in found.items()})

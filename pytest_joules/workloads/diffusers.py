@@ -12,7 +12,7 @@ from typing import Any
 
 from pytest_joules.facts import WEIGHTS
 from pytest_joules.workloads.torch import is_compiled, weights
-from pytest_joules.workloads.work import Call, Override, Split, Work, is_a
+from pytest_joules.workloads.work import Call, Override, Split, Work, distinct, is_a
 
 _DENOISERS = (
     "unet", "transformer", "transformer_2", "unconditional_transformer", "prior", "prior_prior", "decoder",
@@ -72,8 +72,7 @@ class DiffusersAdapter:
 
 
 def _pipelines(call: Call) -> list[Any]:
-    found = {id(value): value for value in call.objects() if is_a(value, "diffusers", "DiffusionPipeline")}
-    return list(found.values())
+    return distinct(value for value in call.objects() if is_a(value, "diffusers", "DiffusionPipeline"))
 
 
 def _called(call: Call) -> Any:
@@ -187,8 +186,8 @@ class PipelineWatch:
     def __init__(self, pipelines: Iterable[Any]) -> None:
         """Counting begins now; :meth:`close` leaves everything as it was."""
         parts = [(name, part) for pipeline in pipelines for name, part in pipeline.components.items()]
-        denoisers = _distinct(p for name, p in parts if name in _DENOISERS and hasattr(p, "register_forward_hook"))
-        schedulers = _distinct(p for name, p in parts if name.endswith("scheduler") and hasattr(p, "step"))
+        denoisers = distinct(p for name, p in parts if name in _DENOISERS and hasattr(p, "register_forward_hook"))
+        schedulers = distinct(p for name, p in parts if name.endswith("scheduler") and hasattr(p, "step"))
         self.notes: tuple[str, ...] = ()
         self.configuration = _settings(pipelines, denoisers, schedulers)
         self._forwards: list[_Counter] = [_Forwards(denoiser) for denoiser in denoisers]
@@ -207,10 +206,6 @@ class PipelineWatch:
         """Count no more."""
         for counter in (*self._steps, *self._forwards):
             counter.remove()
-
-
-def _distinct(values: Iterable[Any]) -> list[Any]:
-    return list({id(value): value for value in values}.values())
 
 
 def _settings(pipelines: Iterable[Any], denoisers: list[Any], schedulers: list[Any]) -> Mapping[str, str]:

@@ -8,7 +8,7 @@ from numbers import Number
 from typing import Any, TypeVar
 
 from pytest_joules.workloads.counts import WindowError, checked_counts
-from pytest_joules.workloads.work import Adapter, Call, Stream, Watch, Work, is_a
+from pytest_joules.workloads.work import Adapter, Call, Stream, Watch, Work, is_a, type_name
 
 T = TypeVar("T")
 Declared = Mapping[str, float] | Callable[[Any], Mapping[str, float]]
@@ -65,7 +65,7 @@ class Observer:
         if self._natural in work.counts:
             work = Work({self._natural: work.counts[self._natural]}, {}).or_else(work)
         known = bool(work.counts) or _tells_of_no_work(result)
-        self.unknown = "" if known else f"{type(result).__module__}.{type(result).__qualname__}"
+        self.unknown = "" if known else type_name(result)
         return work
 
     def watched(self) -> Work:
@@ -154,7 +154,7 @@ class CountedStream:
             self._stream = next((stream for stream in begun if stream is not None), None)
         if self._stream is None:
             raise WindowError(
-                f"nobody knows how to count a stream of {type(item).__module__}.{type(item).__qualname__}: "
+                f"nobody knows how to count a stream of {type_name(item)}: "
                 "consume it and count what it held, as in window.count(token=n)"
             )
         self._stream.add(item)

@@ -8,7 +8,7 @@ from typing import Any
 
 from pytest_joules.facts import WEIGHTS
 from pytest_joules.workloads.torch import is_compiled, weights
-from pytest_joules.workloads.work import Call, Override, Split, Work, is_a
+from pytest_joules.workloads.work import Call, Override, Split, Work, distinct, is_a
 
 
 class TransformersAdapter:
@@ -21,7 +21,7 @@ class TransformersAdapter:
 
     def watch(self, call: Call) -> GenerationWatch | None:
         """Watch the models that ``call`` uses."""
-        models = list({id(model): model for value in call.objects() for model in _models(value)}.values())
+        models = distinct(model for value in call.objects() for model in _models(value))
         return GenerationWatch(models) if models else None
 
     def stream(self, item: object) -> None:

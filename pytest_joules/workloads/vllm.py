@@ -203,6 +203,11 @@ def _settings(config: Any) -> Mapping[str, str]:
         value = getattr(getattr(config, part, None), attribute, None)
         if value is not None:
             settings[name] = str(getattr(value, "value", value))
-    if "load_format" in settings:
-        settings[WEIGHTS] = "random" if settings["load_format"] == "dummy" else "real"
-    return settings
+    return with_weights(settings)
+
+
+def with_weights(settings: Mapping[str, str]) -> dict[str, str]:
+    """The settings of an engine, with what its load format tells of the weights."""
+    if "load_format" not in settings:
+        return dict(settings)
+    return {**settings, WEIGHTS: "random" if settings["load_format"] == "dummy" else "real"}

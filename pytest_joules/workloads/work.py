@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -60,7 +60,7 @@ class Call:
     @property
     def method(self) -> tuple[object, str]:
         """The object that ``fn`` is a method of, and the method's name; ``(None, "")`` for a plain function."""
-        fn, _ = _unwrapped(self.fn)
+        fn = self.called
         return (fn.__self__, fn.__name__) if inspect.ismethod(fn) else (None, "")
 
     def bound(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -73,7 +73,7 @@ class Call:
 
     def objects(self) -> Iterator[object]:
         """What the call can be seen to use: the function, its object, its arguments, and what a closure names."""
-        fn, _ = _unwrapped(self.fn)
+        fn = self.called
         args, kwargs = self.bound()
         yield from (fn, getattr(fn, "__self__", None), *args, *kwargs.values())
         fn = inspect.unwrap(getattr(fn, "__func__", fn))  # as of torch.inference_mode()
@@ -178,6 +178,16 @@ class Adapter(Protocol):
     def split(self, call: Call) -> Split | None:
         """The phases of ``call``; ``None`` if it is not the library's, or has none."""
         ...
+
+
+def distinct(values: Iterable[Any]) -> list[Any]:
+    """Every object once, in the order in which they come."""
+    return list({id(value): value for value in values}.values())
+
+
+def type_name(value: object) -> str:
+    """The type of ``value`` as a message names it: ``package.module.Class``."""
+    return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
 def is_a(value: object, library: str, *names: str) -> bool:
