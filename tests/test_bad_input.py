@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import IO
 
 import pytest
 from conftest import SKU, Suite, interruptible
@@ -322,23 +323,38 @@ def test_an_interrupt_leaves_nothing_half_written(suite: Suite, update: list[str
 
 def test_the_second_run_on_a_device_waits_and_says_for_whom(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     suite.write("""
+    import time
+    from pathlib import Path
+
     @pytest.mark.energy_budget(gate=False)
     def test_step(energy):
         print("MEASURING", flush=True)
-        energy.repeat(step, rounds=200, warmup=50)
+        energy.repeat(step, rounds=70, warmup=1)
+        while not Path("go-on").exists():
+            time.sleep(0.01)
     """)
     SimulatedHost.create(suite.path / "state", "h100-sxm", {"seed": "1"})
     monkeypatch.setenv("PYTEST_JOULES_SIMULATED_STATE", str(suite.path / "state"))
     command = [sys.executable, "-m", "pytest", "-s", "--energy", "--energy-meter=simulated"]
     first = subprocess.Popen(command, cwd=suite.path, stdout=subprocess.PIPE, text=True)
     assert first.stdout is not None
-    while "MEASURING" not in first.stdout.readline():
-        pass
-    second = suite.run()
-    second.assert_outcomes(passed=1)
-    second.stdout.fnmatch_lines([f"energy: * (GPU 0) is being measured by process {first.pid}, since *; waiting"])
-    first.communicate()
-    assert first.returncode == 0
+    _read_until(first.stdout, "MEASURING")
+    second = subprocess.Popen(command, cwd=suite.path, stdout=subprocess.PIPE, text=True)
+    assert second.stdout is not None
+    waits = _read_until(second.stdout, "; waiting")
+    assert re.match(rf"energy: .* \(GPU 0\) is being measured by process {first.pid}, since [\d:]+; waiting", waits)
+    (suite.path / "go-on").touch()
+    for run in (first, second):
+        said, _ = run.communicate()
+        assert run.returncode == 0, said
+
+
+def _read_until(stream: IO[str], text: str) -> str:
+    """The first line that holds ``text``."""
+    for line in stream:
+        if text in line:
+            return line
+    raise AssertionError(f"it ended without {text!r}")
 
 
 def test_one_key_for_two_tests_is_refused(suite: Suite) -> None:
