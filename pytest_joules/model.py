@@ -114,6 +114,8 @@ class Conditions:
         versions: Versions of the libraries that do the work, by package name.
         facts: Ratios that tell whether two sessions did the same work (:mod:`pytest_joules.facts`).
         configuration: Settings of the engine, by name.
+        signals: What the devices, the host and the engine did meanwhile, by the names of
+            :data:`pytest_joules.signals.SIGNALS`; one that is not there is unavailable, never zero.
     """
 
     temperature_celsius: float | None = None
@@ -124,6 +126,7 @@ class Conditions:
     versions: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, float] = field(default_factory=dict)
     configuration: Mapping[str, str] = field(default_factory=dict)
+    signals: Mapping[str, float] = field(default_factory=dict)
 
 
 class WindowKind(str, Enum):
@@ -286,6 +289,67 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """The change of joules per unit as a sum of parts, without a residual.
+
+    Attributes:
+        name: What it is split into, e.g. ``"watts and time"``.
+        parts: Each part's share of the change, as a difference of log joules per unit; they sum to the change.
+    """
+
+    name: str
+    parts: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One mechanism that moved joules per unit, and what speaks for it.
+
+    Attributes:
+        rule: The rule's name in ``docs/diagnosis.md``, e.g. ``"host-bound"``.
+        text: The mechanism in one plain sentence.
+        evidence: What was seen, each as ``what: before -> after``.
+        advice: What to do about it.
+        source: Where the rule's size comes from.
+        low: Least change of log joules per unit that it can account for; ``None`` if its size is not known.
+        high: Most change of log joules per unit that it can account for.
+        explains: What it accounts for of the change that was seen, as a difference of log joules per unit.
+    """
+
+    rule: str
+    text: str
+    evidence: tuple[str, ...] = ()
+    advice: str = ""
+    source: str = ""
+    low: float | None = None
+    high: float | None = None
+    explains: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Why joules per unit are not what they were.
+
+    Attributes:
+        change: Difference of log joules per unit, after less before.
+        noise: Change that noise alone makes; a smaller one has no cause.
+        splits: The change in exact parts.
+        causes: Mechanisms, by how much they explain.
+        unexplained: What of the change no cause explains.
+        missing: Signals that would tell more, and how to have them.
+        incomparable: Differences that make the two numbers no change of one thing, such as another device.
+    """
+
+    change: float
+    noise: float = 0.0
+    splits: tuple[Split, ...] = ()
+    causes: tuple[Cause, ...] = ()
+    unexplained: float = 0.0
+    missing: tuple[str, ...] = ()
+    incomparable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetResult:
     """One budget of one test, and what came of it.
 
@@ -299,6 +363,7 @@ class BudgetResult:
         sku: Which baseline file it belongs to.
         tolerance: The tolerance in force; ``None`` if only a limit counts.
         measurement: What was measured, if anything was.
+        diagnosis: Why it is not what the baseline is, if it is not.
     """
 
     test: str
@@ -310,6 +375,7 @@ class BudgetResult:
     sku: str | None = None
     tolerance: float | None = None
     measurement: Measurement | None = None
+    diagnosis: Diagnosis | None = None
 
 
 @dataclass(frozen=True, slots=True)

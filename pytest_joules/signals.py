@@ -1,0 +1,66 @@
+"""What is known of a window beside its joules: of the devices, the host and the engine.
+
+Each is optional.  A signal that is not there is unavailable, which is never zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(str, Enum):
+    """How a signal's numbers are printed and compared."""
+
+    SHARE = "share"
+    RATE = "rate"
+    LEVEL = "level"
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One signal that is kept with a measurement.
+
+    Attributes:
+        name: What it is stored under; the unit is at its end, but for shares.
+        text: What it is, in words.
+        kind: How it is printed and compared.
+        enable: What makes it available where it is not.
+    """
+
+    name: str
+    text: str
+    kind: Kind
+    enable: str
+
+
+_COUNTERS = "NVML's slowdown counters (driver 535 or later)"
+_GPM = "GPM: a Hopper or later GPU, not in MIG, and a driver that lets this user take samples"
+_SERVER = "energy.server(url), or vLLM with disable_log_stats=False"
+
+SIGNALS = (
+    Signal("memory_clock_mhz", "memory clock", Kind.LEVEL, "NVML's clocks"),
+    Signal("memory_used_bytes", "device memory in use, all devices", Kind.LEVEL, "NVML's memory info"),
+    Signal("loaded_idle_watts", "idle power with the model loaded, all devices", Kind.LEVEL,
+           "a tick of idle time between loading the model and measuring"),
+    Signal("sync_boost_share", "time slowed down to keep GPUs in step", Kind.SHARE, _COUNTERS),
+    Signal("software_thermal_share", "time slowed down by the driver for heat", Kind.SHARE, _COUNTERS),
+    Signal("hardware_thermal_share", "time slowed down by the hardware for heat", Kind.SHARE, _COUNTERS),
+    Signal("power_brake_share", "time under the external power brake", Kind.SHARE, _COUNTERS),
+    Signal("sm_active", "SM active", Kind.SHARE, _GPM),
+    Signal("sm_occupancy", "SM occupancy", Kind.SHARE, _GPM),
+    Signal("tensor_active", "tensor cores active", Kind.SHARE, _GPM),
+    Signal("fp64_active", "FP64 pipe active", Kind.SHARE, _GPM),
+    Signal("fp32_active", "FP32 pipe active", Kind.SHARE, _GPM),
+    Signal("fp16_active", "FP16 pipe active", Kind.SHARE, _GPM),
+    Signal("integer_active", "integer pipe active", Kind.SHARE, _GPM),
+    Signal("dram_active", "memory bandwidth in use", Kind.SHARE, _GPM),
+    Signal("dram_bytes_per_second", "device memory traffic, all devices", Kind.RATE, _GPM),
+    Signal("pcie_bytes_per_second", "PCIe traffic both ways, all devices", Kind.RATE, _GPM),
+    Signal("nvlink_bytes_per_second", "NVLink traffic both ways, all devices", Kind.RATE, _GPM),
+    Signal("host_cores", "processor time of the process tree per second", Kind.LEVEL, "a host that has /proc"),
+    Signal("running_requests", "requests that ran at once", Kind.LEVEL, _SERVER),
+    Signal("waiting_requests", "requests that waited", Kind.LEVEL, _SERVER),
+    Signal("kv_cache_usage", "KV cache in use", Kind.SHARE, _SERVER),
+)  # fmt: skip
+"""Shares are of one: of the window's time, or of a pipe's or a memory's peak, as a mean over the devices."""
