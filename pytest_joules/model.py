@@ -327,6 +327,21 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
+class SignalChange:
+    """One signal before and after; ``None`` is "unavailable".
+
+    Attributes:
+        name: What it is stored under.
+        before: Its value then, as a mean over the sessions that know it.
+        after: Its value now.
+    """
+
+    name: str
+    before: float | None = None
+    after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnosis:
     """Why joules per unit are not what they were.
 
@@ -338,6 +353,7 @@ class Diagnosis:
         unexplained: What of the change no cause explains.
         missing: Signals that would tell more, and how to have them.
         incomparable: Differences that make the two numbers no change of one thing, such as another device.
+        signals: Every signal before and after, known or not.
     """
 
     change: float
@@ -347,6 +363,7 @@ class Diagnosis:
     unexplained: float = 0.0
     missing: tuple[str, ...] = ()
     incomparable: tuple[str, ...] = ()
+    signals: tuple[SignalChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
