@@ -9,11 +9,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from pytest_joules.baselines.store import Addition, BaselineStore
 from pytest_joules.model import BaselineKey, Block, Session, WindowKind
 
 pytest_plugins = ["pytester"]
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 SKU = "simulated-nvidia-h100-80gb-hbm3"
 PRODUCT = "NVIDIA H100 80GB HBM3"

@@ -92,7 +92,6 @@ def store(tmp_path: Path) -> BaselineStore:
     return BaselineStore(tmp_path / "baselines")
 
 
-@settings(deadline=None)
 @given(entries)
 def test_files_read_back_and_fit_the_schema(
     tmp_path_factory: pytest.TempPathFactory, found: dict[BaselineKey, Any]
@@ -106,7 +105,6 @@ def test_files_read_back_and_fit_the_schema(
     Draft202012Validator(schema()).validate(json.loads(text))
 
 
-@settings(deadline=None)
 @given(st.lists(st.builds(Block, *[st.floats(1e-15, 1e15)] * 3), min_size=1, max_size=3))
 def test_a_stored_line_never_changes_again(tmp_path_factory: pytest.TempPathFactory, blocks: list[Block]) -> None:
     store = BaselineStore(tmp_path_factory.mktemp("b"))
@@ -137,7 +135,7 @@ def mutate(data: Any, random_: random.Random) -> Any:
     return random_.choice(junk)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(entries.filter(bool), st.randoms(use_true_random=False))
 def test_the_fast_reading_accepts_what_the_schema_accepts(
     tmp_path_factory: pytest.TempPathFactory, found: dict[BaselineKey, Any], random_: random.Random
@@ -153,7 +151,7 @@ def test_the_fast_reading_accepts_what_the_schema_accepts(
     assert accepted == Draft202012Validator(schema()).is_valid(data), data
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.integers(0, 3000), st.binary(max_size=4), st.booleans())
 def test_damaged_files_are_refused_or_right(
     tmp_path_factory: pytest.TempPathFactory, at: int, junk: bytes, cut: bool

@@ -76,14 +76,12 @@ sessions = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(levels, sessions, st.lists(st.floats(-0.2, 0.2), min_size=2, max_size=8))
 def test_verdicts_are_monotone_in_todays_joules(logs: list[float], stored: list[Session], shifts: list[float]) -> None:
     kinds = [decide(today([log + shift for log in logs]), stored, TERMS).kind for shift in sorted(shifts)]
     assert [ORDER.index(kind) for kind in kinds] == sorted(ORDER.index(kind) for kind in kinds)
 
 
-@settings(deadline=None)
 @given(
     levels,
     st.lists(st.tuples(levels, st.sampled_from(["here", "there"])), min_size=1, max_size=5),
@@ -99,7 +97,6 @@ def test_verdicts_do_not_depend_on_the_scale(
     assert scaled.ratio_high == pytest.approx(plain.ratio_high, rel=1e-9)
 
 
-@settings(deadline=None)
 @given(levels, sessions, st.randoms())
 def test_the_order_of_sessions_does_not_matter(
     logs: list[float], stored: list[Session], shuffler: random.Random
@@ -119,7 +116,6 @@ def test_a_short_shot_near_its_limit_is_not_decided() -> None:
     assert [shot(seconds) for seconds in (0.05, 5.0)] == [VerdictKind.INCONCLUSIVE, VerdictKind.OVER_LIMIT]
 
 
-@settings(deadline=None)
 @given(levels, sessions)
 def test_never_regressed_at_or_below_the_baseline(logs: list[float], stored: list[Session]) -> None:
     verdict = decide(today(logs), stored, TERMS)
@@ -132,7 +128,6 @@ def test_never_regressed_at_or_below_the_baseline(logs: list[float], stored: lis
         assert verdict.ratio_high < 1.02**2
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(-0.02, 0.02), st.floats(25, 85)), min_size=1, max_size=8),
     st.floats(25, 85),
@@ -194,7 +189,6 @@ def test_costlier_devices_on_file_do_not_hide_a_regression() -> None:
         assert decide(today([rise] * 8), own + others, TERMS).kind is VerdictKind.REGRESSED
 
 
-@settings(deadline=None)
 @given(levels, sessions)
 def test_the_advised_tolerance_passes(logs: list[float], stored: list[Session]) -> None:
     measured = today([*logs, *logs])
@@ -259,7 +253,6 @@ def test_invalid_stays_invalid() -> None:
 level_noise = st.floats(-0.002, 0.002)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(level_noise, st.booleans()), min_size=1, max_size=20),
     st.floats(-0.01, 0.01) | st.floats(0.05, 0.2) | st.floats(-0.2, -0.05),
@@ -275,7 +268,6 @@ def test_pins_change_no_verdict_where_nothing_creeps(
     assert replace(found, more_gpu_time_helps=plain.more_gpu_time_helps) == plain
 
 
-@settings(deadline=None)
 @given(levels, sessions, st.floats(-0.1, 0.1))
 def test_pins_can_only_add_a_creep(logs: list[float], stored: list[Session], shift: float) -> None:
     measured = today([log + shift for log in logs])
@@ -301,7 +293,7 @@ def creep(noise: Sequence[float], pins: int) -> list[Verdict]:
     return verdicts
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(level_noise, min_size=13, max_size=13), st.integers(1, 3))
 def test_slow_creep_is_found_by_an_anchor(noise: list[float], pins: int) -> None:
     def first(verdicts: list[Verdict]) -> int:
@@ -490,7 +482,6 @@ def test_an_update_appends_within_the_tolerance_only(kind: VerdictKind, ratio: f
     assert not starts_afresh(replace(found, tolerance=None))
 
 
-@settings(deadline=None)
 @given(levels, sessions, st.floats(-0.1, 0.1))
 def test_what_an_update_appends_to_a_device_lies_within_the_tolerance(
     logs: list[float], stored: list[Session], shift: float

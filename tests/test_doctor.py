@@ -589,7 +589,7 @@ idles = st.floats(40, 150)
 powers = st.floats(300, 1200)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(lateness, noise, idles, powers, st.floats(-0.02, 0.0))
 def test_a_full_time_sensor_is_never_suspected(
     lateness: list[float], noise: list[float], idle: float, power: float, late: float
@@ -598,7 +598,7 @@ def test_a_full_time_sensor_is_never_suspected(
     assert sensor_duty(Sensor(1.0, late).sees(bursts, 20, idle, power, noise), bursts, 0.1, idle) == 1.0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(DUTIES[4:-1]), st.floats(0, 1), idles, powers, noise)
 def test_a_part_time_sensor_is_found_and_its_duty_with_it(
     duty: float, phase: float, idle: float, power: float, noise: list[float]
@@ -611,7 +611,7 @@ def test_a_part_time_sensor_is_found_and_its_duty_with_it(
     assert found < 1.0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(lateness, idles, powers, st.floats(1.0, 1.4))
 def test_the_a100s_quarter_is_found_on_a_busy_host_and_a_warm_device(
     lateness: list[float], idle: float, power: float, warmer: float
@@ -622,7 +622,7 @@ def test_the_a100s_quarter_is_found_on_a_busy_host_and_a_warm_device(
     assert sensor_duty(seen, bursts, 0.1, idle) == pytest.approx(0.25, abs=0.1)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.floats(0.01, 1.0), st.sampled_from([1.0, 0.25]), st.floats(0.1, 10))
 def test_scale_of_time_and_power_makes_no_difference(period: float, duty: float, scale: float) -> None:
     bursts = train(seconds=0.3 * period, cycle=1.05 * period)
@@ -630,7 +630,7 @@ def test_scale_of_time_and_power_makes_no_difference(period: float, duty: float,
     assert sensor_duty(seen, bursts, period, 80 * scale) == pytest.approx(duty, abs=0.05)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sets(st.integers(0, 19), max_size=20 - FEWEST_TICKS), st.sampled_from([1.0, 0.25]))
 def test_missing_ticks_do_not_mislead(missing: set[int], duty: float) -> None:
     bursts = train()
@@ -640,7 +640,7 @@ def test_missing_ticks_do_not_mislead(missing: set[int], duty: float) -> None:
     assert found == 1.0 if duty == 1 else found == pytest.approx(duty, abs=0.1)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 19), st.floats(0, 0.1), st.sampled_from([1.0, 0.5, 0.25]))
 def test_a_host_that_was_held_up_once_does_not_mislead(held_up: int, seconds: float, duty: float) -> None:
     bursts = train()

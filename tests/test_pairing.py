@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_joules import cli, pairing
@@ -83,7 +83,6 @@ def only(pairs: Sequence[Pair], tolerance: float = 0.02) -> Series:
     return series
 
 
-@settings(deadline=None)
 @given(pairs_of_logs, st.floats(-10, 10))
 def test_a_change_of_scale_of_both_sides_changes_nothing(logs: list[tuple[float, float]], scale: float) -> None:
     plain, scaled = only(of_logs(logs)), only(of_logs([(b + scale, h + scale) for b, h in logs]))
@@ -91,14 +90,12 @@ def test_a_change_of_scale_of_both_sides_changes_nothing(logs: list[tuple[float,
     assert scaled.ratio_high == pytest.approx(plain.ratio_high, rel=1e-9)
 
 
-@settings(deadline=None)
 @given(pairs_of_logs, st.lists(st.floats(-0.2, 0.2), min_size=2, max_size=6))
 def test_verdicts_are_monotone_in_the_heads_joules(logs: list[tuple[float, float]], shifts: list[float]) -> None:
     kinds = [only(of_logs(logs, shift)).kind for shift in sorted(shifts)]
     assert [ORDER.index(kind) for kind in kinds] == sorted(ORDER.index(kind) for kind in kinds)
 
 
-@settings(deadline=None)
 @given(pairs_of_logs, st.randoms())
 def test_the_order_of_the_pairs_does_not_matter(logs: list[tuple[float, float]], shuffler: random.Random) -> None:
     shuffled = list(logs)
@@ -108,7 +105,6 @@ def test_the_order_of_the_pairs_does_not_matter(logs: list[tuple[float, float]],
     assert other.ratio_low == pytest.approx(plain.ratio_low)
 
 
-@settings(deadline=None)
 @given(pairs_of_logs)
 def test_swapping_the_sides_inverts_the_ratio(logs: list[tuple[float, float]]) -> None:
     plain, swapped = only(of_logs(logs)), only(of_logs([(head, base) for base, head in logs]))
@@ -118,7 +114,6 @@ def test_swapping_the_sides_inverts_the_ratio(logs: list[tuple[float, float]]) -
     assert swapped.ratio_high == pytest.approx(1 / plain.ratio_low)
 
 
-@settings(deadline=None)
 @given(pairs_of_logs)
 def test_no_pass_with_a_rise_of_twice_the_tolerance_open(logs: list[tuple[float, float]]) -> None:
     series = only(of_logs(logs))

@@ -56,7 +56,7 @@ def follow(counter: Counter, tracker: GridTracker, cells: int) -> None:
         tracker.add(counter.read())
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.sampled_from([0.1, 0.098, 0.05]), st.floats(0, 1), st.integers(100, 1500))
 def test_period_and_phase_are_found_and_kept(period: float, offset: float, cells: int) -> None:
     counter = Counter(period, offset)
