@@ -27,6 +27,7 @@ class Fact:
         slack: Difference that is nothing, as a share of the larger ratio.
         floor: Difference that is nothing whatever the ratios are.
         other_work: Whether a difference makes it other work, so that joules do not compare.
+        told: Whether a difference is told of; one that follows from others is kept for the diagnosis alone.
     """
 
     name: str
@@ -37,10 +38,15 @@ class Fact:
     slack: float = 0.005
     floor: float = 0.0
     other_work: bool = False
+    told: bool = True
 
     def shown(self, value: float) -> str:
         """The number as a reader wants it."""
         return format_percent(value) if self.share else f"{value:.4g}"
+
+
+def _estimated(amount: str, text: str, unit: str) -> Fact:
+    return Fact(f"{amount}s_per_{unit}", amount, unit, f"{text} per {unit.replace('_', ' ')}", told=False)
 
 
 FACTS = (
@@ -52,18 +58,36 @@ FACTS = (
          share=True, floor=0.005, other_work=True),
     Fact("draft_acceptance", "accepted_draft_token", "draft_token", "drafted tokens that were accepted",
          share=True, floor=0.03, other_work=True),
+    Fact("requests_per_call", "request", "call", "requests per call", slack=0.02),
     Fact("prompt_tokens_per_request", "prompt_token", "request", "prompt tokens per request", slack=0.02),
     Fact("tokens_per_request", "token", "request", "output tokens per request", slack=0.02),
+    Fact("images_per_call", "image", "call", "images per call", slack=0.02),
+    Fact("videos_per_call", "video", "call", "videos per call", slack=0.02),
     Fact("steps_per_image", "step", "image", "denoising steps per image"),
     Fact("steps_per_video", "step", "video", "denoising steps per video"),
     Fact("forwards_per_step", "forward", "step", "denoiser forwards per step"),
     Fact("megapixels_per_image", "megapixel", "image", "megapixels per image"),
     Fact("megapixels_per_frame", "megapixel", "frame", "megapixels per frame"),
     Fact("frames_per_video", "frame", "video", "frames per video"),
+    *(
+        _estimated(amount, text, unit)
+        for amount, text in (("flop", "FLOPs"), ("byte", "bytes of memory traffic"))
+        for unit in ("token", "prompt_token", "image", "video", "step", "call")
+    ),
 )  # fmt: skip
 
 WEIGHTS = "weights"
 """The setting that says whether a model's weights are ``real`` or ``random``."""
+
+FOLLOWS = {
+    "optimization_level": ("enforce_eager",),
+    "compilation_mode": ("enforce_eager", "optimization_level"),
+    "cudagraph_mode": ("enforce_eager", "optimization_level"),
+    "max_cudagraph_capture_size": ("enforce_eager", "optimization_level", "cudagraph_mode", "max_num_seqs"),
+    "parameters": ("model", "num_hidden_layers"),
+    "speculative_method": ("num_speculative_tokens",),
+}
+"""Settings that an engine derives from others: told of only where none of those differs, too."""
 
 WARM = 0.5
 """Share of the prompt tokens that a cache of whole blocks serves at least where every prompt is repeated."""
@@ -108,6 +132,8 @@ def differences(
     spoiling: list[str] = []
     notes: list[str] = []
     for fact in FACTS:
+        if not fact.told:
+            continue
         known = [facts[fact.name] for facts in stored if fact.name in facts]
         if fact.name not in today or not known:
             continue
@@ -117,13 +143,25 @@ def differences(
             continue
         text = f"{fact.text}: {fact.shown(now)}, in the {against} {fact.shown(then)}"
         (spoiling if fact.other_work else notes).append(text)
-    for name, value in settings.items():
-        before = {stored[name] for stored in stored_settings if name in stored}
-        if before and value not in before:
-            text = f"{name}: {value}, in the {against} {' and '.join(sorted(before))}"
-            (spoiling if name == WEIGHTS else notes).append(text)
+    for name, (value, before) in changed(settings, stored_settings).items():
+        text = f"{name}: {value}, in the {against} {' and '.join(before)}"
+        (spoiling if name == WEIGHTS else notes).append(text)
     reason = f"this is other work than the {against}'s, so that joules do not compare: {'; '.join(spoiling)}"
     return Differences(reason if spoiling else "", tuple(notes))
+
+
+def changed(settings: Mapping[str, str], stored: Sequence[Mapping[str, str]]) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """The settings that differ from all stored ones, as far as both know them: each with its value and theirs.
+
+    What an engine derives from another setting that differs is left out, so that one change is one difference.
+    """
+    before = {name: tuple(sorted({held[name] for held in stored if name in held})) for name in settings}
+    differing = {name: value for name, value in settings.items() if before[name] and value not in before[name]}
+    return {
+        name: (value, before[name])
+        for name, value in differing.items()
+        if not any(cause in differing for cause in FOLLOWS.get(name, ()))
+    }
 
 
 def wandering(unit: str, least: float, most: float) -> str:

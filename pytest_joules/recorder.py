@@ -244,7 +244,7 @@ class Recorder:
 
     def open_steady(self, window: str) -> None:
         """Start a window in whose course a server comes to its steady state."""
-        self._open(window)
+        self._open(window, adapters=())  # what this process has loaded does not do the work
 
     def close_steady(self, window: str, observed: Callable[[], SteadyWork], roots: Sequence[int]) -> None:
         """End such a window.
@@ -326,7 +326,12 @@ class Recorder:
         self.measurements.append(Measurement(window, kind, devices, {}, 0.0, 0.0, Conditions(), invalid=str(error)))
 
     def _open(
-        self, window: str, call: Call = NO_CALL, work: Declared | None = None, split: Split | None = None
+        self,
+        window: str,
+        call: Call = NO_CALL,
+        work: Declared | None = None,
+        split: Split | None = None,
+        adapters: Sequence[Adapter] | None = None,
     ) -> None:
         if self._running is not None:
             raise WindowError(
@@ -335,7 +340,8 @@ class Recorder:
             )
         self._refuse_second(window)
         natural = split.first_unit if split is not None and window == split.first else "call"
-        self._observer = Observer(self._bench.adapters, self._bench.count, call, work, natural)
+        watching = self._bench.adapters if adapters is None else adapters
+        self._observer = Observer(watching, self._bench.count, call, work, natural)
         self._opened.add(window)
         self._running = window
         self._split = split

@@ -29,6 +29,7 @@ from pytest_joules.facts import compiling, ratios, wandering, warm
 from pytest_joules.meters.base import Meter, MeterError
 from pytest_joules.meters.ticks import mean_watts
 from pytest_joules.model import Block, Conditions, Device, Measurement, Signals, Tick, WindowKind
+from pytest_joules.signals import of_requests
 from pytest_joules.workloads.work import Work
 
 BLOCK_TICKS = 5
@@ -433,7 +434,9 @@ class Sampler:
             blocks=blocks,
             calls=calls,
             warmup_seconds=self._warm_seconds,
-            conditions=conditions(self._attribution.devices, signals, self._idle_watts(), self._log.everything),
+            conditions=conditions(
+                self._attribution.devices, signals, self._idle_watts(), self._log.everything, self._log.elapsed
+            ),
             notes=tuple(note for note in (*self._notes, self._stopped, charged.note, *self._work_notes()) if note),
             invalid=spoiled(self._meter, self._attribution.devices, attribution.foreign, signals)
             or (self._stopped if not self._measuring else "")
@@ -530,7 +533,7 @@ class OneShot:
             blocks=blocks,
             calls=1.0,
             warmup_seconds=0.0,
-            conditions=conditions(attribution.devices, signals, idle_watts, {**work.facts, **work.counts}),
+            conditions=conditions(attribution.devices, signals, idle_watts, {**work.facts, **work.counts}, end - start),
             notes=tuple(note for note in (attribution.note, compiling(work.facts)) if note),
             invalid=spoiled(self._meter, attribution.devices, attribution.foreign, signals)
             or no_work(work.counts)
@@ -570,8 +573,9 @@ def conditions(
     signals: Sequence[Signals],
     idle_watts: float | None = None,
     totals: Mapping[str, float] | None = None,
+    seconds: float = 0.0,
 ) -> Conditions:
-    """The mean state of ``devices`` over a window, and what its work and other amounts tell."""
+    """The mean state of ``devices`` over a window, and what its work and other amounts tell, done in ``seconds``."""
     temperatures = [s.temperature_celsius for s in signals if s.temperature_celsius is not None]
     clocks = [s.sm_clock_mhz for s in signals if s.sm_clock_mhz is not None]
     known = any(s.power_capped is not None for s in signals)
@@ -582,6 +586,7 @@ def conditions(
         idle_watts=round(idle_watts, 1) if idle_watts is not None else None,
         sensor_duty=least_duty(devices),
         facts=ratios(totals or {}),
+        signals=of_requests(totals or {}, seconds),
     )
 
 

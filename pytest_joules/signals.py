@@ -5,6 +5,7 @@ Each is optional.  A signal that is not there is unavailable, which is never zer
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -64,3 +65,16 @@ SIGNALS = (
     Signal("kv_cache_usage", "KV cache in use", Kind.SHARE, _SERVER),
 )  # fmt: skip
 """Shares are of one: of the window's time, or of a pipe's or a memory's peak, as a mean over the devices."""
+
+_REQUEST_SECONDS = {"running_requests": "running_second", "waiting_requests": "waiting_second"}
+
+
+def of_requests(amounts: Mapping[str, float], seconds: float) -> dict[str, float]:
+    """How many requests ran and waited at once, as a mean over ``seconds``: by Little's law, their own seconds over it.
+
+    Args:
+        amounts: What an engine's counters rose by, with the seconds that all requests together ran and waited.
+        seconds: How long the calls took.
+    """
+    known = {name: amounts[amount] for name, amount in _REQUEST_SECONDS.items() if amount in amounts}
+    return {name: total / seconds for name, total in known.items()} if seconds > 0 else {}

@@ -15,10 +15,11 @@ from pytest_joules.model import BaselineKey, Block, Conditions, Session
 from pytest_joules.workloads.adapters import ADAPTERS
 from pytest_joules.workloads.diffusers import DiffusersAdapter
 from pytest_joules.workloads.observer import Observer
+from pytest_joules.workloads.torch import knobs
 from pytest_joules.workloads.work import Call, Work
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("diffusers")
+diffusers = pytest.importorskip("diffusers")
 
 import tiny  # noqa: E402
 
@@ -189,6 +190,7 @@ def test_forwards_are_counted_however_the_denoiser_runs(fresh: Made, change: Cal
         assert {**work.facts, "compilation": 0} == {"forward": 2, "compilation": 0}
     kept = Observer(ADAPTERS, lambda result, call: None, call)
     assert kept.configuration["torch_compile"] == str(change is not offloaded)
+    assert kept.configuration["offload"] == ("ModelHook" if change is offloaded else "none")
     kept.close()
     assert not hooks(pipe)
     if change is compiled_in_place:
@@ -198,13 +200,20 @@ def test_forwards_are_counted_however_the_denoiser_runs(fresh: Made, change: Cal
 def test_settings_that_are_kept(fresh: Made) -> None:
     pipe, _ = fresh
     kept = Observer(ADAPTERS, lambda result, call: None, Call(pipe)).configuration
-    assert kept == {
+    assert {name: value for name, value in kept.items() if name not in knobs()} == {
         "pipeline": "StableDiffusionXLPipeline",
         "scheduler": "EulerDiscreteScheduler",
+        "offload": "none",
+        "vae_tiling": "False",
+        "vae_slicing": "False",
         "dtype": "float32",
+        "parameters": str(sum(p.numel() for p in pipe.unet.parameters())),
+        "attention": "AttnProcessor2_0",
         "torch_compile": "False",
         "weights": "random",
     }
+    pipe.unet.set_attn_processor(diffusers.models.attention_processor.AttnProcessor())
+    assert Observer(ADAPTERS, lambda result, call: None, Call(pipe)).configuration["attention"] == "AttnProcessor"
     # Training leaves no scale of a normalisation where it began.
     torch.nn.init.normal_(next(part for part in pipe.unet.modules() if "Norm" in type(part).__name__).weight)
     kept = Observer(ADAPTERS, lambda result, call: None, Call(pipe)).configuration

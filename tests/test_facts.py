@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from pytest_joules.facts import differences, ratios, wandering, warm
+from pytest_joules.facts import changed, differences, ratios, wandering, warm
 from pytest_joules.model import Block, Conditions, Measurement, WindowKind
 from pytest_joules.phases import remainder
 from pytest_joules.workloads.work import Call, Split
@@ -46,6 +46,30 @@ def test_settings_that_differ_are_named() -> None:
     assert spoiled.endswith("joules do not compare: weights: random, in the baseline real")
     assert notes == ()
     assert differ({"weights": "random"}, {}) == ("", ())
+
+
+def test_what_follows_from_another_setting_is_not_told_of_beside_it() -> None:
+    before = {"enforce_eager": "False", "cudagraph_mode": "FULL", "num_hidden_layers": "32", "parameters": "80"}
+    eager = {**before, "enforce_eager": "True", "cudagraph_mode": "NONE"}
+    assert changed(eager, [before]) == {"enforce_eager": ("True", ("False",))}
+    assert changed({**before, "cudagraph_mode": "NONE"}, [before]) == {"cudagraph_mode": ("NONE", ("FULL",))}
+    assert changed({**before, "num_hidden_layers": "33", "parameters": "82"}, [before]).keys() == {"num_hidden_layers"}
+    assert changed(before, [before]) == {}
+
+
+def test_estimates_are_facts_that_are_told_of_by_the_diagnosis_alone() -> None:
+    facts = ratios({"flop": 6e9, "byte": 4e9, "token": 2, "call": 1})
+    assert facts["flops_per_token"] == 3e9
+    assert facts["bytes_per_call"] == 4e9
+    assert differences(facts, [{name: 2 * value for name, value in facts.items()}], {}, []).notes == ()
+
+
+def test_the_batch_of_a_call_is_a_fact() -> None:
+    facts = ratios({"request": 64, "call": 2, "image": 4})
+    assert facts == {"requests_per_call": 32, "images_per_call": 2}
+    assert differences(facts, [{"requests_per_call": 64.0}], {}, []).notes == (
+        "requests per call: 32, in the baseline 64",
+    )
 
 
 def test_a_warm_prefix_cache() -> None:

@@ -93,6 +93,9 @@ def test_the_steady_state_of_a_server(suite: Suite) -> None:
     assert facts["cached_prompt_share"] == pytest.approx(0.5)
     assert facts["prompt_tokens_per_request"] == 32
     assert facts["finished_share"] == 1
+    signals = measured["conditions"]["signals"]
+    assert signals["running_requests"] == pytest.approx(8, rel=0.1)
+    assert signals["kv_cache_usage"] == 0.25
     assert measured["conditions"]["versions"]["vllm"] == "0.23.0"
     assert measured["latencies"]["itl_p50"] == pytest.approx(0.02, rel=0.25)
     assert 0.02 < measured["latencies"]["ttft_p50"] < 0.2

@@ -259,6 +259,38 @@ def test_settings_of_a_command_line() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("-tp 2 -O3 -q fp8", {"tensor_parallel_size": "2", "optimization_level": "3", "quantization": "fp8"}),
+        ("-O 0 --max-model-len 32k", {"optimization_level": "0", "max_model_len": "32k"}),
+        ("-cc.cudagraph_mode=NONE --compilation-config.mode 0", {"cudagraph_mode": "NONE", "compilation_mode": "0"}),
+        (
+            '--speculative-config {"method":"eagle","model":"/secret","num_speculative_tokens":3}',
+            {"speculative_method": "eagle", "num_speculative_tokens": "3"},
+        ),
+        ("--compilation-config {broken", {}),
+        ("--dtype /srv/me --moe-backend host.example.com --attention-backend me@example", {}),
+        ("--served-model-name me --master-addr 10.0.0.1 --host 10.0.0.1 --device-ids GPU-8f3c1d2e-aaaa", {}),
+    ],
+)
+def test_settings_of_other_forms(given: str, kept: dict[str, str]) -> None:
+    assert settings_in(given.split()) == kept
+
+
+def test_what_the_engine_did_is_kept_of_the_steady_state() -> None:
+    times = sampled([1.0] * 41)
+    tokens = tuple(10.0 * index for index in range(41))
+    gauges = {"running": (8.0,) * 41, "waiting": (2.0,) * 41, "kv_usage": (0.25,) * 41}
+    counters = {"token": tokens, "flop": tokens, "read_byte": tokens, "written_byte": tokens}
+    work = steady_work(Timeline(tuple(times), counters, gauges), 8, None)
+    assert work.signals == {"running_requests": 8.0, "waiting_requests": 2.0, "kv_cache_usage": 0.25}
+    assert (work.amounts["flop"], work.amounts["byte"]) == (400.0, 800.0)
+    told_less = steady_work(Timeline(tuple(times), {"token": tokens}, {"running": (8.0,) * 41}), 8, None)
+    assert told_less.signals == {"running_requests": 8.0}
+    assert "byte" not in told_less.amounts
+
+
 def test_tokens_that_change_pace_are_told_of() -> None:
     times = sampled([1.0] * 41)
     tokens = list(accumulate([0.0] + [10.0] * 20 + [12.0] * 20))

@@ -11,15 +11,15 @@ from conftest import Suite
 
 from pytest_joules.workloads.adapters import ADAPTERS
 from pytest_joules.workloads.completion import Completion
-from pytest_joules.workloads.observer import Observer
-from pytest_joules.workloads.torch import CompilationWatch
+from pytest_joules.workloads.observer import NO_CALL, Observer
+from pytest_joules.workloads.torch import CompilationWatch, knobs
 from pytest_joules.workloads.work import Call, Work
 
 torch = pytest.importorskip("torch")
 
 
 def test_compilations_since_the_last_call() -> None:
-    watch = CompilationWatch()
+    watch = CompilationWatch(NO_CALL)
     double = torch.compile(lambda x: 2 * x, backend="eager", dynamic=False)
     assert watch.work() == Work()
     for length, compiled in ((3, 1), (3, 0), (4, 1)):
@@ -34,7 +34,70 @@ def test_compilations_since_the_last_call() -> None:
 
 def test_torch_is_not_needed_to_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "torch._dynamo.utils", raising=False)
-    assert CompilationWatch().work() == Work()
+    assert CompilationWatch(NO_CALL).work() == Work()
+
+
+def settings(fn: Any) -> dict[str, str]:
+    observer = Observer(ADAPTERS, lambda result, call: None, Call(fn))
+    found = observer.configuration
+    observer.close()
+    return found
+
+
+def test_what_the_process_is_set_to_is_kept() -> None:
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    before = settings(len)
+    assert before["sdpa_backends"] == "flash+mem_efficient+cudnn+math"
+    assert before["float32_matmul"] == "ieee"
+    assert (before["autocast"], before["grad"], before["cudnn_benchmark"]) == ("off", "True", "False")
+    torch.set_float32_matmul_precision("high")
+    torch.set_autocast_enabled("cuda", True)
+    torch.set_autocast_dtype("cuda", torch.bfloat16)
+    try:
+        with sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+            changed = settings(len)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+        torch.set_autocast_enabled("cuda", False)
+    assert changed["sdpa_backends"] == "math"
+    assert changed["float32_matmul"] == "tf32"
+    assert (changed["autocast"], changed["grad"]) == ("bfloat16", "False")
+    assert settings(len) == before
+    assert not torch.cuda.is_initialized()
+
+
+def test_either_interface_tells_the_precision_of_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    matmul = torch.backends.cuda.matmul
+    if not hasattr(matmul, "fp32_precision"):
+        pytest.skip("torch 2.9 has the newer interface")
+    matmul.fp32_precision = "tf32"  # the older one raises from now on
+    try:
+        assert knobs()["float32_matmul"] == "tf32"
+    finally:
+        matmul.fp32_precision = "none"
+    older = SimpleNamespace(**{name: getattr(torch.backends.cuda, name) for name in ("flash_sdp_enabled",)})
+    older.matmul = SimpleNamespace(allow_tf32=True)
+    monkeypatch.setattr(torch.backends, "cuda", older)
+    assert knobs()["float32_matmul"] == "tf32"
+    assert knobs()["sdpa_backends"] == "flash"
+
+
+def test_a_module_is_described_by_its_size_and_precision() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 8)).to(torch.bfloat16)
+
+    def step() -> Any:
+        return module(torch.ones(1, 8, dtype=torch.bfloat16))
+
+    for fn in (module, step, module.forward, torch.compile(module)):
+        found = settings(fn)
+        assert (found["model"], found["parameters"]) == ("Sequential", "144")
+        assert (found["dtype"], found["torch_compile"]) == ("bfloat16", "False")
+
+
+def test_without_torch_there_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch")
+    assert knobs() == {}
 
 
 class Own:

@@ -11,6 +11,7 @@ from conftest import Suite
 
 from pytest_joules.workloads.adapters import ADAPTERS
 from pytest_joules.workloads.observer import Observer
+from pytest_joules.workloads.torch import knobs
 from pytest_joules.workloads.transformers import TransformersAdapter
 from pytest_joules.workloads.work import Call, Work
 
@@ -209,16 +210,22 @@ def test_a_pipeline_of_text(decoder: Any) -> None:
 
 
 def test_settings_that_are_kept(decoder: Any) -> None:
-    observer = Observer(ADAPTERS, lambda result, call: None, Call(decoder.generate))
-    assert observer.configuration == {
+    call = Call(decoder.generate, (), {"num_beams": 2, "do_sample": False, "use_cache": True})
+    observer = Observer(ADAPTERS, lambda result, call: None, call)
+    found = observer.configuration
+    observer.close()
+    assert {name: value for name, value in found.items() if name not in knobs()} == {
         "model": "LlamaForCausalLM",
+        "parameters": str(sum(p.numel() for p in decoder.parameters())),
         "dtype": "float32",
         "attention": "sdpa",
         "num_hidden_layers": "1",
         "torch_compile": "False",
         "weights": "random",
+        "num_beams": "2",
+        "do_sample": "False",
+        "use_cache": "True",
     }
-    observer.close()
 
 
 @pytest.mark.parametrize("model", ["decoder", "encoder_decoder"])

@@ -69,13 +69,37 @@ def test_outputs_are_counted_and_what_they_were_like_is_kept(suite: Suite) -> No
     assert measurement["conditions"]["facts"] == {
         "cached_prompt_share": 0.0,
         "finished_share": 1.0,
+        "flops_per_call": 2 * 2048 * 5e9,  # of both GPUs of the replica
+        "flops_per_prompt_token": 1e10,
+        "flops_per_token": 4e10,
         "preemptions_per_request": 0.0,
         "prompt_tokens_per_request": 256.0,
+        "requests_per_call": 8.0,
         "tokens_per_request": 64.0,
     }
     settings = measurement["conditions"]["configuration"]
-    assert settings["load_format"] == "dummy"
-    assert settings["weights"] == "random"
+    assert settings == {
+        "architecture": "LlamaForCausalLM",
+        "compilation_mode": "VLLM_COMPILE",
+        "cudagraph_mode": "FULL_AND_PIECEWISE",
+        "dtype": "bfloat16",
+        "enforce_eager": "False",
+        "hidden_size": "4096",
+        "load_format": "dummy",
+        "max_num_seqs": "8",
+        "n": "1",
+        "num_attention_heads": "32",
+        "num_hidden_layers": "32",
+        "pipeline_parallel_size": "1",
+        "scheduling_policy": "fcfs",
+        "seeds": settings["seeds"],
+        "temperature": "1.0",
+        "tensor_parallel_size": "2",
+        "weights": "random",
+    }
+    signals = measurement["conditions"]["signals"]
+    assert 6 < signals["running_requests"] <= 8
+    assert signals["waiting_requests"] == 0
     assert not [note for note in measurement["notes"] if "preemptions" in note]
 
 
@@ -121,6 +145,44 @@ def test_longer_prompts_regress_and_are_named(recorded: Suite) -> None:
     ran = recorded.run()
     ran.assert_outcomes(failed=1)
     ran.stdout.fnmatch_lines(["REGRESSED: *", "*prompt tokens per request: 512, in the baseline 256"])
+
+
+def test_a_knob_is_named_once_with_what_it_did_to_the_batch(recorded: Suite) -> None:
+    generates(
+        recorded,
+        arguments="enable_prefix_caching=False, disable_log_stats=False, load_format='dummy', "
+        "enforce_eager=True, max_num_seqs=2, num_hidden_layers=33",
+    )
+    _, report = recorded.report()
+    (result,) = report["results"]
+    assert sorted(result["verdict"]["notes"]) == [
+        "enforce_eager: True, in the baseline False",
+        "max_num_seqs: 2, in the baseline 8",
+        "num_hidden_layers: 33, in the baseline 32",
+    ]
+    signals = result["measurement"]["conditions"]["signals"]
+    assert signals["running_requests"] < 2.1
+    assert signals["waiting_requests"] > 2
+
+
+def test_seeds_are_kept_as_a_short_hash() -> None:
+    def sampled(*seeds: int | None) -> Any:
+        parameters = [stub("SamplingParams", seed=seed, temperature=0.5, top_p=1.0, top_k=0, n=1) for seed in seeds]
+        engine = stub("LLM", llm_engine=SimpleNamespace(vllm_config=None))
+        watch = VllmAdapter().watch(Call(len, (engine, parameters)))
+        assert watch is not None
+        return watch.configuration
+
+    one, other = sampled(1, 2), sampled(2, 1)
+    assert len(one["seeds"]) == 8
+    assert one["seeds"] != other["seeds"]
+    assert one["seeds"] == sampled(1, 2)["seeds"]
+    assert (one["temperature"], one["top_p"]) == ("0.5", "1.0")
+
+
+def stub(name: str, **attributes: Any) -> Any:
+    """An object of a class of vLLM's, without it."""
+    return type(name, (SimpleNamespace,), {"__module__": "vllm"})(**attributes)
 
 
 def test_tokens_that_wander_are_told_of(suite: Suite) -> None:

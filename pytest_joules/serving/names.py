@@ -44,6 +44,9 @@ VLLM = Dialect(
         "cache_query": ("vllm:prefix_cache_queries_total", "vllm:gpu_prefix_cache_queries_total"),
         "draft_token": ("vllm:spec_decode_num_draft_tokens_total",),
         "accepted_draft_token": ("vllm:spec_decode_num_accepted_tokens_total",),
+        "flop": ("vllm:estimated_flops_per_gpu_total",),
+        "read_byte": ("vllm:estimated_read_bytes_per_gpu_total",),
+        "written_byte": ("vllm:estimated_write_bytes_per_gpu_total",),
     },
     gauges={
         "running": ("vllm:num_requests_running",),
@@ -57,7 +60,8 @@ VLLM = Dialect(
     },
     unfinished=frozenset({"abort", "error"}),
 )
-"""``vllm/v1/metrics/loggers.py`` and ``vllm/v1/spec_decode/metrics.py`` of vLLM 0.23."""
+"""``vllm/v1/metrics/loggers.py`` and ``vllm/v1/spec_decode/metrics.py`` of vLLM 0.23; FLOPs and
+bytes, which it estimates with ``--enable-mfu-metrics``, in ``vllm/v1/metrics/perf.py`` of vLLM 0.33."""
 
 SGLANG = Dialect(
     engine="sglang",

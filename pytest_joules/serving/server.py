@@ -205,6 +205,8 @@ class Server:
         """
         from pytest_joules.serving.steady import client_timeline, steady_work
         from pytest_joules.serving.timeline import NotSteady, parse
+        from pytest_joules.workloads.vllm import OF_EACH_GPU
+        from pytest_joules.workloads.vllm_settings import gpus_of_replica
 
         if died := self._process.death() if self._process is not None else "":
             raise NotSteady(f"{died} before the window ended; its log says why")
@@ -226,6 +228,11 @@ class Server:
             notes.append("server.count(...) was left out: the server's own metrics count its work")
         target = self._concurrency if self._concurrency is not None or load is None else load.concurrency
         work = steady_work(timeline, target, load)
+        told = self._told_configuration()
+        amounts = {
+            name: amount * (gpus_of_replica(told) if name in OF_EACH_GPU else 1)
+            for name, amount in work.amounts.items()
+        }
         if load is not None and load.busy > BUSY:
             notes.append(
                 f"the load was busy for {format_percent(load.busy)} of its time and may have held the server up: "
@@ -233,10 +240,11 @@ class Server:
             )
         return replace(
             work,
+            amounts=amounts,
             notes=(*work.notes, *notes),
             versions={timeline.engine: self._version} if self._version and timeline.engine else {},
             configuration={
-                **self._told_configuration(),
+                **told,
                 **({} if target is None else {"concurrency": str(target)}),
                 **self._configuration,
             },

@@ -2,39 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Iterator, Sequence
 
-from pytest_joules.workloads.vllm import with_weights
+from pytest_joules.workloads.settings import kept
+from pytest_joules.workloads.vllm_settings import SETTINGS, with_weights
 
-SETTINGS = (
-    "dtype",
-    "quantization",
-    "enforce_eager",
-    "load_format",
-    "max_num_seqs",
-    "max_num_batched_tokens",
-    "max_model_len",
-    "kv_cache_dtype",
-    "enable_prefix_caching",
-    "tensor_parallel_size",
-    "pipeline_parallel_size",
-    "data_parallel_size",
-    "api_server_count",
-    "stream_interval",
-)
-"""Flags of ``vllm serve`` that are kept, by the names that vLLM's configuration gives them."""
+_NAMES = {name: setting.name for setting in SETTINGS for name in (setting.name, *setting.paths, *setting.flags)}
+"""What a command line may call each setting."""
+
+_OBJECTS = {"cc": "compilation_config", "ac": "attention_config", "sc": "speculative_config"}
+"""Short flags that take JSON."""
 
 
 def settings_in(arguments: Sequence[str]) -> dict[str, str]:
-    """The kept settings among a command's arguments: ``--name value``, ``--name=value``, ``--name``, ``--no-name``."""
-    found: dict[str, str] = {}
+    """The kept settings among a command's arguments: ``--name value``, ``--name=value``, ``--name``, ``--no-name``.
+
+    Those of a flag that takes JSON are found in it, or by their path: ``--compilation-config.cudagraph_mode NONE``.
+    """
+    found: dict[str, object] = {}
+    for flag, value in _flags(arguments):
+        for name, given in _named(flag, value):
+            if name in _NAMES:
+                found[_NAMES[name]] = given
+            elif name.startswith("no_") and name[3:] in _NAMES:
+                found[_NAMES[name[3:]]] = False
+    return with_weights(kept(found))
+
+
+def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str | bool]]:
     for argument, following in zip(arguments, (*arguments[1:], "--"), strict=False):
         flag, given, value = argument.partition("=")
-        name = flag.removeprefix("--").replace("-", "_")
-        if not flag.startswith("--"):
-            continue
-        if name.removeprefix("no_") in SETTINGS and name.startswith("no_"):
-            found[name.removeprefix("no_")] = "False"
-        elif name in SETTINGS:
-            found[name] = value if given else "True" if following.startswith("-") else following
-    return with_weights({name: value[:80] for name, value in found.items()})
+        if level := re.fullmatch(r"-O=?(\d)", argument):  # the one flag whose value may be attached
+            yield "O", level[1]
+        elif flag.startswith("-"):
+            named = flag.lstrip("-").replace("-", "_")
+            yield named, value if given else True if following.startswith("-") else following
+
+
+def _named(flag: str, value: str | bool) -> Iterator[tuple[str, object]]:
+    """What one flag sets, by its names: itself, or what the JSON holds that it is given."""
+    short, dot, rest = flag.partition(".")
+    name = _OBJECTS.get(short, short) + dot + rest
+    yield name, value
+    if isinstance(value, str) and value.startswith("{"):
+        try:
+            held = json.loads(value)
+        except ValueError:
+            return
+        yield from ((f"{name}.{key}", inner) for key, inner in held.items())

@@ -52,6 +52,7 @@ class SteadyWork:
             that their ratios tell whether two sessions did the same work.
         warmup_seconds: From when half of the batch ran to the steady state.
         latencies: Percentiles, s.
+        signals: What the engine did in the steady state, by the names of :data:`pytest_joules.signals.SIGNALS`.
         versions: Of the engine.
         configuration: Settings of the engine.
         notes: What a reader of the number must know.
@@ -62,6 +63,7 @@ class SteadyWork:
     amounts: Mapping[str, float] = field(default_factory=dict)
     warmup_seconds: float = 0.0
     latencies: Mapping[str, float] = field(default_factory=dict)
+    signals: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     configuration: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -111,6 +113,7 @@ def steady_work(timeline: Timeline, target: float | None, load: LoadResult | Non
         amounts=_amounts(timeline),
         warmup_seconds=stretch.warmup_seconds,
         latencies=latencies,
+        signals=_signals(timeline, stretch),
         notes=_notes(timeline, stretch, totals["token"], latencies),
     )
 
@@ -184,7 +187,12 @@ def measure_steady(
         blocks=blocks,
         calls=sum(block.units for block in blocks.get("request", ())),
         warmup_seconds=work.warmup_seconds,
-        conditions=replace(state, versions=work.versions, configuration=work.configuration),
+        conditions=replace(
+            state,
+            versions=work.versions,
+            configuration=work.configuration,
+            signals={**state.signals, **work.signals},
+        ),
         notes=tuple(note for note in (_throughput(blocks["token"]), *work.notes, attribution.note) if note),
         latencies=work.latencies,
         invalid=worthless
@@ -209,7 +217,17 @@ def _amounts(timeline: Timeline) -> dict[str, float]:
     hits, queries = rise.pop("cache_hit", None), rise.pop("cache_query", 0.0)
     if hits is not None and queries:
         rise["cached_prompt_token"] = rise.get("prompt_token", 0.0) * hits / queries
-    return rise
+    moved = [rise.pop(name) for name in ("read_byte", "written_byte") if name in rise]
+    return {**rise, **({"byte": sum(moved)} if moved else {})}
+
+
+_GAUGES = {"running_requests": "running", "waiting_requests": "waiting", "kv_cache_usage": "kv_usage"}
+"""Signals, and the gauges whose means they are."""
+
+
+def _signals(timeline: Timeline, stretch: Stretch) -> dict[str, float]:
+    means = {signal: timeline.mean(gauge, stretch) for signal, gauge in _GAUGES.items()}
+    return {signal: mean for signal, mean in means.items() if mean is not None}
 
 
 def _notes(

@@ -6,11 +6,12 @@ import copy
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MethodType
 from typing import Any
 
 from pytest_joules.facts import WEIGHTS
+from pytest_joules.workloads.settings import joined, kept, text_of
 from pytest_joules.workloads.torch import is_compiled, weights
 from pytest_joules.workloads.work import Call, Override, Split, Work, distinct, is_a
 
@@ -183,7 +184,7 @@ def _videos(value: Any) -> int:
 class PipelineWatch:
     """Counts the steps and the denoisers' forwards of pipelines."""
 
-    def __init__(self, pipelines: Iterable[Any]) -> None:
+    def __init__(self, pipelines: Sequence[Any]) -> None:
         """Counting begins now; :meth:`close` leaves everything as it was."""
         parts = [(name, part) for pipeline in pipelines for name, part in pipeline.components.items()]
         denoisers = distinct(p for name, p in parts if name in _DENOISERS and hasattr(p, "register_forward_hook"))
@@ -208,16 +209,39 @@ class PipelineWatch:
             counter.remove()
 
 
-def _settings(pipelines: Iterable[Any], denoisers: list[Any], schedulers: list[Any]) -> Mapping[str, str]:
-    settings = {
-        "pipeline": "+".join(type(pipeline).__name__ for pipeline in pipelines),
-        "scheduler": "+".join(type(scheduler).__name__ for scheduler in schedulers),
+def _settings(pipelines: Sequence[Any], denoisers: list[Any], schedulers: list[Any]) -> Mapping[str, str]:
+    autoencoders = distinct(vae for pipeline in pipelines if (vae := pipeline.components.get("vae")) is not None)
+    found: dict[str, object] = {
+        "pipeline": joined(type(pipeline).__name__ for pipeline in pipelines),
+        "scheduler": joined(type(scheduler).__name__ for scheduler in schedulers),
+        "offload": joined(type(hook).__name__ for hook in _placing(pipelines)) or "none",
+        "vae_tiling": joined(getattr(vae, "use_tiling", None) for vae in autoencoders),
+        "vae_slicing": joined(getattr(vae, "use_slicing", None) for vae in autoencoders),
     }
     if denoisers:
-        settings["dtype"] = str(getattr(denoisers[0], "dtype", "")).removeprefix("torch.")
-        settings["torch_compile"] = str(any(map(is_compiled, denoisers)))
-        settings[WEIGHTS] = weights(denoisers[0])
-    return {name: value for name, value in settings.items() if value}
+        processors = [p for d in denoisers for part in d.modules() if (p := getattr(part, "processor", None))]
+        found |= {
+            "dtype": getattr(denoisers[0], "dtype", None),
+            "parameters": sum(p.numel() for denoiser in denoisers for p in denoiser.parameters()),
+            "attention": joined(_attention(processor) for processor in processors),
+            "torch_compile": any(map(is_compiled, denoisers)),
+            WEIGHTS: weights(denoisers[0]) or None,
+        }
+    return kept(found)
+
+
+def _placing(pipelines: Sequence[Any]) -> Iterator[Any]:
+    """What accelerate has attached to move weights to the device as they are needed, whichever way."""
+    components = [part for pipeline in pipelines for part in pipeline.components.values() if hasattr(part, "modules")]
+    for module in (module for component in components for module in component.modules()):
+        if (hook := vars(module).get("_hf_hook")) is not None:
+            yield hook
+
+
+def _attention(processor: Any) -> str:
+    """The class that computes attention and, where it was chosen, its backend."""
+    backend = getattr(processor, "_attention_backend", None)
+    return type(processor).__name__ if backend is None else f"{type(processor).__name__}+{text_of(backend)}"
 
 
 class _Counter:

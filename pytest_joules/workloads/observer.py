@@ -92,8 +92,8 @@ class Observer:
 
     @property
     def configuration(self) -> dict[str, str]:
-        """Settings of what was watched."""
-        return {name: value[:80] for watch in self._watches for name, value in watch.configuration.items()}
+        """Settings of what was watched; the first adapter that knows one knows it best."""
+        return {name: value for watch in reversed(self._watches) for name, value in watch.configuration.items()}
 
     def close(self) -> None:
         """Stop watching."""

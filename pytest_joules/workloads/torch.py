@@ -1,12 +1,14 @@
-"""torch: what was compiled while calls were measured; and what can be seen of any of its modules."""
+"""torch: what was compiled while calls were measured; the process' own knobs; what can be seen of any module."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_joules.workloads.work import Call, Work
+from pytest_joules.workloads.settings import joined, kept
+from pytest_joules.workloads.vllm import is_engine
+from pytest_joules.workloads.work import Call, Work, distinct, is_a
 
 
 class TorchAdapter:
@@ -18,8 +20,7 @@ class TorchAdapter:
 
     def watch(self, call: Call) -> CompilationWatch:
         """Watch the compiler of this process, even if nothing was compiled yet."""
-        del call
-        return CompilationWatch()
+        return CompilationWatch(call)
 
     def stream(self, item: object) -> None:
         """A stream of tensors tells of no work."""
@@ -34,10 +35,12 @@ class CompilationWatch:
     """Counts the graphs that ``torch.compile`` makes."""
 
     notes: tuple[str, ...] = ()
-    configuration: Mapping[str, str] = {}
 
-    def __init__(self) -> None:
-        """Counting begins now."""
+    def __init__(self, call: Call) -> None:
+        """Counting begins now, and settings are those of now: what ``call`` switches inside itself is not seen."""
+        modules = distinct(module for value in call.objects() if (module := _module(value)) is not None)
+        elsewhere = any(is_engine(value) for value in call.objects())
+        self.configuration: Mapping[str, str] = {**({} if elsewhere else knobs()), **module_settings(modules)}
         self._before = _graphs()
 
     def work(self) -> Work:
@@ -55,6 +58,81 @@ def _graphs() -> int:
     """Graphs compiled in this process so far; its counter is at the same place in torch 2.1 to 2.13."""
     dynamo = sys.modules.get("torch._dynamo.utils")
     return int(dynamo.counters["stats"]["unique_graphs"]) if dynamo is not None else 0
+
+
+_ATTENTION = ("flash", "mem_efficient", "cudnn", "math")
+"""Kernels that ``scaled_dot_product_attention`` chooses from."""
+
+
+def knobs() -> dict[str, str]:
+    """The settings of this process that decide which kernels run; empty without torch.
+
+    All of them are flags on the host: reading one makes no context on a device.
+    """
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "backends"):  # or while it is being imported
+        return {}
+    backends = torch.backends
+    attention = {
+        name: getattr(backends.cuda, f"{name}_sdp_enabled", None)
+        for name in ("flash", "mem_efficient", "cudnn", "math")
+    }
+    return kept(
+        {
+            "float32_matmul": _float32(backends.cuda.matmul),
+            "float32_conv": _float32(getattr(backends.cudnn, "conv", backends.cudnn)),
+            "sdpa_backends": joined(name for name, enabled in attention.items() if enabled is not None and enabled()),
+            "cudnn_benchmark": backends.cudnn.benchmark,
+            "deterministic": torch.are_deterministic_algorithms_enabled(),
+            "autocast": _autocast(torch),
+            "grad": torch.is_grad_enabled(),
+        }
+    )
+
+
+def _float32(backend: Any) -> str:
+    """How products of float32 are computed: ``"ieee"``, or in fewer bits as ``"tf32"``.
+
+    torch 2.9 names it so, and refuses to tell the older flag where both were set.
+    """
+    precision = getattr(backend, "fp32_precision", None)
+    if precision is None:
+        precision = "tf32" if backend.allow_tf32 else "ieee"
+    return "ieee" if precision == "none" else str(precision)
+
+
+def _autocast(torch: Any) -> object:
+    """The dtype that autocast computes in on a GPU; ``"off"`` without."""
+    try:
+        return torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else "off"
+    except (AttributeError, TypeError):  # torch before 2.4
+        return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else "off"
+
+
+def _module(value: Any) -> Any:
+    """The module that ``value`` is, also inside ``torch.compile``; ``None`` if it is none."""
+    if is_a(value, "torch", "OptimizedModule"):
+        value = value._orig_mod
+    return value if is_a(value, "torch", "Module") else None
+
+
+def module_settings(modules: Sequence[Any]) -> dict[str, str]:
+    """What can be seen of modules that do the work together: their classes, size, precision and attention."""
+    if not modules:
+        return {}
+    parameters = distinct(parameter for module in modules for parameter in module.parameters())
+    configs = [config for module in modules if (config := getattr(module, "config", None)) is not None]
+    attention = (getattr(config, "_attn_implementation", None) for config in configs)
+    return kept(
+        {
+            "model": joined(type(module).__name__ for module in modules),
+            "parameters": sum(parameter.numel() for parameter in parameters),
+            "dtype": joined(parameter.dtype for parameter in parameters),
+            "num_hidden_layers": joined(getattr(config, "num_hidden_layers", None) for config in configs),
+            "attention": joined(attention),
+            "torch_compile": any(map(is_compiled, modules)),
+        }
+    )
 
 
 def is_compiled(module: Any) -> bool:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pytest_joules.facts import WEIGHTS
-from pytest_joules.workloads.torch import is_compiled, weights
+from pytest_joules.workloads.settings import kept
+from pytest_joules.workloads.torch import module_settings, weights
 from pytest_joules.workloads.work import Call, Override, Split, Work, distinct, is_a
 
 
@@ -22,7 +23,7 @@ class TransformersAdapter:
     def watch(self, call: Call) -> GenerationWatch | None:
         """Watch the models that ``call`` uses."""
         models = distinct(model for value in call.objects() for model in _models(value))
-        return GenerationWatch(models) if models else None
+        return GenerationWatch(models, call) if models else None
 
     def stream(self, item: object) -> None:
         """A streamer gives text, whose tokens cannot be counted."""
@@ -56,10 +57,10 @@ def _models(value: Any) -> Iterator[Any]:
 class GenerationWatch:
     """Counts what models generate inside a function or a pipeline, which returns something else."""
 
-    def __init__(self, models: Sequence[Any]) -> None:
+    def __init__(self, models: Sequence[Any], call: Call) -> None:
         """Counting begins now; :meth:`close` leaves everything as it was."""
         self.notes: tuple[str, ...] = ()
-        self.configuration = _settings(models[0])
+        self.configuration = _settings(models[0], call)
         self._work = Work()
         self._depth = 0
         self._overrides = [Override(model, "generate", self._counting(model)) for model in models]
@@ -91,19 +92,24 @@ class GenerationWatch:
             override.restore()
 
 
-def _settings(model: Any) -> Mapping[str, str]:
-    config = model.config
-    quantization = getattr(config, "quantization_config", None)
-    settings = {
-        "model": type(model).__name__,
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "attention": getattr(config, "_attn_implementation", None),
-        "num_hidden_layers": getattr(config, "num_hidden_layers", None),
-        "quantization": getattr(quantization, "quant_method", None),
-        "torch_compile": is_compiled(model),
-        WEIGHTS: weights(model),
+_GENERATION = ("num_beams", "do_sample", "use_cache", "cache_implementation")
+"""What of a generation's settings changes how much is computed for a token."""
+
+
+def _settings(model: Any, call: Call) -> Mapping[str, str]:
+    quantization = getattr(model.config, "quantization_config", None)
+    arguments = _Arguments(model, call) if _generating(call) is model else None
+    return {
+        **module_settings([model]),
+        **kept(
+            {
+                "dtype": model.dtype,
+                "quantization": getattr(quantization, "quant_method", None),
+                WEIGHTS: weights(model) or None,
+                **{name: arguments.setting(name) for name in _GENERATION if arguments is not None},
+            }
+        ),
     }
-    return {name: str(getattr(value, "value", value)) for name, value in settings.items() if value not in (None, "")}
 
 
 def _generated(model: Any, call: Call, result: Any) -> Work | None:

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pytest_joules.facts import WEIGHTS
+from pytest_joules.workloads.settings import joined, kept
+from pytest_joules.workloads.vllm_settings import gpus_of_replica, of_config
 from pytest_joules.workloads.work import Call, Split, Work, is_a
 
 _COUNTERS = {
     "vllm:num_preemptions_total": "preemption",
     "vllm:spec_decode_num_draft_tokens_total": "draft_token",
     "vllm:spec_decode_num_accepted_tokens_total": "accepted_draft_token",
+    "vllm:request_inference_time_seconds_sum": "running_second",
+    "vllm:request_queue_time_seconds_sum": "waiting_second",
+    "vllm:estimated_flops_per_gpu_total": "flop",
+    "vllm:estimated_read_bytes_per_gpu_total": "byte",
+    "vllm:estimated_write_bytes_per_gpu_total": "byte",
 }
-"""Counters of the engine's front end, which lives in this process, and the facts that they are."""
+"""Counters of the engine's front end, which lives in this process, and the amounts that they are.  The seconds of all
+requests over those of the window are how many ran, or waited, at once (Little's law); ``vllm/v1/metrics/loggers.py``.
+FLOPs and bytes are estimated with ``enable_mfu_metrics``; ``vllm/v1/metrics/perf.py`` of vLLM 0.33."""
 
-_SETTINGS = {
-    "dtype": ("model_config", "dtype"),
-    "quantization": ("model_config", "quantization"),
-    "enforce_eager": ("model_config", "enforce_eager"),
-    "load_format": ("load_config", "load_format"),
-    "max_num_seqs": ("scheduler_config", "max_num_seqs"),
-    "max_num_batched_tokens": ("scheduler_config", "max_num_batched_tokens"),
-    "kv_cache_dtype": ("cache_config", "cache_dtype"),
-    "enable_prefix_caching": ("cache_config", "enable_prefix_caching"),
-    "tensor_parallel_size": ("parallel_config", "tensor_parallel_size"),
-    "pipeline_parallel_size": ("parallel_config", "pipeline_parallel_size"),
-    "data_parallel_size": ("parallel_config", "data_parallel_size"),
-    "num_speculative_tokens": ("speculative_config", "num_speculative_tokens"),
-}
-"""What is kept of an engine's configuration: nothing that names a path, a host or a person."""
+OF_EACH_GPU = ("flop", "byte")
+"""Amounts that vLLM counts for one GPU of a replica; the replicas of data parallelism count each for itself."""
 
 
 class VllmAdapter:
@@ -48,8 +44,8 @@ class VllmAdapter:
     def watch(self, call: Call) -> EngineWatch | None:
         """Watch the engine that ``call`` uses."""
         for value in call.objects():
-            if is_a(value, "vllm", "LLM", "LLMEngine", "AsyncLLM"):
-                return EngineWatch(value)
+            if is_engine(value):
+                return EngineWatch(value, call)
         return None
 
     def stream(self, item: object) -> OutputStream | None:
@@ -67,6 +63,11 @@ class VllmAdapter:
         args = tuple(_one_token(value) for value in args)
         kwargs = {name: _one_token(value) for name, value in kwargs.items()}
         return Split("prefill", "prompt_token", "decode", "token", Call(call.called, args, kwargs))
+
+
+def is_engine(value: object) -> bool:
+    """Whether it is an engine, which computes in processes of its own."""
+    return is_a(value, "vllm", "LLM", "LLMEngine", "AsyncLLM")
 
 
 def _samples(value: Any) -> bool:
@@ -165,16 +166,18 @@ class _Tokens:
 
 
 class EngineWatch:
-    """The counters and the settings of one engine."""
+    """The counters and the settings of one engine, and of a call of it."""
 
-    def __init__(self, engine: Any) -> None:
+    def __init__(self, engine: Any, call: Call) -> None:
         """Counting begins now."""
         engine = getattr(engine, "llm_engine", engine)
+        config = getattr(engine, "vllm_config", None)
         self.notes: tuple[str, ...] = ()
-        self.configuration = _settings(getattr(engine, "vllm_config", None))
+        self.configuration: Mapping[str, str] = {**of_config(config), **_sampling(call, config)}
         self._counts = bool(getattr(engine, "log_stats", False))
         if not self._counts:
             self.notes = ("preemptions are not checked: vLLM counts them with LLM(..., disable_log_stats=False)",)
+        self._gpus = gpus_of_replica(self.configuration)
         self._before = self._read()
 
     def work(self) -> Work:
@@ -193,21 +196,22 @@ class EngineWatch:
         for metric in prometheus.REGISTRY.restricted_registry(list(_COUNTERS)).collect():
             for sample in metric.samples:
                 if name := _COUNTERS.get(sample.name):
-                    totals[name] = totals.get(name, 0.0) + sample.value
+                    each = self._gpus if name in OF_EACH_GPU else 1.0
+                    totals[name] = totals.get(name, 0.0) + each * sample.value
         return totals
 
 
-def _settings(config: Any) -> Mapping[str, str]:
-    settings = {}
-    for name, (part, attribute) in _SETTINGS.items():
-        value = getattr(getattr(config, part, None), attribute, None)
-        if value is not None:
-            settings[name] = str(getattr(value, "value", value))
-    return with_weights(settings)
+_SAMPLED = ("temperature", "top_p", "top_k", "n")
+"""What of sampling parameters costs something: sorting for ``top_p`` and ``top_k``, sequences of each request."""
 
 
-def with_weights(settings: Mapping[str, str]) -> dict[str, str]:
-    """The settings of an engine, with what its load format tells of the weights."""
-    if "load_format" not in settings:
-        return dict(settings)
-    return {**settings, WEIGHTS: "random" if settings["load_format"] == "dummy" else "real"}
+def _sampling(call: Call, config: Any) -> dict[str, str]:
+    """The settings of the sampling parameters that a call uses, and a short hash of all its seeds."""
+    given = [value for value in call.objects() if _samples(value)]
+    parameters = [each for value in given for each in (value if isinstance(value, (list, tuple)) else [value])]
+    if not parameters:
+        return {}
+    seeds = [getattr(getattr(config, "model_config", None), "seed", None)]
+    seeds += [getattr(each, "seed", None) for each in parameters]
+    settings = {name: joined(getattr(each, name, None) for each in parameters) for name in _SAMPLED}
+    return kept({**settings, "seeds": hashlib.sha256(repr(seeds).encode()).hexdigest()[:8]})

@@ -11,11 +11,12 @@ import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from enum import Enum, IntEnum
 from types import SimpleNamespace
 from typing import Any, TypedDict
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Histogram
 
 from pytest_joules.testing import launch, synchronize
 
@@ -23,6 +24,9 @@ PREFILL_FLOPS_PER_TOKEN = 5e9
 DECODE_BYTES_PER_STEP = 6e9
 
 PREEMPTIONS = Counter("vllm:num_preemptions", "Preemptions.", ["engine"])
+FLOPS = Counter("vllm:estimated_flops_per_gpu_total", "With enable_mfu_metrics.", ["engine"])
+RUNNING = Histogram("vllm:request_inference_time_seconds", "In the phase RUNNING.", ["engine"])
+WAITING = Histogram("vllm:request_queue_time_seconds", "In the phase WAITING.", ["engine"])
 
 
 class TokensPrompt(TypedDict):
@@ -36,6 +40,7 @@ class SamplingParams:
     ignore_eos: bool = False
     n: int = 1
     temperature: float = 1.0
+    seed: int | None = None
     detokenize: bool = True
 
     def clone(self) -> SamplingParams:
@@ -60,11 +65,42 @@ class RequestOutput:
     encoder_prompt_token_ids: list[int] | None = None
 
 
-@dataclass
-class Config:
-    model_config: Any = field(default_factory=lambda: SimpleNamespace(dtype="bfloat16", enforce_eager=False))
-    load_config: Any = field(default_factory=lambda: SimpleNamespace(load_format="dummy"))
-    scheduler_config: Any = field(default_factory=lambda: SimpleNamespace(max_num_seqs=8))
+class CUDAGraphMode(Enum):
+    NONE = 0
+    PIECEWISE = 1
+    FULL = 2
+    FULL_AND_PIECEWISE = (FULL, PIECEWISE)
+
+
+class CompilationMode(IntEnum):
+    NONE = 0
+    VLLM_COMPILE = 3
+
+
+def configured(load_format: str, enforce_eager: bool, max_num_seqs: int, num_hidden_layers: int) -> Any:
+    """A ``VllmConfig``, as far as it is looked at."""
+    shape = SimpleNamespace(hidden_size=4096, num_hidden_layers=num_hidden_layers, num_attention_heads=32)
+    model = SimpleNamespace(
+        model="/srv/someone/llama",
+        architecture="LlamaForCausalLM",
+        hf_text_config=shape,
+        dtype="bfloat16",
+        enforce_eager=enforce_eager,
+        seed=0,
+    )
+    compilation = SimpleNamespace(
+        mode=CompilationMode.NONE if enforce_eager else CompilationMode.VLLM_COMPILE,
+        cudagraph_mode=CUDAGraphMode.NONE if enforce_eager else CUDAGraphMode.FULL_AND_PIECEWISE,
+        cache_dir="/srv/someone/.cache",
+    )
+    return SimpleNamespace(
+        model_config=model,
+        load_config=SimpleNamespace(load_format=load_format),
+        scheduler_config=SimpleNamespace(max_num_seqs=max_num_seqs, policy="fcfs"),
+        parallel_config=SimpleNamespace(tensor_parallel_size=2, pipeline_parallel_size=1),
+        compilation_config=compilation,
+        instance_id="host-8f3c",
+    )
 
 
 class LLM:
@@ -80,10 +116,14 @@ class LLM:
         preemptions: int = 0,
         device: int = 0,
         dies_after: int | None = None,
+        enforce_eager: bool = False,
+        max_num_seqs: int = 8,
+        num_hidden_layers: int = 32,
         **others: Any,
     ) -> None:
         del model, others
-        config = Config(load_config=SimpleNamespace(load_format=load_format))
+        config = configured(load_format, enforce_eager, max_num_seqs, num_hidden_layers)
+        self._most = max_num_seqs
         self.llm_engine = SimpleNamespace(
             vllm_config=config,
             log_stats=not disable_log_stats,
@@ -116,11 +156,19 @@ class LLM:
             if self._dies_after < 0:
                 self._process.kill()
         PREEMPTIONS.labels("0").inc(self._preemptions)
+        FLOPS.labels("0").inc(sum(map(len, ids)) * PREFILL_FLOPS_PER_TOKEN)
+        started = time.monotonic()
         try:
             self._engine.send((sum(map(len, ids)) - sum(cached), params.max_tokens))
             self._engine.recv()
         except (EOFError, OSError) as error:
             raise RuntimeError("EngineCore encountered an issue.") from error
+        # All that there is room for run to the end; then come the others, which have waited.
+        seconds = time.monotonic() - started
+        rounds = -(-len(ids) // self._most)
+        for at in range(len(ids)):
+            RUNNING.labels("0").observe(seconds / rounds)
+            WAITING.labels("0").observe(seconds * (at // self._most) / rounds)
         tokens = list(range(params.max_tokens))
         return [
             RequestOutput(str(at), prompt, [CompletionOutput(n, tokens) for n in range(params.n)], True, hits)
