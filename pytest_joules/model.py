@@ -31,6 +31,7 @@ class Device:
         simulated: Whether the device is a simulated one.
         sensor_duty: Share of the time that the power sensor looks, as ``pytest-joules doctor``
             found it; ``None`` if it never looked.
+        settings: What is set on it that changes what work costs, by name, e.g. ``gpu_ecc``.
     """
 
     index: int
@@ -42,6 +43,7 @@ class Device:
     driver: str | None = None
     simulated: bool = False
     sensor_duty: float | None = None
+    settings: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class Conditions:
         sensor_duty: Least share of the time that a charged device's power sensor looks, where it is known.
         versions: Versions of the libraries that do the work, by package name.
         facts: Ratios that tell whether two sessions did the same work (:mod:`pytest_joules.facts`).
-        configuration: Settings of the engine, by name.
+        configuration: Settings of the engine and of the devices, by name.
         signals: What the devices, the host and the engine did meanwhile, by the names of
             :data:`pytest_joules.signals.SIGNALS`; one that is not there is unavailable, never zero.
     """

@@ -46,11 +46,18 @@ SIMULATED_FAULTS = (
     "foreign",
     "hidden",
     "part-time",
+    "vgpu",
 )
 """What can be made to go wrong on a simulated GPU, in the order of their codes in its shared state."""
 
-SIMULATED_MOST = {"gpus": 64, "seed": 2**63 - 1}
+SIMULATED_MOST = {"gpus": 64, "seed": 2**63 - 1, "cap": 1000, "limit": 1000, "mhz": 1980, "celsius": 90}
 """The largest numbers that the settings of a simulated GPU may have."""
+
+SIMULATED_LEAST = {"gpus": 0, "seed": 0, "cap": 300, "limit": 300, "mhz": 600, "celsius": 20}
+"""The smallest ones."""
+
+WITHHOLDABLE = ("gpm", "slowdown", "reasons", "memory", "clocks", "temperature", "host")
+"""Groups of signals that a simulated GPU can be made not to tell, in the order of their bits in its shared state."""
 
 
 class OptionError(ValueError):
@@ -163,16 +170,28 @@ class MeterChoice:
         settings = []
         for pair in pairs:
             name, equals, value = pair.partition("=")
-            if name not in ("fault", *SIMULATED_MOST) or not equals:
-                raise OptionError(f"{pair!r} is not a setting of a simulated GPU; use gpus=N, seed=N or fault=NAME")
-            if name == "fault":
+            if name not in ("fault", "withhold", *SIMULATED_MOST) or not equals:
+                raise OptionError(
+                    f"{pair!r} is not a setting of a simulated GPU; use "
+                    f"{', '.join(f'{number}=N' for number in SIMULATED_MOST)}, fault=NAME or withhold=NAME+NAME"
+                )
+            if name == "withhold":
+                if unknown := [group for group in value.split("+") if group not in WITHHOLDABLE]:
+                    groups = "+".join(WITHHOLDABLE)
+                    raise OptionError(
+                        f"a simulated GPU has no signals {unknown[0]!r} to withhold; use some of {groups}"
+                    )
+            elif name == "fault":
                 if value not in SIMULATED_FAULTS:
                     raise OptionError(
                         f"a simulated GPU has no fault {value!r}; use one of {', '.join(SIMULATED_FAULTS)}"
                     )
             # Python reads no whole number of thousands of digits.
-            elif not (value.isdecimal() and len(value) < 20 and int(value) <= SIMULATED_MOST[name]):
-                raise OptionError(f"{pair!r} must give a whole number, at most {SIMULATED_MOST[name]}")
+            elif not (
+                value.isdecimal() and len(value) < 20 and SIMULATED_LEAST[name] <= int(value) <= SIMULATED_MOST[name]
+            ):
+                between = f"at most {SIMULATED_MOST[name]} and at least {SIMULATED_LEAST[name]}"
+                raise OptionError(f"{pair!r} must give a whole number, {between}")
             settings.append((name, value))
         return cls(kind, sku, tuple(settings))
 

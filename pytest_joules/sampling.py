@@ -18,7 +18,7 @@ import itertools
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from statistics import fmean, variance
 
@@ -29,7 +29,9 @@ from pytest_joules.facts import compiling, ratios, wandering, warm
 from pytest_joules.meters.base import Meter, MeterError
 from pytest_joules.meters.ticks import mean_watts
 from pytest_joules.model import Block, Conditions, Device, Measurement, Signals, Tick, WindowKind
+from pytest_joules.samples import loaded_idle_watts, slowed_share, summary
 from pytest_joules.signals import of_requests
+from pytest_joules.units import format_percent
 from pytest_joules.workloads.work import Work
 
 BLOCK_TICKS = 5
@@ -75,6 +77,12 @@ GRACE = 10
 """Ticks, or calls where they are longer, that too few blocks may still come in when the time is up."""
 
 TICK_WAIT_SECONDS = 5.0
+
+
+SLOWED_SHARE = 0.001
+"""Share of a window for which heat or the power brake may slow a device down.  They take half of the clock or more
+(nvml.h on nvmlClocksEventReasonHwSlowdown), so that a thousandth of the time moves joules by less than sessions differ
+on one device: 0.05 % at least (``benchmarks/acceptance/conditions.py``)."""
 
 
 class Step(Enum):
@@ -421,7 +429,8 @@ class Sampler:
 
     def _measure(self) -> Measurement:
         end = self._log.times[-1]
-        signals = self._signals(self._log.times[0], end)
+        devices = self._attribution.devices
+        told = seen(self._meter, devices, self.logs[0].times[0], self._log.times[0], end)
         blocks = {unit: tuple(found) for unit, found in self._blocks().items()}
         attribution = attribute(self._meter, self._plan.devices)
         calls = sum(block.units for block in blocks.get("call", ()))
@@ -430,15 +439,13 @@ class Sampler:
         return Measurement(
             window=self._plan.window,
             kind=WindowKind.REPEATED,
-            devices=self._attribution.devices,
+            devices=devices,
             blocks=blocks,
             calls=calls,
             warmup_seconds=self._warm_seconds,
-            conditions=conditions(
-                self._attribution.devices, signals, self._idle_watts(), self._log.everything, self._log.elapsed
-            ),
+            conditions=conditions(devices, told, self._idle_watts(), self._log.everything, self._log.elapsed),
             notes=tuple(note for note in (*self._notes, self._stopped, charged.note, *self._work_notes()) if note),
-            invalid=spoiled(self._meter, self._attribution.devices, attribution.foreign, signals)
+            invalid=spoiled(self._meter, devices, attribution.foreign, told)
             or (self._stopped if not self._measuring else "")
             or _unusable(blocks, self._log),
         )
@@ -524,7 +531,7 @@ class OneShot:
             padding = idle_before * (start - before[-1].time) + idle_after * (after[0].time - end)
             joules += after[0].joules - before[-1].joules - padding
             idle_watts += idle_before
-        signals = [s for d in attribution.devices for s in self._meter.signals(d, start, end)]
+        told = seen(self._meter, attribution.devices, start, start, end)
         blocks = {u: (Block(joules, count, end - start),) for u, count in work.counts.items() if count > 0}
         return Measurement(
             window=self._window,
@@ -533,9 +540,9 @@ class OneShot:
             blocks=blocks,
             calls=1.0,
             warmup_seconds=0.0,
-            conditions=conditions(attribution.devices, signals, idle_watts, {**work.facts, **work.counts}, end - start),
+            conditions=conditions(attribution.devices, told, idle_watts, {**work.facts, **work.counts}, end - start),
             notes=tuple(note for note in (attribution.note, compiling(work.facts)) if note),
-            invalid=spoiled(self._meter, attribution.devices, attribution.foreign, signals)
+            invalid=spoiled(self._meter, attribution.devices, attribution.foreign, told)
             or no_work(work.counts)
             or no_joules(blocks, "no joules above idle: the window is too short or did no GPU work"),
         )
@@ -568,38 +575,86 @@ def least_duty(devices: Iterable[Device]) -> float | None:
     return min((device.sensor_duty for device in devices if device.sensor_duty is not None), default=None)
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What devices and host told during a window.
+
+    Attributes:
+        signals: What came with the reads of the counters, of all devices.
+        sampled: What the samples come to, by the names of :data:`pytest_joules.samples.SAMPLED` and more.
+        slowed: Share of the time that heat or the power brake slowed a device down; ``None`` if it is not counted.
+    """
+
+    signals: Sequence[Signals]
+    sampled: Mapping[str, float] = field(default_factory=dict)
+    slowed: float | None = None
+
+
+def seen(meter: Meter, devices: Sequence[Device], opened: float, since: float, until: float) -> Seen:
+    """What ``devices`` told from ``since`` to ``until``, in a window whose first call began at ``opened``."""
+    samples = [meter.samples(device, since, until) for device in devices]
+    found = summary(samples)
+    idle = []
+    for device, sample in zip(devices, samples, strict=True):
+        used = summary([sample]).get("memory_used_bytes", math.nan)
+        before = [tick for tick in meter.ticks(device, opened - IDLE_SECONDS) if tick.time <= opened]
+        idle.append(loaded_idle_watts(before, meter.samples(device, opened - IDLE_SECONDS, opened), used))
+    known = [watts for watts in idle if watts is not None]
+    if known and len(known) == len(idle):
+        found["loaded_idle_watts"] = sum(known)
+    signals = [signal for device in devices for signal in meter.signals(device, since, until)]
+    return Seen(signals, found, slowed_share(samples))
+
+
 def conditions(
-    devices: Iterable[Device],
-    signals: Sequence[Signals],
+    devices: Sequence[Device],
+    told: Seen,
     idle_watts: float | None = None,
     totals: Mapping[str, float] | None = None,
     seconds: float = 0.0,
 ) -> Conditions:
     """The mean state of ``devices`` over a window, and what its work and other amounts tell, done in ``seconds``."""
+    signals, sampled = told.signals, dict(told.sampled)
+    capped = sampled.pop("power_cap_share", None)
     temperatures = [s.temperature_celsius for s in signals if s.temperature_celsius is not None]
     clocks = [s.sm_clock_mhz for s in signals if s.sm_clock_mhz is not None]
-    known = any(s.power_capped is not None for s in signals)
+    if capped is None and any(s.power_capped is not None for s in signals):
+        capped = _share(s.power_capped for s in signals)
     return Conditions(
         temperature_celsius=round(fmean(temperatures), 1) if temperatures else None,
         sm_clock_mhz=round(fmean(clocks)) if clocks else None,
-        power_cap_share=round(_share(s.power_capped for s in signals), 3) if known else None,
+        power_cap_share=round(capped, 3) if capped is not None else None,
         idle_watts=round(idle_watts, 1) if idle_watts is not None else None,
         sensor_duty=least_duty(devices),
         facts=ratios(totals or {}),
-        signals=of_requests(totals or {}, seconds),
+        configuration=device_settings(devices),
+        signals={**sampled, **of_requests(totals or {}, seconds)},
     )
 
 
-def spoiled(meter: Meter, devices: Sequence[Device], foreign: str, signals: Sequence[Signals]) -> str:
+def device_settings(devices: Sequence[Device]) -> dict[str, str]:
+    """The settings that every one of ``devices`` tells; different ones are joined."""
+    names = dict.fromkeys(name for device in devices for name in device.settings)
+    return {
+        name: " and ".join(sorted({device.settings[name] for device in devices}))
+        for name in names
+        if all(name in device.settings for device in devices)
+    }
+
+
+def spoiled(meter: Meter, devices: Sequence[Device], foreign: str, told: Seen) -> str:
     """What makes the joules of a window worthless; empty if nothing does."""
     for device in devices:
         if reason := meter.invalid(device):
             return reason
     if foreign:
         return f"{foreign} shares the device: its joules cannot be told apart; stop it, or choose another with devices="
-    if share := _share(s.slowed_down for s in signals):
+    # Counters tell of every moment, clock event reasons only of those at which somebody looked.
+    share = told.slowed if (told.slowed or 0.0) > SLOWED_SHARE else _share(s.slowed_down for s in told.signals)
+    if share:
         return (
-            f"thermal or power-brake slowdown during {100 * share:.0f}% of the window: cool the machine and run again"
+            f"thermal or power-brake slowdown during {format_percent(share)} of the window: cool the machine, or find "
+            "what asserts the power brake (nvidia-smi -q -d PERFORMANCE,TEMPERATURE), and run again"
         )
     return ""
 

@@ -31,6 +31,8 @@ LARGEST_FILE = 256 * 1024 * 1024
 LOCK_SECONDS = 60.0
 
 _OPTIONAL_NUMBERS = ("temperature_celsius", "sm_clock_mhz", "power_cap_share", "idle_watts", "sensor_duty")
+_NUMBERS = {"facts": 7, "signals": 4}
+"""Digits of what is stored by name: a signal is known no better."""
 _TEXTS = ("configuration", "versions")
 _SKU = re.compile(r"[a-z0-9][a-z0-9+.-]*")
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"(?P<colon>\s*:)?|[{}\[\],]|[^\s{}\[\],:"]+')
@@ -214,8 +216,9 @@ def _session_data(session: Session) -> dict[str, Any]:
     joules, seconds = sum(block[0] for block in blocks), sum(block[2] for block in blocks)
     if seconds and SMALLEST_NUMBER <= (watts := _short(joules / seconds, 4)) <= LARGEST_NUMBER:
         data["watts"] = watts
-    if conditions.facts:
-        data["facts"] = {name: _short(value) for name, value in sorted(conditions.facts.items())}
+    for name, digits in _NUMBERS.items():
+        if numbers := getattr(conditions, name):
+            data[name] = {key: _short(value, digits) for key, value in sorted(numbers.items())}
     for name in _TEXTS:
         if texts := getattr(conditions, name):
             data[name] = dict(sorted(texts.items()))
@@ -338,7 +341,7 @@ def _session(data: dict[str, Any]) -> Session:
     shape: dict[str, Any] = {
         name: {key: _text(text, 80) for key, text in rest.pop(name, {}).items()} for name in _TEXTS
     }
-    shape["facts"] = {name: _fact(value) for name, value in rest.pop("facts", {}).items()}
+    shape |= {name: {key: _fact(value) for key, value in rest.pop(name, {}).items()} for name in _NUMBERS}
     if "anchor" in data and rest.pop("anchor") is not True:
         raise ValueError
     if "watts" in rest:

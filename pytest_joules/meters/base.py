@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pytest_joules.model import Device, Read, Signals, Tick
+from pytest_joules.samples import Samples
 
 
 class MeterError(Exception):
@@ -95,7 +96,10 @@ class Meter(Protocol):
         """
 
     def signals(self, device: Device, since: float, until: float) -> Sequence[Signals]:
-        """What ``device`` said beside its joules in that stretch."""
+        """What ``device`` said with its reads in that stretch."""
+
+    def samples(self, device: Device, since: float, until: float) -> Samples:
+        """What ``device`` and the host told about once in each of its ticks in that stretch."""
 
     def processes(self, device: Device) -> Sequence[int] | None:
         """Process ids that compute on ``device``, or ``None`` if that is hidden."""
@@ -104,7 +108,7 @@ class Meter(Protocol):
         """When the work queued so far will have completed, if the meter itself knows."""
 
     def invalid(self, device: Device) -> str:
-        """Why joules of ``device`` cannot be trusted at all (MIG); empty if they can."""
+        """Why joules of ``device`` cannot be trusted at all (MIG, vGPU); empty if they can."""
 
     def close(self) -> None:
         """Stop reading."""

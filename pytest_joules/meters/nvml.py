@@ -11,6 +11,9 @@ that Zeus holds.  Nothing here touches CUDA.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -32,6 +35,40 @@ THERMAL_OR_BRAKE = (
 """Clock event reasons that spoil a measurement; power capping is not among them."""
 
 POWER_CAP = pynvml.nvmlClocksThrottleReasonSwPowerCap
+
+SLOWDOWN_COUNTERS = {
+    "power_cap_share": pynvml.NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_POWER_CAP,
+    "sync_boost_share": pynvml.NVML_FI_DEV_CLOCKS_EVENT_REASON_SYNC_BOOST,
+    "software_thermal_share": pynvml.NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN,
+    "hardware_thermal_share": pynvml.NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_THERM_SLOWDOWN,
+    "power_brake_share": pynvml.NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN,
+}
+"""Fields that count nanoseconds, by the names of :data:`pytest_joules.samples.SAMPLED`."""
+
+GPM_SHARES = {
+    "sm_active": pynvml.NVML_GPM_METRIC_SM_UTIL,
+    "sm_occupancy": pynvml.NVML_GPM_METRIC_SM_OCCUPANCY,
+    "tensor_active": pynvml.NVML_GPM_METRIC_ANY_TENSOR_UTIL,
+    "fp64_active": pynvml.NVML_GPM_METRIC_FP64_UTIL,
+    "fp32_active": pynvml.NVML_GPM_METRIC_FP32_UTIL,
+    "fp16_active": pynvml.NVML_GPM_METRIC_FP16_UTIL,
+    "integer_active": pynvml.NVML_GPM_METRIC_INTEGER_UTIL,
+    "dram_active": pynvml.NVML_GPM_METRIC_DRAM_BW_UTIL,
+}
+"""Metrics in percent (nvml.h), by the names of :data:`pytest_joules.samples.SAMPLED`."""
+
+GPM_RATES = {
+    "pcie_bytes_per_second": (pynvml.NVML_GPM_METRIC_PCIE_TX_PER_SEC, pynvml.NVML_GPM_METRIC_PCIE_RX_PER_SEC),
+    "nvlink_bytes_per_second": (
+        pynvml.NVML_GPM_METRIC_NVLINK_TOTAL_TX_PER_SEC,
+        pynvml.NVML_GPM_METRIC_NVLINK_TOTAL_RX_PER_SEC,
+    ),
+}
+"""Metrics in MiB/s (nvml.h), of which both directions are added, by the same names."""
+
+MIB = 1024 * 1024
+
+_PROFILE = "NVML_POWER_PROFILE_"
 
 
 @contextlib.contextmanager
@@ -139,6 +176,11 @@ class NvmlGpu:
         mode = self._optional(pynvml.nvmlDeviceGetVirtualizationMode, self._handle)
         return None if mode is None else int(mode)
 
+    def shared_by_guests(self) -> bool:
+        """Whether the board's joules are those of several guests."""
+        own = (pynvml.NVML_GPU_VIRTUALIZATION_MODE_NONE, pynvml.NVML_GPU_VIRTUALIZATION_MODE_PASSTHROUGH, None)
+        return self.virtualization_mode() not in own
+
     def application_clocks(self) -> tuple[float | None, float | None, float | None]:
         """The application clock in force, the board's own, and the highest clock, MHz; ``None`` if not told."""
         kind = pynvml.NVML_CLOCK_GRAPHICS
@@ -171,6 +213,70 @@ class NvmlGpu:
             return False if error.value == pynvml.NVML_ERROR_NO_PERMISSION else None
         return True
 
+    def memory_clock(self) -> float | None:
+        """The memory clock now, MHz; ``None`` where NVML does not tell."""
+        clock = self._optional(pynvml.nvmlDeviceGetClockInfo, self._handle, pynvml.NVML_CLOCK_MEM)
+        return None if clock is None else float(clock)
+
+    def memory_used(self) -> float | None:
+        """Bytes of device memory in use, the driver's own among them; ``None`` where NVML does not tell."""
+        memory = self._optional(pynvml.nvmlDeviceGetMemoryInfo, self._handle)
+        return None if memory is None else float(memory.used)
+
+    def memory_bus_bytes(self) -> float | None:
+        """Bytes that the memory bus moves in one transfer; ``None`` where NVML does not tell."""
+        bits = self._optional(pynvml.nvmlDeviceGetMemoryBusWidth, self._handle)
+        return None if bits is None else bits / 8
+
+    def slowdown_seconds(self, names: Sequence[str]) -> dict[str, float]:
+        """What those of :data:`SLOWDOWN_COUNTERS` count, s; those that NVML does not tell are left out."""
+        fields = [SLOWDOWN_COUNTERS[name] for name in names]
+        values = self._optional(pynvml.nvmlDeviceGetFieldValues, self._handle, fields) if fields else None
+        return {
+            name: value.value.ullVal / 1e9
+            for name, value in zip(names, values or (), strict=False)
+            if value.nvmlReturn == pynvml.NVML_SUCCESS
+        }
+
+    def gpm_sample(self, sample: Any) -> Any:
+        """Take a GPM sample into ``sample``, which is allocated if it is ``None``.
+
+        Returns:
+            The sample; ``None`` if NVML refuses.
+        """
+        taken = self._optional(pynvml.nvmlGpmSampleAlloc) if sample is None else sample
+        return None if taken is None else self._optional(pynvml.nvmlGpmSampleGet, self._handle, taken)
+
+    def gpm_between(self, earlier: Any, later: Any, metrics: Sequence[int]) -> dict[int, float]:
+        """What ``metrics`` came to between two samples; those that NVML does not tell are left out."""
+        request = pynvml.c_nvmlGpmMetricsGet_t()
+        request.version = pynvml.NVML_GPM_METRICS_GET_VERSION
+        request.numMetrics = len(metrics)
+        request.sample1, request.sample2 = earlier, later
+        for place, metric in enumerate(metrics):
+            request.metrics[place].metricId = metric
+        if self._optional(pynvml.nvmlGpmMetricsGet, request) is None:
+            return {}
+        answers = itertools.islice(request.metrics, len(metrics))
+        return {
+            answer.metricId: answer.value
+            for answer in answers
+            if answer.nvmlReturn == pynvml.NVML_SUCCESS and math.isfinite(answer.value)
+        }
+
+    def settings(self) -> dict[str, str]:
+        """Settings of the device that change what work costs; those that NVML does not tell are left out."""
+        found = {}
+        ecc = self._optional(pynvml.nvmlDeviceGetCurrentEccMode, self._handle)
+        if ecc is not None:
+            found["gpu_ecc"] = "on" if ecc == pynvml.NVML_FEATURE_ENABLED else "off"
+        profiles = pynvml.c_nvmlWorkloadPowerProfileCurrentProfiles_v1_t()
+        query = pynvml.nvmlDeviceWorkloadPowerProfileGetCurrentProfiles
+        asked = self._optional(query, self._handle, ctypes.byref(profiles))
+        if asked is not None:
+            found["gpu_power_profile"] = _profile_names(profiles.enforcedProfilesMask.mask)
+        return found
+
     def processes(self) -> Sequence[int] | None:
         """Process ids that hold a compute context here, or ``None`` if NVML hides them."""
         found = self._optional(pynvml.nvmlDeviceGetComputeRunningProcesses, self._handle)
@@ -193,6 +299,17 @@ class NvmlGpu:
             return query(*args)
         except (pynvml.NVMLError, ZeusBaseGPUError):
             return None
+
+
+def _profile_names(mask: Sequence[int]) -> str:
+    """The workload power profiles (Blackwell and later) of a mask of 32-bit words."""
+    names = {
+        value: name.removeprefix(_PROFILE).lower().replace("_", "-")
+        for name, value in vars(pynvml).items()
+        if name.startswith(_PROFILE) and not name.startswith(f"{_PROFILE}OPERATION") and name != f"{_PROFILE}MAX"
+    }
+    held = [number for number in range(32 * len(mask)) if mask[number // 32] >> number % 32 & 1]
+    return "+".join(names.get(number, str(number)) for number in held) or "none"
 
 
 def _text(value: str | bytes) -> str:

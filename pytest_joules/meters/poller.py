@@ -3,9 +3,10 @@
 A reading thread would slow a Python-driven loop on the measured side; a
 process does not (``benchmarks/acceptance/observer.py``).  It reads each counter once in the middle of every
 cell of its tick grid, where a read is cheap and certain, and now and then
-closely around an expected edge, so that the grid stays dated.
+closely around an expected edge, so that the grid stays dated.  After the read
+in the middle, when no counter is due, it samples what else the device tells.
 
-The records go through a file that the process appends to and the run reads, so
+Reads and samples go through two files that the process appends to and the run reads, so
 a run that does not look for an hour neither loses a record nor blocks the
 reader.
 """
@@ -28,12 +29,18 @@ from pathlib import Path
 from typing import NoReturn
 
 from pytest_joules.meters import base
+from pytest_joules.meters.collector import Collector
+from pytest_joules.meters.hostcpu import HostCpu
 from pytest_joules.meters.nvml import POWER_CAP, THERMAL_OR_BRAKE, NvmlGpu
 from pytest_joules.meters.ticks import GridTracker, TickTracker
 from pytest_joules.model import Read, Signals
+from pytest_joules.samples import SAMPLED, SampleLog, Samples
 
 _RECORD = struct.Struct("<iddddfi")
 """Device position, read start and end (s), joules, temperature (°C), SM clock (MHz), clock event reasons."""
+
+_SAMPLE = struct.Struct(f"<i{1 + len(SAMPLED)}d")
+"""Device position, time (s), and the columns of :data:`pytest_joules.samples.SAMPLED`."""
 
 _START_SECONDS = 20.0
 _ACQUIRE_EDGES = 6
@@ -41,6 +48,8 @@ _BRACKET_EVERY = 10
 _BRACKET_LEAD = 0.006
 _ACQUIRE_PAUSE = 0.001
 _STUCK_SECONDS = 2.0
+_SAMPLE_SECONDS = 0.005
+"""No sample is begun when a counter is due within this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +57,34 @@ class Assignment:
     """What the reading process is told: where to write, whose child it is, and what to read."""
 
     records: str
+    samples: str
     parent: int
     indices: tuple[int, ...]
     simulated_state: str | None = None
+    collect: bool = True
 
 
 class Poller:
     """The run's handle on its reading process."""
 
-    def __init__(self, indices: Sequence[int], simulated_state: Path | None = None) -> None:
+    def __init__(self, indices: Sequence[int], simulated_state: Path | None = None, *, collect: bool = True) -> None:
         """Start reading the devices with these NVML indices.
+
+        Args:
+            indices: Of the devices.
+            simulated_state: The simulated machine that stands in place of NVML, if one does.
+            collect: Whether to sample more than the counters; ``benchmarks/signals.py`` shows what that costs.
 
         Raises:
             MeterError: if the process cannot read them.
         """
         self._directory = tempfile.TemporaryDirectory(prefix="pytest-joules-")
         records = Path(self._directory.name, "records")
-        records.touch()
+        samples = Path(self._directory.name, "samples")
+        for file in (records, samples):
+            file.touch()
         state = str(simulated_state) if simulated_state else None
-        assignment = Assignment(str(records), os.getpid(), tuple(indices), state)
+        assignment = Assignment(str(records), str(samples), os.getpid(), tuple(indices), state, collect)
         with Path(self._directory.name, "stderr").open("wb") as complaints:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "pytest_joules.meters.poller", json.dumps(asdict(assignment))],
@@ -75,9 +93,10 @@ class Poller:
                 stderr=complaints,
             )
         self._failure: dict[str, str] = {}
-        self._records = records.open("rb")
+        self._records, self._sampled = records.open("rb"), samples.open("rb")
         self._trackers = [TickTracker() for _ in indices]
         self._signals: list[list[Signals]] = [[] for _ in indices]
+        self._samples = [SampleLog() for _ in indices]
         try:
             self._wait_for_grids()
         except BaseException:
@@ -102,6 +121,14 @@ class Poller:
         self._drain()
         return self._signals[position]
 
+    def samples(self, position: int, since: float, until: float) -> Samples:
+        """What the device and the host told from ``since`` to ``until``."""
+        while len(record := self._sampled.read(_SAMPLE.size)) == _SAMPLE.size:
+            place, moment, *values = _SAMPLE.unpack(record)
+            self._samples[place].add(moment, values)
+        self._sampled.seek(-len(record), os.SEEK_CUR)
+        return self._samples[position].between(since, until)
+
     def close(self) -> None:
         """Stop the process and remove its records."""
         with contextlib.suppress(OSError):
@@ -115,6 +142,7 @@ class Poller:
         assert self._process.stdout is not None
         self._process.stdout.close()
         self._records.close()
+        self._sampled.close()
         self._directory.cleanup()
 
     def _wait_for_grids(self) -> None:
@@ -157,10 +185,16 @@ class Poller:
 
 
 class _CounterReader:
-    """Reads one device's counter in the reading process, and knows when to read next."""
+    """Reads one device's counter in the reading process, and knows when to read next.
 
-    def __init__(self, position: int, gpu: NvmlGpu) -> None:
+    After a read in the middle of a cell, ``due_sample`` is set until the sample is taken.
+    """
+
+    def __init__(self, position: int, gpu: NvmlGpu, collector: Collector | None) -> None:
         self.due = time.monotonic()
+        self.due_sample = False
+        self._collector = collector
+        self._in_middle = False
         self._position = position
         self._gpu = gpu
         self._grid = GridTracker()
@@ -171,6 +205,7 @@ class _CounterReader:
 
     def read(self) -> bytes:
         """One read as a record; plans the next one."""
+        self.due_sample = self._in_middle and self._collector is not None
         start = time.monotonic()
         joules = self._gpu.joules()
         end = time.monotonic()
@@ -191,7 +226,14 @@ class _CounterReader:
         signals = self._gpu.signals()
         return _RECORD.pack(self._position, start, end, joules, *signals)
 
+    def sample(self) -> bytes:
+        """What the device and the host tell beside joules, as a record."""
+        assert self._collector is not None
+        self.due_sample = False
+        return _SAMPLE.pack(self._position, *self._collector.sample())
+
     def _plan(self, now: float, bracketed: bool) -> None:
+        self._in_middle = False
         grid = self._grid.grid
         if grid is None or self._grid.edges_seen < _ACQUIRE_EDGES:
             self.due = now + _ACQUIRE_PAUSE
@@ -211,6 +253,7 @@ class _CounterReader:
         else:
             middle = grid.edge(cell) + grid.period / 2
             self.due = middle if middle > now else middle + grid.period
+            self._in_middle = True
 
 
 def poll(assignment: Assignment) -> None:
@@ -225,13 +268,30 @@ def poll(assignment: Assignment) -> None:
 
             host = SimulatedHost.attach(Path(assignment.simulated_state))
             stack.enter_context(host.in_place_of_nvml(accounts_for=assignment.parent))
+        else:
+            host = None
         records = stack.enter_context(Path(assignment.records).open("ab", buffering=0))
-        readers = [_CounterReader(position, NvmlGpu(index)) for position, index in enumerate(assignment.indices)]
+        samples = stack.enter_context(Path(assignment.samples).open("ab", buffering=0))
+        readers = _readers(assignment, tells_host=host is None or not host.withholds("host"))
         while True:
             reader = min(readers, key=lambda reader: reader.due)
+            waiting = next((reader for reader in readers if reader.due_sample), None)
+            # The counters come first.
+            if waiting is not None and reader.due - time.monotonic() > _SAMPLE_SECONDS:
+                samples.write(waiting.sample())
+                continue
             if _parent_gone(assignment.parent, reader.due - time.monotonic()):
                 return
             records.write(reader.read())
+
+
+def _readers(assignment: Assignment, tells_host: bool) -> list[_CounterReader]:
+    tree = HostCpu(assignment.parent) if assignment.collect and tells_host else None
+    gpus = [NvmlGpu(index) for index in assignment.indices]
+    return [
+        _CounterReader(position, gpu, Collector(gpu, tree) if assignment.collect else None)
+        for position, gpu in enumerate(gpus)
+    ]
 
 
 def _parent_gone(parent: int, wait: float) -> bool:

@@ -14,13 +14,16 @@ import math
 import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from pytest_joules.codec import CodecError, decode, encode
 from pytest_joules.meters.base import Meter, MeterError, signals_between
 from pytest_joules.meters.ticks import TickTracker
 from pytest_joules.model import Device, MeterInfo, Read, Signals, Tick, WindowKind
+from pytest_joules.samples import SAMPLED, Floats, SampleLog, Samples
 
 SCHEMA_VERSION = 1
 LARGEST_TRACE = 256 * 1024 * 1024
@@ -42,6 +45,8 @@ class DeviceTrace:
         sm_clock_mhz: SM clock.
         power_capped: 1 where the power limit held the clocks down, else 0.
         slowed_down: 1 where heat or the power brake did, else 0.
+        sample_times: When the device was sampled (s).
+        samples: What it told then, by the names of :data:`pytest_joules.samples.SAMPLED`.
     """
 
     start: Numbers = ()
@@ -51,10 +56,14 @@ class DeviceTrace:
     sm_clock_mhz: OptionalNumbers = ()
     power_capped: OptionalNumbers = ()
     slowed_down: OptionalNumbers = ()
+    sample_times: Numbers = ()
+    samples: Mapping[str, OptionalNumbers] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, reads: Sequence[Read], signals: Sequence[Signals]) -> DeviceTrace:
-        """The columns of ``reads`` and of the signals that came with them."""
+    def of(cls, reads: Sequence[Read], signals: Sequence[Signals], samples: Samples | None = None) -> DeviceTrace:
+        """The columns of ``reads``, of the signals that came with them, and of samples."""
+        samples = samples or Samples.of(())
+        columns = {sampled.name: samples.column(sampled.name) for sampled in SAMPLED}
         return cls(
             start=tuple(round(read.start, 6) for read in reads),
             end=tuple(round(read.end, 6) for read in reads),
@@ -63,6 +72,8 @@ class DeviceTrace:
             sm_clock_mhz=tuple(s.sm_clock_mhz for s in signals),
             power_capped=tuple(_flag(s.power_capped) for s in signals),
             slowed_down=tuple(_flag(s.slowed_down) for s in signals),
+            sample_times=tuple(round(float(time), 6) for time in samples.times),
+            samples={name: _short(column) for name, column in columns.items() if not np.isnan(column).all()},
         )
 
     def reads(self) -> list[Read]:
@@ -75,6 +86,15 @@ class DeviceTrace:
         return [
             Signals(*row) for row in zip(self.start, self.temperature_celsius, self.sm_clock_mhz, *flags, strict=True)
         ]
+
+    def log(self) -> SampleLog:
+        """What the device was sampled for; names that are no longer known are left out."""
+        log = SampleLog()
+        unknown = (None,) * len(self.sample_times)
+        rows = zip(*(self.samples.get(sampled.name, unknown) for sampled in SAMPLED), strict=True)
+        for time, row in zip(self.sample_times, rows, strict=True):
+            log.add(time, (math.nan if value is None else value for value in row))
+        return log
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +188,11 @@ def checked(trace: Trace) -> Trace:
     if not trace.devices or len(trace.devices) != len(trace.meter.devices):
         raise ValueError(f"{len(trace.devices)} traces of {len(trace.meter.devices)} devices")
     for device in trace.devices:
-        columns = {len(getattr(device, name)) for name in DeviceTrace.__slots__}
-        if len(columns) != 1:
+        columns = {len(getattr(device, name)) for name in DeviceTrace.__slots__ if not name.startswith("sample")}
+        sampled = {len(device.sample_times), *(len(column) for column in device.samples.values())}
+        if len(columns) != 1 or len(sampled) != 1:
             raise ValueError("the columns of a device are not of one length")
-        if not _rising(device.start) or not _rising(device.joules):
+        if not all(map(_rising, (device.start, device.joules, device.sample_times))):
             raise ValueError("the reads of a device are not in order")
     for window in trace.windows:
         where = f"window {window.window!r} of {window.test}"
@@ -198,7 +219,7 @@ def trace_of(meter: Meter, info: MeterInfo, windows: Sequence[WindowTrace], crea
         # More may have come in between the two questions.
         reads = tuple(reads)
         signals = meter.signals(device, -math.inf, math.inf)[: len(reads)]
-        devices.append(DeviceTrace.of(reads, signals))
+        devices.append(DeviceTrace.of(reads, signals, meter.samples(device, -math.inf, math.inf)))
     return Trace(created, version, info, tuple(devices), tuple(windows))
 
 
@@ -211,6 +232,7 @@ class ReplayMeter:
         self._source = source
         self._reads = [device.reads() for device in trace.devices]
         self._signals = [device.signals() for device in trace.devices]
+        self._samples = [device.log() for device in trace.devices]
         self._window: WindowTrace | None = None
         self._now = min((reads[0].start for reads in self._reads if reads), default=0.0)
         self._rewind()
@@ -285,6 +307,9 @@ class ReplayMeter:
     def signals(self, device: Device, since: float, until: float) -> Sequence[Signals]:
         return signals_between(self._signals[self.devices.index(device)], since, min(until, self._now))
 
+    def samples(self, device: Device, since: float, until: float) -> Samples:
+        return self._samples[self.devices.index(device)].between(since, min(until, self._now))
+
     def processes(self, device: Device) -> Sequence[int]:
         """This process in place of those that the window ran in."""
         ran = self._window is not None and self.devices.index(device) in self._window.devices
@@ -303,6 +328,11 @@ class ReplayMeter:
     def _rewind(self) -> None:
         self._trackers = [TickTracker() for _ in self._reads]
         self._known = [0] * len(self._reads)
+
+
+def _short(column: Floats) -> OptionalNumbers:
+    """A column in as many digits as tell a microsecond of a counter."""
+    return tuple(None if math.isnan(value) else float(f"{value:.12g}") for value in column.tolist())
 
 
 def _flag(value: bool | None) -> float | None:

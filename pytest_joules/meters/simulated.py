@@ -8,6 +8,10 @@ reading process share.
 Processor time of the test's process tree draws watts while no declared work
 runs, so that a test of nothing but Python has joules, too.
 
+Its other signals follow from the declared work: SMs are active while it
+computes or moves bytes, pipes and memory for their share of their peak, and the
+slowdown counters rise with the power cap and with the fault ``thermal``.
+
 The device behaves as an H200 was measured to (docs/measurement.md): its energy
 counter ticks every 100 ms, a read takes 3 ms and 15 ms just after a tick, a
 power-capped load overshoots, dips and settles within 1.1 s, and power rises
@@ -31,7 +35,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FunctionType, SimpleNamespace
 from typing import Any, NoReturn
@@ -40,7 +44,9 @@ import psutil
 import pynvml
 from filelock import FileLock
 
-from pytest_joules.options import SIMULATED_FAULTS
+from pytest_joules.meters.hostcpu import HostCpu
+from pytest_joules.meters.nvml import GPM_SHARES, MIB, SLOWDOWN_COUNTERS
+from pytest_joules.options import SIMULATED_FAULTS, WITHHOLDABLE
 
 PERIOD = 0.1
 READ_SECONDS = 0.003
@@ -50,8 +56,37 @@ LOOK_SECONDS = 0.025
 """How long the sensor looks in each period under the fault ``part-time``: an A100's does so (arXiv 2312.02741)."""
 
 BOOST_MHZ = 1980
+LEAST_VOLTAGE = 0.5
+"""Of the voltage at :data:`BOOST_MHZ`, at a clock near zero.  Dynamic power goes with V² f (Mei, Wang, Chu, *A survey
+and measurement study of GPU DVFS on energy conservation*, arXiv 1610.01784); the straight line between is assumed."""
+
+PIPE_SPEED = {"tensor": 1.0, "fp32": 66.9 / 989.4, "fp16": 133.8 / 989.4, "integer": 33.5 / 989.4}
+"""Peak operations per second by those of bf16 on tensor cores, as the H100 white paper has them for the SXM5 board.
+A pipe at its peak is assumed to draw what tensor cores do at theirs."""
+
+DRAM_JOULES_PER_BYTE = 31e-12
+"""Of the joules of a byte those that no core clock changes: 3.9 pJ a bit in HBM2 (O'Connor et al., *Fine-grained DRAM*,
+MICRO 2017)."""
+
+LINK_JOULES_PER_BYTE = 10e-12
+"""1.3 pJ a bit, as NVIDIA states for NVLink-C2C."""
+
+OCCUPANCY = 0.5
+"""Of the warps that an active SM could hold; assumed."""
+
+CONTEXT_BYTES = 500e6
+"""Device memory that a process takes; assumed."""
+
+RATES = ("sm", *PIPE_SPEED, "dram", "link")
+"""What each piece of work keeps busy: shares of the time, and of the link bytes per second."""
+
 HOST_WATTS = 50.0
 """Simulated watts that one busy host core draws on the first device while no declared work runs there."""
+
+IDLE_MHZ = 345
+
+COLD_CELSIUS = 35
+AMBIENT_CELSIUS = 30
 
 CAP_TRANSIENT = ((0.0, 857 / 700), (0.07, 857 / 700), (0.15, 1.0), (0.5, 1.0), (0.9, 574 / 700), (1.1, 1.0))
 """Power of a capped load over the cap by seconds since its start; measured on an H200 at 700 W."""
@@ -71,7 +106,8 @@ class SimulatedSku:
     """The constants of one product.
 
     Peak FLOP/s and bytes/s are what a large bf16 matrix product and a large
-    copy reach; joules per FLOP and byte are what they cost above idle.
+    copy reach; joules per FLOP and byte are what they cost above idle.  Memory,
+    its bus and clock, and the links are those of the data sheet.
     """
 
     name: str
@@ -80,23 +116,56 @@ class SimulatedSku:
     context_watts: float
     flops_per_second: float
     bytes_per_second: float
+    memory_bytes: float
+    bus_bits: int
+    memory_mhz: int
+    link_bytes_per_second: float
     joules_per_flop: float = 0.8e-12
     joules_per_byte: float = 100e-12
 
+    @property
+    def peak_bytes_per_second(self) -> float:
+        """What the memory bus could move."""
+        return 2 * self.memory_mhz * 1e6 * self.bus_bits / 8
+
+    def at(self, mhz: int) -> SimulatedSku:
+        """The same at another SM clock: FLOPs take longer, and what the core's voltage drives costs less."""
+        clock = mhz / BOOST_MHZ
+        square = (LEAST_VOLTAGE + (1 - LEAST_VOLTAGE) * clock) ** 2
+        return replace(
+            self,
+            flops_per_second=self.flops_per_second * clock,
+            joules_per_flop=self.joules_per_flop * square,
+            joules_per_byte=DRAM_JOULES_PER_BYTE + (self.joules_per_byte - DRAM_JOULES_PER_BYTE) * square,
+        )
+
 
 SKUS: Mapping[str, SimulatedSku] = {
-    "h100-sxm": SimulatedSku("NVIDIA H100 80GB HBM3", 700, 70, 115, 900e12, 3.0e12),
-    "h200": SimulatedSku("NVIDIA H200", 700, 80, 124, 900e12, 4.3e12),
-    "b200": SimulatedSku("NVIDIA B200", 1000, 140, 200, 1900e12, 7.0e12, joules_per_flop=0.5e-12),
+    "h100-sxm": SimulatedSku("NVIDIA H100 80GB HBM3", 700, 70, 115, 900e12, 3.0e12, 80e9, 5120, 2619, 900e9),
+    "h200": SimulatedSku("NVIDIA H200", 700, 80, 124, 900e12, 4.3e12, 141e9, 6144, 3201, 900e9),
+    "b200": SimulatedSku(
+        "NVIDIA B200", 1000, 140, 200, 1900e12, 7.0e12, 180e9, 8192, 3996, 1800e9, joules_per_flop=0.5e-12
+    ),
 }
 """H200: measured idle and copy rate; the others scaled by their data sheets."""
 
 
+_Rates = ctypes.c_double * len(RATES)
+
+
 class _Segment(ctypes.Structure):
-    _fields_ = (("start", ctypes.c_double), ("end", ctypes.c_double), ("watts", ctypes.c_double))
+    _fields_ = (
+        ("start", ctypes.c_double),
+        ("end", ctypes.c_double),
+        ("watts", ctypes.c_double),
+        ("clock", ctypes.c_double),
+        ("rates", _Rates),
+    )
     start: float
     end: float
     watts: float
+    clock: float
+    rates: ctypes.Array[ctypes.c_double]
 
 
 class _State(ctypes.Structure):
@@ -110,6 +179,12 @@ class _State(ctypes.Structure):
         ("busy_until", ctypes.c_double),
         ("queue_end", ctypes.c_double),
         ("host_seconds", ctypes.c_double),
+        ("ambient", ctypes.c_double),
+        ("held_bytes", ctypes.c_double),
+        ("clock", ctypes.c_double),
+        ("capped_seconds", ctypes.c_double),
+        ("hot_seconds", ctypes.c_double),
+        ("worked", _Rates),
         ("fault", ctypes.c_int32),
         ("capped", ctypes.c_int32),
         ("head", ctypes.c_int64),
@@ -126,6 +201,12 @@ class _State(ctypes.Structure):
     busy_until: float
     queue_end: float
     host_seconds: float
+    ambient: float
+    held_bytes: float
+    clock: float
+    capped_seconds: float
+    hot_seconds: float
+    worked: ctypes.Array[ctypes.c_double]
     fault: int
     capped: int
     head: int
@@ -135,30 +216,89 @@ class _State(ctypes.Structure):
 
 
 class _Header(ctypes.Structure):
-    _fields_ = (("seed", ctypes.c_int64), ("gpus", ctypes.c_int32), ("sku", ctypes.c_char * 32))
+    _fields_ = (
+        ("seed", ctypes.c_int64),
+        ("gpus", ctypes.c_int32),
+        ("withheld", ctypes.c_int32),
+        ("cap", ctypes.c_int32),
+        ("limit", ctypes.c_int32),
+        ("mhz", ctypes.c_int32),
+        ("sku", ctypes.c_char * 32),
+    )
     seed: int
     gpus: int
+    withheld: int
+    cap: int
+    limit: int
+    mhz: int
     sku: bytes
+
+
+class _GpmSample(ctypes.Structure):
+    """What stands behind the opaque handle of a GPM sample."""
+
+    _fields_ = (("time", ctypes.c_double), ("worked", _Rates))
+    time: float
+    worked: ctypes.Array[ctypes.c_double]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Work for a simulated GPU.
+
+    Attributes:
+        flops: Operations.
+        bytes: Bytes through device memory.
+        link_bytes: Bytes over its links.
+        pipe: Which of :data:`PIPE_SPEED` does the operations.
+    """
+
+    flops: float = 0.0
+    bytes: float = 0.0
+    link_bytes: float = 0.0
+    pipe: str = "tensor"
 
 
 class SimulatedGpu:
     """One device of a :class:`SimulatedHost`; every method is safe across processes."""
 
-    def __init__(self, index: int, sku: SimulatedSku, seed: int, state: _State, lock: FileLock) -> None:
+    def __init__(self, index: int, sku: SimulatedSku, header: _Header, state: _State, lock: FileLock) -> None:
         self.index = index
-        self.sku = sku
-        self._seed = seed
+        self.mhz = header.mhz
+        self.sku = sku.at(header.mhz)
+        self.power_limit_watts = float(header.limit or sku.power_limit_watts)
+        # What holds the power down without the driver's limit is something outside, such as a rack's controller.
+        self._cap = min(self.power_limit_watts, float(header.cap or self.power_limit_watts))
+        self._seed = header.seed
         self._state = state
         self._lock = lock
 
-    def launch(self, flops: float, bytes_moved: float) -> None:
-        """Queue work of so many FLOPs and bytes behind what is queued already."""
-        sku = self.sku
-        seconds = max(flops / sku.flops_per_second, bytes_moved / sku.bytes_per_second)
-        joules = flops * sku.joules_per_flop + bytes_moved * sku.joules_per_byte
-        seconds = max(seconds, joules / (sku.power_limit_watts - sku.context_watts))
-        while not self._enqueue(seconds, joules / seconds):
+    def launch(self, work: Work) -> None:
+        """Queue work behind what is queued already."""
+        sku, speed = self.sku, PIPE_SPEED[work.pipe]
+        computing = work.flops / (sku.flops_per_second * speed)
+        moving = work.bytes / sku.bytes_per_second
+        sending = work.link_bytes / sku.link_bytes_per_second
+        seconds = max(computing, moving, sending)
+        joules = (
+            work.flops * sku.joules_per_flop / speed
+            + work.bytes * sku.joules_per_byte
+            + work.link_bytes * LINK_JOULES_PER_BYTE
+        )
+        # Under the cap the clock gives way.  SMs and pipes count cycles, so that they stay as active as they were.
+        held = max(seconds, joules / (self._cap - sku.context_watts))
+        rates = dict.fromkeys(RATES, 0.0)
+        rates["sm"] = max(computing, moving) / seconds
+        rates[work.pipe] = computing / seconds
+        rates["dram"] = work.bytes / sku.peak_bytes_per_second / held
+        rates["link"] = work.link_bytes / held
+        segment = (joules / held, seconds / held, tuple(rates.values()))
+        while not self._enqueue(held, *segment):
             time.sleep(PERIOD / 4)
+
+    def hold(self, memory_bytes: float) -> None:
+        """Let so many bytes of device memory be in use."""
+        self._state.held_bytes = memory_bytes
 
     def barrier(self) -> float:
         """Wait until the host is no more than ``RUN_AHEAD`` before the device.
@@ -218,22 +358,46 @@ class SimulatedGpu:
         return self.busy and bool(self._state.capped)
 
     @property
+    def clock_mhz(self) -> float:
+        """The SM clock; a device that rests has a low one."""
+        return self.mhz * self._state.clock if self.busy else IDLE_MHZ
+
+    @property
+    def memory_used(self) -> float:
+        """Bytes in use, once a process has a context."""
+        return CONTEXT_BYTES + self._state.held_bytes if self._state.tail else 0.0
+
+    def slowed_seconds(self, name: str) -> float:
+        """What one of the slowdown counters has come to, s."""
+        return {"power_cap_share": self._state.capped_seconds, "hardware_thermal_share": self._state.hot_seconds}.get(
+            name, 0.0
+        )
+
+    def sample(self, into: _GpmSample) -> None:
+        """Note the time, and what was worked by then."""
+        with self._lock:
+            now = time.monotonic()
+            self._advance(now)
+            into.time, into.worked = now, self._state.worked
+            self._add_work(into.worked, self._state.edge, now)
+
+    @property
     def processes(self) -> list[int]:
         """Living processes that have launched work here."""
         pids = [pid for pid in self._state.pids if pid and psutil.pid_exists(pid)]
         return [*pids, _FOREIGN_PID] if self.fault == "foreign" else pids
 
-    def _enqueue(self, seconds: float, watts: float) -> bool:
+    def _enqueue(self, seconds: float, watts: float, clock: float, rates: tuple[float, ...]) -> bool:
         state = self._state
         with self._lock:
             now = time.monotonic()
             self._advance(now)
             start = max(now, state.queue_end)
             last = state.segments[(state.tail - 1) % _RING] if state.tail > state.head else None
-            if last is not None and last.end == start and abs(last.watts - watts) <= 1e-9 * watts:
+            if last is not None and last.end == start and _alike((watts, *rates), (last.watts, *last.rates)):
                 last.end = start + seconds
             elif state.tail - state.head < _RING:
-                state.segments[state.tail % _RING] = _Segment(start, start + seconds, watts)
+                state.segments[state.tail % _RING] = _Segment(start, start + seconds, watts, clock, _Rates(*rates))
                 state.tail += 1
             else:
                 return False
@@ -256,19 +420,22 @@ class SimulatedGpu:
         for _ in range(count):
             opens, closes = state.edge, state.edge + PERIOD
             looked = LOOK_SECONDS if self.fault == "part-time" else PERIOD
+            self._add_work(state.worked, opens, closes)
             work = self._work_watts(opens, closes, looked)
             static = sku.context_watts if state.tail else sku.idle_watts
             # What declared work costs must not depend on the host, so the host draws only where there is none.
             watts = static + (work or host_watts)
-            state.capped = watts > 0.99 * sku.power_limit_watts
+            state.capped = watts > 0.99 * self._cap
+            state.hot_seconds += PERIOD * (self.fault == "thermal")
             if state.capped:
+                state.capped_seconds += PERIOD
                 watts *= _interpolate(CAP_TRANSIENT, opens + PERIOD / 2 - state.busy_since)
             else:
                 watts *= 1 + LEAKAGE_PER_CELSIUS * (state.celsius - 40)
             watts *= noise * random.Random(f"{self._seed}/{self.index}/{state.ticks}").gauss(1, TICK_NOISE)
             state.watts = 0.0 if self.fault == "zero" else watts
             state.joules += state.watts * PERIOD
-            state.celsius += (30 + 0.045 * watts - state.celsius) * PERIOD / 60
+            state.celsius += (state.ambient + 0.045 * watts - state.celsius) * PERIOD / 60
             state.edge = closes
             state.ticks += 1
 
@@ -283,10 +450,32 @@ class SimulatedGpu:
                 if segment.start - state.busy_until > 3 * PERIOD:
                     state.busy_since = segment.start
                 state.busy_until = min(segment.end, closes)
+                state.clock = segment.clock
             if segment.end > closes:
                 break
             state.head += 1
         return joules / looked
+
+    def _add_work(self, worked: ctypes.Array[ctypes.c_double], opens: float, closes: float) -> None:
+        """Add what the queue does in a stretch of time that no tick has been made of yet."""
+        state = self._state
+        for number in range(state.head, state.tail):
+            segment = state.segments[number % _RING]
+            if segment.start >= closes:
+                break
+            overlap = max(0.0, min(segment.end, closes) - max(segment.start, opens))
+            for place, rate in enumerate(segment.rates):
+                worked[place] += rate * overlap
+
+
+_WITHHELD = {
+    "gpm": ("nvmlGpmQueryDeviceSupport", "nvmlGpmSampleGet", "nvmlGpmMetricsGet"),
+    "reasons": ("nvmlDeviceGetCurrentClocksEventReasons",),
+    "memory": ("nvmlDeviceGetMemoryInfo", "nvmlDeviceGetMemoryBusWidth"),
+    "clocks": ("nvmlDeviceGetClockInfo", "nvmlDeviceGetApplicationsClock", "nvmlDeviceGetMaxClockInfo"),
+    "temperature": ("nvmlDeviceGetTemperatureV",),
+}
+"""Functions that refuse where a group of signals is withheld; those of the others refuse in part, or are not NVML's."""
 
 
 class SimulatedHost:
@@ -300,25 +489,32 @@ class SimulatedHost:
         header = _Header.from_buffer(self._memory)
         states = (_State * header.gpus).from_buffer(self._memory, ctypes.sizeof(_Header))
         lock = FileLock(f"{path}.lock")
-        sku = SKUS[header.sku.decode()]
         self.sku_name = header.sku.decode()
-        self.gpus = tuple(SimulatedGpu(i, sku, header.seed, state, lock) for i, state in enumerate(states))
+        sku = SKUS[self.sku_name]
+        self.gpus = tuple(SimulatedGpu(i, sku, header, state, lock) for i, state in enumerate(states))
+        self._withheld = header.withheld
 
     @classmethod
     def create(cls, path: Path, sku: str, settings: Mapping[str, str]) -> SimulatedHost:
-        """Make a machine with cold devices; ``settings`` may give ``gpus``, ``seed`` and ``fault``."""
+        """Make a machine with cold devices; ``settings`` are those of ``simulated:`` (:mod:`pytest_joules.options`)."""
         gpus = int(settings.get("gpus", "1"))
         seed = int(settings["seed"]) if "seed" in settings else random.SystemRandom().getrandbits(32)
+        groups = settings.get("withhold", "").split("+")
+        celsius = float(settings.get("celsius", COLD_CELSIUS))
         path.write_bytes(bytes(ctypes.sizeof(_Header) + gpus * ctypes.sizeof(_State)))
         with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
-            memory[: ctypes.sizeof(_Header)] = bytes(_Header(seed, gpus, sku.encode()))
+            withheld = sum(1 << WITHHOLDABLE.index(name) for name in set(filter(None, groups)))
+            defaults = {"cap": 0, "limit": 0, "mhz": BOOST_MHZ}
+            numbers = (int(settings.get(name, default)) for name, default in defaults.items())
+            memory[: ctypes.sizeof(_Header)] = bytes(_Header(seed, gpus, withheld, *numbers, sku.encode()))
         host = cls(path)
         now = time.monotonic()
         for gpu in host.gpus:
             # Each device's counter ticks on a phase of its own.
             gpu._state.edge = now - 0.037 * gpu.index - PERIOD
             gpu._state.joules = 1e6
-            gpu._state.celsius = 35.0
+            gpu._state.celsius = celsius
+            gpu._state.ambient = AMBIENT_CELSIUS + celsius - COLD_CELSIUS
             gpu._state.busy_until = -1e9
             gpu.inject(settings.get("fault", "none"))
         return host
@@ -328,6 +524,10 @@ class SimulatedHost:
         """Share the machine that another process made."""
         return cls(path)
 
+    def withholds(self, group: str) -> bool:
+        """Whether the machine does not tell this group of signals."""
+        return bool(self._withheld >> WITHHOLDABLE.index(group) & 1)
+
     @contextlib.contextmanager
     def in_place_of_nvml(self, accounts_for: int | None = None) -> Iterator[None]:
         """Replace every function of ``pynvml``: simulated where Zeus and we call it, refused elsewhere.
@@ -336,7 +536,7 @@ class SimulatedHost:
             accounts_for: A process whose tree's processor time draws watts on the
                 first device at every read; only one process may say so.
         """
-        host_cpu = _HostCpu(accounts_for) if accounts_for is not None else None
+        host_cpu = HostCpu(accounts_for) if accounts_for is not None else None
         real = {name: value for name, value in vars(pynvml).items() if _is_nvml_function(name, value)}
         simulated = self._functions(host_cpu)
         try:
@@ -347,22 +547,60 @@ class SimulatedHost:
             for name, function in real.items():
                 setattr(pynvml, name, function)
 
-    def _functions(self, host_cpu: _HostCpu | None) -> dict[str, Callable[..., Any]]:
+    def _functions(self, host_cpu: HostCpu | None) -> dict[str, Callable[..., Any]]:
         def handle(index: int) -> SimulatedGpu:
             if not 0 <= index < len(self.gpus):
                 raise pynvml.NVMLError(pynvml.NVML_ERROR_INVALID_ARGUMENT)
             return self.gpus[index]
 
+        counters = {field: name for name, field in SLOWDOWN_COUNTERS.items()}
+        accounted = 0.0
+
         def counter(gpu: SimulatedGpu) -> int:
             _raise_fault(gpu, {"no-permission": pynvml.NVML_ERROR_NO_PERMISSION})
+            nonlocal accounted
             if host_cpu is not None and gpu.index == 0:
-                gpu.account_for_host(host_cpu.seconds())
+                before, accounted = accounted, host_cpu.seconds()
+                gpu.account_for_host(accounted - before)
             return gpu.read_counter()
 
-        def fields(gpu: SimulatedGpu, wanted: list[tuple[int, int]]) -> list[SimpleNamespace]:
-            del wanted  # Average and instantaneous power are the same here.
-            value = SimpleNamespace(uiVal=round(gpu.watts * 1000))
-            return [SimpleNamespace(nvmlReturn=pynvml.NVML_SUCCESS, value=value)]
+        def fields(gpu: SimulatedGpu, wanted: list[Any]) -> list[SimpleNamespace]:
+            return [field(gpu, wish) for wish in wanted]
+
+        def field(gpu: SimulatedGpu, wanted: Any) -> SimpleNamespace:
+            if wanted not in counters:  # Average and instantaneous power are the same here.
+                value = SimpleNamespace(uiVal=round(gpu.watts * 1000))
+            elif self.withholds("slowdown"):
+                return SimpleNamespace(nvmlReturn=pynvml.NVML_ERROR_NOT_SUPPORTED)
+            else:
+                value = SimpleNamespace(ullVal=round(gpu.slowed_seconds(counters[wanted]) * 1e9))
+            return SimpleNamespace(nvmlReturn=pynvml.NVML_SUCCESS, value=value)
+
+        def clock(gpu: SimulatedGpu, kind: int) -> int:
+            return gpu.sku.memory_mhz if kind == pynvml.NVML_CLOCK_MEM else round(gpu.clock_mhz)
+
+        def allocate() -> Any:
+            sample = _GpmSample()
+            handle = ctypes.cast(ctypes.pointer(sample), pynvml.c_nvmlGpmSample_t)
+            handle.kept_alive = sample
+            return handle
+
+        def take(gpu: SimulatedGpu, handle: Any) -> Any:
+            gpu.sample(_behind(handle))
+            return handle
+
+        def metrics(request: Any) -> Any:
+            earlier, later = _behind(request.sample1), _behind(request.sample2)
+            seconds = later.time - earlier.time
+            if seconds <= 0:
+                raise pynvml.NVMLError(pynvml.NVML_ERROR_INVALID_ARGUMENT)
+            rates = {name: (later.worked[i] - earlier.worked[i]) / seconds for i, name in enumerate(RATES)}
+            told = _gpm_metrics(rates)
+            for answer in itertools.islice(request.metrics, request.numMetrics):
+                known = answer.metricId in told
+                answer.nvmlReturn = pynvml.NVML_SUCCESS if known else pynvml.NVML_ERROR_NOT_SUPPORTED
+                answer.value = told.get(answer.metricId, 0.0)
+            return request
 
         def processes(gpu: SimulatedGpu) -> list[SimpleNamespace]:
             _raise_fault(gpu, {"hidden": pynvml.NVML_ERROR_NOT_SUPPORTED})
@@ -379,7 +617,7 @@ class SimulatedHost:
             old = gpu.fault == "no-counter"
             return int(pynvml.NVML_DEVICE_ARCH_PASCAL if old else pynvml.NVML_DEVICE_ARCH_HOPPER)
 
-        return {
+        functions: dict[str, Callable[..., Any]] = {
             "nvmlInit": lambda: None,
             "nvmlInitWithFlags": lambda flags: None,
             "nvmlShutdown": lambda: None,
@@ -390,58 +628,43 @@ class SimulatedHost:
             "nvmlDeviceGetName": lambda gpu: gpu.sku.name,
             "nvmlDeviceGetUUID": lambda gpu: f"GPU-simulated-{self.sku_name}-{gpu.index}",
             "nvmlDeviceGetArchitecture": architecture,
-            "nvmlDeviceGetPowerManagementLimit": lambda gpu: round(gpu.sku.power_limit_watts * 1000),
+            "nvmlDeviceGetPowerManagementLimit": lambda gpu: round(gpu.power_limit_watts * 1000),
             "nvmlDeviceGetPowerManagementDefaultLimit": lambda gpu: round(gpu.sku.power_limit_watts * 1000),
             "nvmlDeviceGetPersistenceMode": lambda gpu: pynvml.NVML_FEATURE_ENABLED,
-            "nvmlDeviceGetVirtualizationMode": lambda gpu: pynvml.NVML_GPU_VIRTUALIZATION_MODE_NONE,
+            "nvmlDeviceGetVirtualizationMode": lambda gpu: (
+                pynvml.NVML_GPU_VIRTUALIZATION_MODE_VGPU
+                if gpu.fault == "vgpu"
+                else pynvml.NVML_GPU_VIRTUALIZATION_MODE_NONE
+            ),
             "nvmlDeviceGetApplicationsClock": lambda gpu, clock: BOOST_MHZ,
             "nvmlDeviceGetDefaultApplicationsClock": lambda gpu, clock: BOOST_MHZ,
             "nvmlDeviceGetMaxClockInfo": lambda gpu, clock: BOOST_MHZ,
             "nvmlGpmQueryDeviceSupport": lambda gpu: SimpleNamespace(isSupportedDevice=1),
-            "nvmlGpmSampleAlloc": object,
-            "nvmlGpmSampleGet": lambda gpu, sample: sample,
+            "nvmlGpmSampleAlloc": allocate,
+            "nvmlGpmSampleGet": take,
             "nvmlGpmSampleFree": lambda sample: None,
+            "nvmlGpmMetricsGet": metrics,
+            "nvmlDeviceGetMemoryInfo": lambda gpu: SimpleNamespace(
+                total=round(gpu.sku.memory_bytes), used=round(gpu.memory_used)
+            ),
+            "nvmlDeviceGetMemoryBusWidth": lambda gpu: gpu.sku.bus_bits,
+            "nvmlDeviceGetCurrentEccMode": lambda gpu: pynvml.NVML_FEATURE_ENABLED,
             "nvmlDeviceGetMigMode": lambda gpu: [int(gpu.fault == "mig")] * 2,
             "nvmlDeviceGetTotalEnergyConsumption": counter,
             "nvmlDeviceGetFieldValues": fields,
             "nvmlDeviceGetTemperatureV": lambda gpu, sensor: round(gpu.celsius),
-            "nvmlDeviceGetClockInfo": lambda gpu, clock: (1500 if gpu.capped else BOOST_MHZ) if gpu.busy else 345,
+            "nvmlDeviceGetClockInfo": clock,
             "nvmlDeviceGetCurrentClocksEventReasons": reasons,
             "nvmlDeviceGetComputeRunningProcesses": processes,
         }
+        for group, names in _WITHHELD.items():
+            if self.withholds(group):
+                functions |= dict.fromkeys(names, _refuse)
+        return functions
 
 
-class _HostCpu:
-    """Processor time of a process tree, without the calling process."""
-
-    def __init__(self, root: int) -> None:
-        self._root = root
-        self._seen: dict[int, float] = {}
-        self.seconds()
-
-    def seconds(self) -> float:
-        """Processor seconds spent since the last call."""
-        spent = 0.0
-        for pid in self._tree():
-            with contextlib.suppress(OSError, psutil.Error):
-                now = _cpu_seconds(pid)
-                spent += now - self._seen.get(pid, now)
-                self._seen[pid] = now
-        return spent
-
-    def _tree(self) -> list[int]:
-        with contextlib.suppress(psutil.Error):
-            children = psutil.Process(self._root).children(recursive=True)
-            return [self._root, *(child.pid for child in children if child.pid != os.getpid())]
-        return []
-
-
-def _cpu_seconds(pid: int) -> float:
-    if hasattr(time, "clock_gettime") and Path("/proc/self").exists():
-        # Linux numbers a process's processor clock so; it counts nanoseconds where /proc counts 10 ms.
-        return time.clock_gettime((~pid << 3) | 2)
-    times = psutil.Process(pid).cpu_times()
-    return float(times.user + times.system)
+def _alike(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return all(abs(x - y) <= 1e-9 * abs(y) for x, y in zip(a, b, strict=True))
 
 
 def _is_nvml_function(name: str, value: object) -> bool:
@@ -456,6 +679,32 @@ def _raise_fault(gpu: SimulatedGpu, codes: Mapping[str, int]) -> None:
     code = {"lost": pynvml.NVML_ERROR_GPU_IS_LOST, **codes}.get(gpu.fault)
     if code is not None:
         raise pynvml.NVMLError(code)
+
+
+def _behind(handle: Any) -> _GpmSample:
+    return ctypes.cast(handle, ctypes.POINTER(_GpmSample)).contents
+
+
+def _gpm_metrics(rates: Mapping[str, float]) -> dict[int, float]:
+    """GPM's answers: shares in percent, and MiB/s in each direction of the links."""
+    shares = {
+        "sm_active": rates["sm"],
+        "sm_occupancy": OCCUPANCY * rates["sm"],
+        "tensor_active": rates["tensor"],
+        "fp64_active": 0.0,
+        "fp32_active": rates["fp32"],
+        "fp16_active": rates["fp16"],
+        "integer_active": rates["integer"],
+        "dram_active": rates["dram"],
+    }
+    one_way = rates["link"] / 2 / MIB
+    return {
+        **{GPM_SHARES[name]: 100 * share for name, share in shares.items()},
+        pynvml.NVML_GPM_METRIC_NVLINK_TOTAL_TX_PER_SEC: one_way,
+        pynvml.NVML_GPM_METRIC_NVLINK_TOTAL_RX_PER_SEC: one_way,
+        pynvml.NVML_GPM_METRIC_PCIE_TX_PER_SEC: 0.0,
+        pynvml.NVML_GPM_METRIC_PCIE_RX_PER_SEC: 0.0,
+    }
 
 
 def _interpolate(points: tuple[tuple[float, float], ...], x: float) -> float:

@@ -19,6 +19,7 @@ from typing import Any
 from pytest_joules.meters.base import MeterError, NoDevice
 from pytest_joules.meters.nvml import TRY_SIMULATED
 from pytest_joules.model import Device, Signals, Tick
+from pytest_joules.samples import Samples
 
 WINDOW_SECONDS = 0.2
 """Shortest window: two samples of the slowest source, Zeus' 0.1 s power sampling."""
@@ -103,6 +104,10 @@ class WindowsMeter:
     def signals(self, device: Device, since: float, until: float) -> Sequence[Signals]:
         """None: these sources tell nothing else."""
         return ()
+
+    def samples(self, device: Device, since: float, until: float) -> Samples:
+        """None either."""
+        return Samples.of(())
 
     def processes(self, device: Device) -> Sequence[int] | None:
         """Hidden."""

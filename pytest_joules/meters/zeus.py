@@ -18,6 +18,7 @@ from pytest_joules.meters.simulated import SimulatedHost
 from pytest_joules.meters.ticks import TickGrid
 from pytest_joules.model import Device, Read, Signals, Tick
 from pytest_joules.profiles import Profiles
+from pytest_joules.samples import Samples
 from pytest_joules.testing import STATE_VARIABLE
 
 
@@ -100,6 +101,9 @@ class ZeusMeter:
     def signals(self, device: Device, since: float, until: float) -> Sequence[Signals]:
         return signals_between(self._poller.signals(self.devices.index(device)), since, until)
 
+    def samples(self, device: Device, since: float, until: float) -> Samples:
+        return self._poller.samples(self.devices.index(device), since, until)
+
     def processes(self, device: Device) -> Sequence[int] | None:
         return self.gpu(device).processes()
 
@@ -111,6 +115,11 @@ class ZeusMeter:
     def invalid(self, device: Device) -> str:
         if self.gpu(device).mig_enabled():
             return f"MIG is enabled on GPU {device.index}: its counter covers the whole board, not one slice"
+        if self.gpu(device).shared_by_guests():
+            return (
+                f"GPU {device.index} is a vGPU, or shared by guests as vGPUs: its counter covers the whole board, "
+                "not one guest; measure on a whole GPU (bare metal, or PCI passthrough)"
+            )
         return ""
 
     def close(self) -> None:
@@ -132,6 +141,7 @@ class ZeusMeter:
             default_power_limit_watts=default,
             driver=driver,
             simulated=self.simulated,
+            settings=gpu.settings(),
         )
         profile, note = self._profiles.load(device)
         if note:

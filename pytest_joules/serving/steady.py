@@ -17,6 +17,7 @@ from pytest_joules.sampling import (
     least_duty,
     no_joules,
     no_work,
+    seen,
     spoiled,
     tick_blocks,
     wait_for_tick,
@@ -174,10 +175,10 @@ def measure_steady(
         # Each block holds some of its unit, so that those of other units than tokens may be longer.
         totals = {name: work.totals[name] for name in ("token", unit)}
         blocks[unit] = tuple(tick_blocks(ticks, work.times, totals, least)[unit])
-    signals = [s for device in devices for s in meter.signals(device, since, until)]
-    state = conditions(devices, signals, idle_watts(meter, devices, since), work.amounts)
+    told = seen(meter, devices, since, since, until)
+    state = conditions(devices, told, idle_watts(meter, devices, since), work.amounts)
     period = max(meter.period(device) for device in devices)
-    worthless = spoiled(meter, devices, attribution.foreign, signals)
+    worthless = spoiled(meter, devices, attribution.foreign, told)
     if attribution.foreign:
         worthless += "; if that is the server itself, name its own process with energy.server(pid=...)"
     return Measurement(
@@ -190,7 +191,7 @@ def measure_steady(
         conditions=replace(
             state,
             versions=work.versions,
-            configuration=work.configuration,
+            configuration={**state.configuration, **work.configuration},
             signals={**state.signals, **work.signals},
         ),
         notes=tuple(note for note in (_throughput(blocks["token"]), *work.notes, attribution.note) if note),
