@@ -167,7 +167,8 @@ def loaded_idle_watts(ticks: Sequence[Tick], before: Samples, used_bytes: float)
     if len(ticks) < 2 or not len(before.times):
         return None
     empty = ~(before.column("memory_used_bytes") >= LOADED * used_bytes)
-    busy = before.column("sm_active") > RESTING  # not where it is unavailable
+    # Where nobody tells that it rests, least power may be that of work.
+    busy = ~(before.column("sm_active") <= RESTING)
     dates = np.asarray([tick.time for tick in ticks])
     watts = np.diff([tick.joules for tick in ticks]) / np.diff(dates)
     # From the sample before a cell to the one behind it.

@@ -43,7 +43,7 @@ SIGNALS = (
     Signal("memory_clock_mhz", "memory clock", Kind.LEVEL, "NVML's clocks"),
     Signal("memory_used_bytes", "device memory in use, all devices", Kind.LEVEL, "NVML's memory info"),
     Signal("loaded_idle_watts", "idle power with the model loaded, all devices", Kind.LEVEL,
-           "a tick of idle time between loading the model and measuring"),
+           "GPM, and a few idle ticks between loading the model and measuring"),
     Signal("sync_boost_share", "time slowed down to keep GPUs in step", Kind.SHARE, _COUNTERS),
     Signal("software_thermal_share", "time slowed down by the driver for heat", Kind.SHARE, _COUNTERS),
     Signal("hardware_thermal_share", "time slowed down by the hardware for heat", Kind.SHARE, _COUNTERS),
