@@ -1,0 +1,444 @@
+"""Which rules account for a change, and for how much of it.  Pure functions.
+
+A cause is *recorded* (a setting or a fact about the work differs), or *seen* (all signs of a mechanism are there).
+Each has a range of what it can account for.  Together they account for the change with one share of every range, so
+that the order of the rules decides nothing; what lies beyond all ranges stays unexplained.  A mechanism in which a
+recorded cause shows itself is evidence of that cause.  Where signals are missing, rules that nothing contradicts are
+named together, and claim nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pytest_joules.diagnosis.incomparable import LIMIT_WATTS, incomparable
+from pytest_joules.diagnosis.observation import Observation
+from pytest_joules.diagnosis.quantities import ENABLE, QUANTITIES, TEXTS, Comparison, Scale
+from pytest_joules.diagnosis.rules import BY_NAME, RULES, Rule, Sign, Way
+from pytest_joules.diagnosis.sizes import Range, Settings, widths
+from pytest_joules.diagnosis.splits import exact_splits
+from pytest_joules.facts import FACTS, WEIGHTS
+from pytest_joules.model import Cause, Diagnosis, SignalChange
+from pytest_joules.signals import SIGNALS
+
+BESIDE = 0.5
+"""A quantity that moved by less than half of another one stayed level beside it."""
+
+NEARLY_FULL = 0.9
+"""Share of the KV cache from which memory, not the load, sets the batch: vLLM preempts when no block is left."""
+
+ALWAYS_KNOWN = frozenset({"watts", "seconds"})
+"""What alone names no mechanism."""
+
+ALONE = frozenset({"versions", "setting"})
+"""Rules that nothing has to show itself for."""
+
+
+def explain(before: Observation, after: Observation, noise: float, extra: Sequence[Cause] = ()) -> Diagnosis:
+    """Why ``after`` does not cost what ``before`` did.
+
+    Args:
+        before: What is compared with.
+        after: The side to explain; of the same unit.
+        noise: Change of log joules per unit that noise alone makes; a change within it has no cause.
+        extra: Causes that somebody else found; those with a range or an explained part take part in the accounting.
+    """
+    c = Comparison(before, after, noise)
+    differences = incomparable(before, after)
+    diagnosis = Diagnosis(
+        change=c.change,
+        noise=noise,
+        splits=exact_splits(before, after),
+        unexplained=c.change,
+        incomparable=differences,
+        signals=tuple(SignalChange(s.name, before.signal(s.name), after.signal(s.name)) for s in SIGNALS),
+    )
+    if abs(c.change) <= noise:
+        return diagnosis
+    findings = _Findings.of(c)
+    causes = _accounted(findings, c, extra)
+    unexplained = c.change - sum(cause.explains or 0.0 for cause in causes)
+    undecided: list[Rule] = []
+    if abs(unexplained) > noise and unexplained * c.change > 0:
+        undecided = findings.undecided({cause.rule for cause in causes})
+        causes += [_merged(undecided, c, unexplained)] if undecided else []
+    causes += findings.unsized(causes)
+    causes += [cause for cause in extra if _range(cause) is None]
+    return replace(
+        diagnosis,
+        causes=tuple(sorted(causes, key=lambda cause: -abs(cause.explains or 0.0))),
+        unexplained=unexplained,
+        missing=_missing(undecided, c, unexplained),
+    )
+
+
+# What differs, and what is seen.
+
+
+def settings_that_differ(before: Observation, after: Observation) -> dict[str, tuple[str, str]]:
+    """Settings that both sides know and that differ, before and after; also of the hardware, by their names here."""
+    then, now = _settings(before), _settings(after)
+    differ = {name: (then[name], now[name]) for name in then if name in now and then[name] != now[name]}
+    if "device" in differ or "num_gpus" in differ:
+        differ.pop("power_limit", None)
+    return differ
+
+
+def _settings(side: Observation) -> dict[str, str]:
+    told = {name: value for name, value in side.conditions.configuration.items() if name != WEIGHTS}
+    told |= {f"version of {name}": value for name, value in side.conditions.versions.items()}
+    told |= {"device": side.device} if side.device else {}
+    told |= {"version of the driver": side.driver} if side.driver else {}
+    told["num_gpus"] = str(side.count)
+    if side.power_limit_watts is not None:
+        told["power_limit"] = f"{round(side.power_limit_watts / LIMIT_WATTS) * LIMIT_WATTS:g} W"
+    return told
+
+
+def facts_that_differ(c: Comparison) -> list[str]:
+    """Facts about the work that differ by more than two sessions of the same work may."""
+    differ = []
+    for fact in FACTS:
+        values = c.values(fact.name)
+        if values is not None and abs(values[1] - values[0]) > max(fact.floor, fact.slack * max(values)):
+            differ.append(fact.name)
+    return differ
+
+
+def seen(rule: Rule, c: Comparison, way: int) -> bool | None:
+    """Whether the signs of a rule are there for a rise (``way`` = 1) or a fall (-1); ``None`` if nobody knows."""
+    if not rule.signs or (rule.units and c.before.unit not in rule.units) or (rule.among_several and not c.several):
+        return False
+    states = [_any(_holds(sign, c, way) for sign in alternatives) for alternatives in _looked_at(rule, c)]
+    return False if False in states else None if None in states else True
+
+
+def _looked_at(rule: Rule, c: Comparison) -> list[tuple[Sign, ...]]:
+    """Those signs of a rule that matter for so many devices."""
+    return [signs for signs in rule.signs if c.several or not any(sign.among_several for sign in signs)]
+
+
+def _signs(rule: Rule, c: Comparison) -> Iterable[Sign]:
+    return itertools.chain.from_iterable(_looked_at(rule, c))
+
+
+def _any(states: Iterable[bool | None]) -> bool | None:
+    known = list(states)
+    return True if True in known else None if None in known else False
+
+
+def _holds(sign: Sign, c: Comparison, way: int) -> bool | None:
+    if sign.way is Way.HIGH:
+        level = QUANTITIES[sign.quantity].of(c.after if way > 0 else c.before)
+        return None if level is None else level >= (sign.least or 0.0)
+    moved = c.moved(sign.quantity)
+    quantity = QUANTITIES[c.compute if sign.quantity == "compute_cycles" else sign.quantity]
+    least = quantity.least if sign.least is None else sign.least
+    if quantity.scale is Scale.RATIO and (sign.beside or sign.way is Way.LEVEL):
+        other = c.moved(sign.beside or "seconds")
+        if other is None:
+            return None
+        least = max(least, BESIDE * abs(other))
+    if moved is None:
+        return None
+    oriented = way * moved
+    return {
+        Way.UP: oriented >= least,
+        Way.DOWN: oriented <= -least,
+        Way.LEVEL: abs(moved) < least,
+        Way.NOT_UP: oriented < least,
+        Way.NOT_DOWN: oriented > -least,
+    }[sign.way]
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """A rule whose settings or facts differ."""
+
+    rule: Rule
+    settings: Settings
+    facts: tuple[str, ...]
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        return tuple(f"{name}: {then} -> {now}" for name, (then, now) in self.settings.items())
+
+
+@dataclass(frozen=True, slots=True)
+class _Findings:
+    """What rules found.
+
+    Attributes:
+        c: The two sides.
+        recorded: Rules whose settings or facts differ, with a range or without.
+        seen: Rules whose signs are all there, and whether for a rise (1) or a fall (-1).
+        possible: Rules that no sign contradicts, in the direction of the change.
+    """
+
+    c: Comparison
+    recorded: tuple[tuple[_Recorded, Range | None], ...]
+    seen: Mapping[str, int]
+    possible: tuple[str, ...]
+
+    @classmethod
+    def of(cls, c: Comparison) -> _Findings:
+        way = 1 if c.up else -1
+        states = {rule.name: {side: seen(rule, c, side) for side in (1, -1)} for rule in RULES}
+        certain = {name: side for name, of in states.items() for side in (way, -way) if of[side]}
+        possible = tuple(name for name, of in states.items() if of[way] is None and _told(BY_NAME[name], c, way))
+        recorded = _recorded(c, {name for name, side in certain.items() if side == way}, set(possible))
+        return cls(c, tuple((one, one.rule.size(c, one.settings)) for one in recorded), certain, possible)
+
+    def undecided(self, named: set[str]) -> list[Rule]:
+        """Rules that nothing contradicts and nothing proves."""
+        absorbed = {way for name in named if name in BY_NAME for way in BY_NAME[name].ways}
+        settled = {one.rule.name for one, size in self.recorded if size is not None}
+        return [BY_NAME[name] for name in self.possible if name not in named | absorbed | settled]
+
+    def unsized(self, causes: Sequence[Cause]) -> list[Cause]:
+        """What differs and accounts for nothing that is known."""
+        named = {cause.rule for cause in causes}
+        return [
+            _cause(one.rule, self.c, one, None, None, settled=False)
+            for one, _ in self.recorded
+            if one.rule.name not in named or one.rule.name in ALONE
+        ]
+
+
+def _told(rule: Rule, c: Comparison, way: int) -> bool:
+    """Whether a sign beyond watts and time speaks for a rule."""
+    return any(
+        _holds(sign, c, way) for alternatives in rule.signs for sign in alternatives
+        if sign.quantity not in ALWAYS_KNOWN
+    )  # fmt: skip
+
+
+def _recorded(c: Comparison, certain: set[str], possible: set[str]) -> list[_Recorded]:
+    """Every rule with what was recorded for it; a setting goes to the mechanism that it brought about."""
+    settings: dict[str, dict[str, tuple[str, str]]] = {}
+    for name, pair in settings_that_differ(c.before, c.after).items():
+        rules = [rule.name for rule in RULES if name in rule.settings]
+        found = next((rule for rule in rules if rule in certain), None)
+        found = found or next((rule for rule in rules if rule in possible), None)
+        kind = "versions" if name.startswith("version of ") else "setting"
+        settings.setdefault(found or (rules[0] if rules else kind), {})[name] = pair
+    facts: dict[str, list[str]] = {}
+    for fact in facts_that_differ(c):
+        for rule in RULES:
+            if fact in rule.facts:
+                facts.setdefault(rule.name, []).append(fact)
+    if (batch := c.moved("running_requests")) and abs(batch) >= QUANTITIES["running_requests"].least:
+        facts.setdefault("batch", []).append("running_requests")
+    recorded = [
+        _Recorded(rule, settings.get(rule.name, {}), tuple(facts.get(rule.name, ())))
+        for rule in RULES
+        if rule.name in settings or rule.name in facts
+    ]
+    shown = []
+    for one in recorded:
+        mechanism = one.rule.signs and not one.facts and one.rule.name not in ("batch", "tensor-cores")
+        if mechanism and one.rule.name not in certain | possible:
+            # The mechanism that the setting stands for did not show itself.
+            shown += [_Recorded(BY_NAME["setting"], one.settings, ())]
+        else:
+            shown.append(one)
+    return shown
+
+
+# Accounting.
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A cause and the range that it may account for."""
+
+    cause: Cause
+    range: Range
+    measured: bool
+
+
+def _accounted(findings: _Findings, c: Comparison, extra: Sequence[Cause]) -> list[Cause]:
+    """The causes that account for something, each with how much."""
+    others = [_Claim(cause, bounds, True) for cause in extra if (bounds := _range(cause)) is not None]
+    recorded = [
+        _Claim(_cause(one.rule, c, one, *size, settled=True), size, one.rule.name in findings.seen)
+        for one, size in findings.recorded
+        if size is not None and _in_direction(size, c.change)
+    ]
+    names = {claim.cause.rule for claim in recorded}
+    mechanisms = []
+    for name, way in findings.seen.items():
+        size = BY_NAME[name].size(c, {})
+        if name in names or size is None or max(map(abs, size)) <= c.noise:
+            continue
+        if way * c.change < 0 and not size[0] * size[1] > 0:
+            continue  # A counter-effect must be measured, not merely possible.
+        if way * (size[0] + size[1]) > 0:
+            mechanisms.append(_Claim(_cause(BY_NAME[name], c, None, *size, settled=True, way=way), size, True))
+    inner = {way for claim in mechanisms for way in BY_NAME[claim.cause.rule].ways if way != claim.cause.rule}
+    mechanisms = [claim for claim in mechanisms if claim.cause.rule not in inner]
+    shown = {way for name in names for way in BY_NAME[name].ways}
+    separate = [claim for claim in mechanisms if claim.cause.rule not in shown]
+    claims = [*recorded, *separate, *others]
+    shares = allocate([claim.range for claim in claims], c.change)
+    if abs(c.change - sum(shares)) > c.noise:
+        # What was recorded is not enough: the mechanisms in which it shows itself have other causes, too.
+        claims = [*recorded, *mechanisms, *others]
+        shares = allocate([claim.range for claim in claims], c.change)
+    elif recorded:
+        evidence = tuple(line for claim in mechanisms if claim not in separate for line in claim.cause.evidence)
+        claims[0] = replace(
+            claims[0], cause=replace(claims[0].cause, evidence=_distinct((*claims[0].cause.evidence, *evidence)))
+        )
+    return [
+        replace(claim.cause, explains=share)
+        for claim, share in zip(claims, shares, strict=True)
+        if abs(share) > 0 and (claim in recorded or claim in others or abs(share) > c.noise)
+    ]
+
+
+def allocate(ranges: Sequence[Range], change: float) -> list[float]:
+    """What each range accounts for of a change: all to the same share of their widths.
+
+    Ranges of the change's direction begin at 0 where they reach to the other one.  If they do not reach the change,
+    each accounts for its most; if their least is more than it, each for its part of the change.
+    """
+    way = 1.0 if change > 0 else -1.0
+    oriented = [sorted((way * low, way * high)) for low, high in ranges]
+    bounds = [(max(low, 0.0) if high > 0 else low, high) for low, high in oriented]
+    aim = abs(change)
+    least, most = sum(low for low, _ in bounds), sum(high for _, high in bounds)
+    if aim >= most:
+        parts = [high for _, high in bounds]
+    elif aim >= least:
+        share = (aim - least) / (most - least)
+        parts = [low + share * (high - low) for low, high in bounds]
+    else:
+        against = sum(min(low, 0.0) for low, _ in bounds)
+        share = max(0.0, (aim - against) / (least - against))
+        parts = [low * share if low > 0 else low for low, _ in bounds]
+    return [way * part for part in parts]
+
+
+def _in_direction(bounds: Range, change: float) -> bool:
+    return max(bounds[0] * change, bounds[1] * change) > 0
+
+
+def _range(cause: Cause) -> Range | None:
+    if cause.low is not None and cause.high is not None:
+        return cause.low, cause.high
+    return None if cause.explains is None else (cause.explains, cause.explains)
+
+
+# Words.
+
+
+def _cause(
+    rule: Rule, c: Comparison, recorded: _Recorded | None, low: float | None, high: float | None, *,
+    settled: bool, way: int = 0,
+) -> Cause:  # fmt: skip
+    way = way or (1 if c.up else -1)
+    text = rule.rise if way > 0 else rule.fall
+    if rule.name == "batch" and _out_of_memory(c):
+        text += ": there is no memory for more" if way > 0 else ": memory had forced a smaller one"
+    if recorded is not None and not settled and rule.name not in ALONE:
+        text = f"{rule.name} differs, and accounts for nothing that is known in this direction"
+    if recorded is not None and settled and rule.name == "tensor-cores":
+        bits = widths(c, recorded.settings)
+        if bits is not None and way * (bits[1] - bits[0]) < 0:
+            text = f"narrower numbers {'cost more than they save' if way > 0 else 'had cost more than they saved'}"
+    facts = tuple(c.evidence(name) for name in (recorded.facts if recorded else ()))
+    quantities = [sign.quantity for sign in _signs(rule, c) if _holds(sign, c, way)]
+    measured = [c.evidence(name) for name in (*quantities, *(n for n in rule.shows if _moved(n, c)))]
+    if rule.name == "batch":
+        measured += [c.evidence(name) for name in ("waiting_requests", "kv_cache_usage") if _out_of_memory(c)]
+    return Cause(
+        rule=rule.name,
+        text=text,
+        evidence=_distinct((*(recorded.told if recorded else ()), *facts, *(measured if settled else ()))),
+        advice=rule.advice,
+        source=rule.source,
+        low=low,
+        high=high,
+    )
+
+
+def _moved(name: str, c: Comparison) -> bool:
+    moved = c.moved(name)
+    return moved is not None and abs(moved) >= QUANTITIES[name].least
+
+
+def _out_of_memory(c: Comparison) -> bool:
+    """Whether memory sets the batch on the side that takes more joules."""
+    usage, waits = c.costly.signal("kv_cache_usage"), c.costly.signal("waiting_requests")
+    preempted = c.costly.conditions.facts.get("preemptions_per_request", 0.0)
+    full = usage is not None and usage >= NEARLY_FULL
+    return preempted >= QUANTITIES["preemptions_per_request"].least or (full and ((waits or 0.0) >= 1 or preempted > 0))
+
+
+def _merged(rules: Sequence[Rule], c: Comparison, left: float) -> Cause:
+    """One cause of several rules that the known signals do not tell apart."""
+    way = 1 if c.up else -1
+    texts = [rule.rise if way > 0 else rule.fall for rule in rules]
+    lacking = [_text(name) for name in _unknown(rules, c, way)]
+    either = f"either {', or '.join(texts)}" if len(texts) > 1 else f"perhaps {texts[0]}"
+    one = _cause(rules[0], c, None, None, None, settled=True)
+    evidence = [line for rule in rules for line in _cause(rule, c, None, None, None, settled=True).evidence]
+    low, high = sorted((0.0, left))
+    return replace(
+        one,
+        rule=" or ".join(rule.name for rule in rules),
+        text=f"{either}: {_listed(lacking)} {'is' if len(lacking) == 1 else 'are'} unavailable",
+        evidence=_distinct(evidence),
+        advice="; or ".join(rule.advice for rule in rules),
+        source="; ".join(_distinct(rule.source for rule in rules)),
+        low=low,
+        high=high,
+    )
+
+
+def _unknown(rules: Sequence[Rule], c: Comparison, way: int) -> list[str]:
+    """Signals that keep rules from being decided."""
+    names = []
+    for rule in rules:
+        for sign in _signs(rule, c):
+            if _holds(sign, c, way) is None:
+                quantities = [name for name in (sign.quantity, sign.beside) if name]
+                names += [need for name in quantities for need in _needs(name, c)]
+    return list(dict.fromkeys(names))
+
+
+def _needs(name: str, c: Comparison) -> list[str]:
+    needs = ("tensor_active", "fp32_active") if name == "compute_cycles" else QUANTITIES[name].needs
+    return [need for need in needs if c.before.signal(need) is None or c.after.signal(need) is None]
+
+
+TELLING = ("sm_active", "tensor_active", "fp32_active", "dram_bytes_per_second")
+"""Signals that most mechanisms are told by."""
+
+
+def _missing(undecided: Sequence[Rule], c: Comparison, unexplained: float) -> tuple[str, ...]:
+    """Signals that would tell more, by what makes them available."""
+    names = _unknown(undecided, c, 1 if c.up else -1)
+    if abs(unexplained) > c.noise and not undecided:
+        names += [name for name in TELLING if c.before.signal(name) is None or c.after.signal(name) is None]
+    groups: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        groups.setdefault(ENABLE[name], []).append(_text(name))
+    rules = _listed([rule.name for rule in undecided])
+    apart = f"would tell {rules} apart" if len(undecided) > 1 else "would tell more"
+    return tuple(f"{_listed(texts)} {apart}: {enable}" for enable, texts in groups.items())
+
+
+def _text(name: str) -> str:
+    return TEXTS[name].removesuffix(", all devices")
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
+
+
+def _distinct(lines: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(line for line in lines if line))

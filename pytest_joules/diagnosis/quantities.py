@@ -1,0 +1,291 @@
+"""What rules look at: measured numbers, signals, and amounts per unit of work, as data; and how they changed.
+
+Amounts per unit are what tells mechanisms apart: a GPU that waits has as many busy seconds per unit as before, one with
+more work has more, one that lost its tensor cores has fewer tensor cycles.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from pytest_joules.diagnosis.observation import Observation
+from pytest_joules.facts import FACTS
+from pytest_joules.signals import SIGNALS, Kind
+from pytest_joules.units import format_percent, format_seconds
+
+SMALLEST_ACTIVE = 0.005
+"""A pipe that is active for less of the time does nothing that counts."""
+
+SMALLEST_BYTES = 1e9
+"""Bytes per second and device: an eightieth of what PCIe 5.0 x16 carries both ways (128 GB/s), a tenth of a percent of
+NVLink or HBM; less is bookkeeping."""
+
+SMALLEST_CORES = 0.05
+"""Of a processor core; less is bookkeeping."""
+
+SMALLEST_BATCH = 0.1
+"""Requests; a server that runs fewer at once is idle."""
+
+TENSOR_WORK = 0.02
+"""Tensor cores active for more of the time do the work, else the other pipes do."""
+
+OTHER_PIPES = ("fp32", "fp16", "fp64", "integer")
+
+
+class Scale(str, Enum):
+    """How a change is told: as a ratio (log), or as a difference."""
+
+    RATIO = "ratio"
+    DIFFERENCE = "difference"
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """Something known of a window that a rule may look at.
+
+    Attributes:
+        name: What rules call it.
+        text: What it is, in words.
+        of: Its value; ``None`` is "unavailable".
+        show: Its value in print.
+        scale: How its change is told.
+        least: Least change that counts: a difference, or a log ratio.
+        why: Where ``least`` comes from.
+        needs: Signals without which it is unavailable.
+    """
+
+    name: str
+    text: str
+    of: Callable[[Observation], float | None]
+    show: Callable[[float], str]
+    scale: Scale
+    least: float
+    why: str
+    needs: tuple[str, ...] = ()
+
+
+def _plain(unit: str, digits: int = 0) -> Callable[[float], str]:
+    return lambda value: f"{value:.{digits}f} {unit}".rstrip()
+
+
+def _amount(unit: str) -> Callable[[float], str]:
+    return lambda value: f"{value:.3g} {unit}"
+
+
+def _share(value: float) -> str:
+    return format_percent(value)
+
+
+def _signal(name: str, smallest: float = 0.0) -> Callable[[Observation], float | None]:
+    def value(side: Observation) -> float | None:
+        known = side.signal(name)
+        return None if known is None else max(known, smallest)
+
+    return value
+
+
+def _fact(name: str) -> Callable[[Observation], float | None]:
+    return lambda side: side.conditions.facts.get(name)
+
+
+def _seconds(active: bool) -> Callable[[Observation], float | None]:
+    def value(side: Observation) -> float | None:
+        share = side.signal("sm_active")
+        if share is None:
+            return None
+        return max(share if active else 1 - share, SMALLEST_ACTIVE) * side.seconds_per_unit
+
+    return value
+
+
+def _cycles(*pipes: str) -> Callable[[Observation], float | None]:
+    def value(side: Observation) -> float | None:
+        shares = [side.signal(f"{pipe}_active") for pipe in pipes]
+        known = [share for share in shares if share is not None]
+        clock = side.conditions.sm_clock_mhz
+        if not known or clock is None:
+            return None
+        return max(sum(known), SMALLEST_ACTIVE) * clock * side.seconds_per_unit * side.count
+
+    return value
+
+
+def _per_unit(*rates: str) -> Callable[[Observation], float | None]:
+    def value(side: Observation) -> float | None:
+        known = [rate for name in rates if (rate := side.signal(name)) is not None]
+        if not known:
+            return None
+        return max(sum(known), SMALLEST_BYTES * side.count) * side.seconds_per_unit
+
+    return value
+
+
+def _host_seconds(side: Observation) -> float | None:
+    cores = side.signal("host_cores")
+    return None if cores is None else max(cores, SMALLEST_CORES) * side.seconds_per_unit
+
+
+def _batch(side: Observation) -> float | None:
+    running = side.signal("running_requests")
+    return None if running is None else max(running, SMALLEST_BATCH)
+
+
+_STEADY = "watts and seconds of unchanged GPU-bound work repeat within 0.1 to 0.5 % from session to session on H200s"
+_POINTS = "GPM's shares of a window; two points are taken for its noise"
+_AMOUNTS = "seconds repeat within 0.5 %, GPM's shares within about a percent of themselves"
+_COUNTED = "counted by the driver in nanoseconds; less than a hundredth of the time moves joules by less than that"
+_ENGINE = "a running batch wanders by a few percent with when requests come and end"
+
+QUANTITIES: Mapping[str, Quantity] = {
+    quantity.name: quantity
+    for quantity in (
+        Quantity("watts", "watts", lambda side: side.watts, _plain("W"), Scale.RATIO, 0.005, _STEADY),
+        Quantity("seconds", "seconds per unit", lambda side: side.seconds_per_unit, format_seconds, Scale.RATIO,
+                 0.005, _STEADY),
+        Quantity("temperature", "temperature", lambda side: side.conditions.temperature_celsius, _plain("°C"),
+                 Scale.DIFFERENCE, 10.0,
+                 "at 0.25 %/°C a smaller one is within a tolerance; and what makes 90 W more heats an H200 by 8 °C"),
+        Quantity("sm_clock", "SM clock", lambda side: side.conditions.sm_clock_mhz, _plain("MHz"), Scale.RATIO, 0.01,
+                 "clocks move in steps of 15 MHz, 0.8 % at 1980 MHz"),
+        Quantity("power_cap", "power capping", lambda side: side.conditions.power_cap_share, _share,
+                 Scale.DIFFERENCE, 0.15, "unchanged work on H200s had 52 to 59 % and 61 to 65 % between sessions"),
+        *(
+            Quantity(name, text, _signal(name), _share, Scale.DIFFERENCE, 0.01, _COUNTED, (name,))
+            for name, text in (
+                ("sync_boost_share", "slowed down to keep GPUs in step"),
+                ("software_thermal_share", "slowed down by the driver for heat"),
+                ("hardware_thermal_share", "slowed down by the hardware for heat"),
+                ("power_brake_share", "under the external power brake"),
+            )
+        ),
+        Quantity("sm_active", "SM active", _signal("sm_active"), _share, Scale.DIFFERENCE, 0.02, _POINTS,
+                 ("sm_active",)),
+        Quantity("tensor_active", "tensor cores active", _signal("tensor_active"), _share, Scale.DIFFERENCE, 0.02,
+                 _POINTS, ("tensor_active",)),
+        Quantity("dram_active", "memory bandwidth in use", _signal("dram_active"), _share, Scale.DIFFERENCE, 0.02,
+                 _POINTS, ("dram_active",)),
+        Quantity("waiting_seconds", "SMs wait, per unit", _seconds(active=False), format_seconds, Scale.RATIO, 0.02,
+                 _AMOUNTS, ("sm_active",)),
+        Quantity("busy_seconds", "SMs work, per unit", _seconds(active=True), format_seconds, Scale.RATIO, 0.01,
+                 _AMOUNTS, ("sm_active",)),
+        Quantity("tensor_cycles", "tensor core cycles per unit", _cycles("tensor"), _amount("million"), Scale.RATIO,
+                 0.01, _AMOUNTS, ("tensor_active",)),
+        Quantity("other_cycles", "FP32, FP16, FP64 and integer cycles per unit", _cycles(*OTHER_PIPES),
+                 _amount("million"), Scale.RATIO, 0.02, _AMOUNTS, ("fp32_active",)),
+        Quantity("dram_bytes", "device memory traffic per unit", _per_unit("dram_bytes_per_second"),
+                 lambda value: _bytes(value), Scale.RATIO, 0.01, _AMOUNTS, ("dram_bytes_per_second",)),
+        Quantity("link_bytes", "NVLink and PCIe traffic per unit",
+                 _per_unit("nvlink_bytes_per_second", "pcie_bytes_per_second"), lambda value: _bytes(value),
+                 Scale.RATIO, 0.1, "driver, prefetching and logging come and go on a link",
+                 ("nvlink_bytes_per_second", "pcie_bytes_per_second")),
+        Quantity("host_seconds", "host processor time per unit", _host_seconds, format_seconds, Scale.RATIO, 0.1,
+                 "a host's time wanders by percents", ("host_cores",)),
+        Quantity("running_requests", "requests that ran at once", _batch, _plain("", 1), Scale.RATIO, 0.05, _ENGINE,
+                 ("running_requests",)),
+        Quantity("waiting_requests", "requests that waited", _signal("waiting_requests"), _plain("", 1),
+                 Scale.DIFFERENCE, 1.0, "one request", ("waiting_requests",)),
+        Quantity("kv_cache_usage", "KV cache in use", _signal("kv_cache_usage"), _share, Scale.DIFFERENCE, 0.05,
+                 _ENGINE, ("kv_cache_usage",)),
+        *(
+            Quantity(fact.name, fact.text, _fact(fact.name), fact.shown,
+                     Scale.DIFFERENCE if fact.floor else Scale.RATIO, fact.floor or fact.slack,
+                     "what two sessions may differ by and still do the same work")
+            for fact in FACTS
+        ),
+    )
+}  # fmt: skip
+"""By name.  A least change is what counts as one, not what is significant: what a cause explains is bounded by the
+joules that its part of a split moved, and those must lie outside the noise."""
+
+TEXTS = {signal.name: signal.text for signal in SIGNALS}
+ENABLE = {signal.name: signal.enable for signal in SIGNALS}
+
+
+def shown_signal(name: str, value: float) -> str:
+    """A signal's number as a reader wants it."""
+    kind = next((signal.kind for signal in SIGNALS if signal.name == name), Kind.LEVEL)
+    if kind is Kind.SHARE:
+        return format_percent(value)
+    return f"{_bytes(value)}/s" if kind is Kind.RATE else f"{value:.4g}"
+
+
+def _bytes(value: float) -> str:
+    for size, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if value >= size:
+            return f"{value / size:.3g} {name}"
+    return f"{value:.3g} B"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two observations of the same work, and the noise between them as a difference of log joules per unit."""
+
+    before: Observation
+    after: Observation
+    noise: float
+
+    @property
+    def change(self) -> float:
+        """Difference of log joules per unit."""
+        return math.log(self.after.joules_per_unit / self.before.joules_per_unit)
+
+    @property
+    def up(self) -> bool:
+        """Whether joules rose."""
+        return self.change > 0
+
+    @property
+    def several(self) -> bool:
+        """Whether several devices work on either side."""
+        return max(self.before.count, self.after.count) > 1
+
+    @property
+    def costly(self) -> Observation:
+        """The side that took more joules."""
+        return self.after if self.up else self.before
+
+    def values(self, name: str) -> tuple[float, float] | None:
+        """Before and after; ``None`` unless both are known."""
+        then, now = (QUANTITIES[name].of(side) for side in (self.before, self.after))
+        return None if then is None or now is None else (then, now)
+
+    def moved(self, name: str) -> float | None:
+        """The change of a quantity on its scale; ``None`` if it is unknown."""
+        if name == "compute_cycles":
+            # Without tensor cores' share nobody knows which pipe does the work.
+            return None if self.values("tensor_active") is None else self.moved(self.compute)
+        values = self.values(name)
+        if values is None:
+            return None
+        then, now = values
+        if name == "tensor_cycles" and not self.uses("tensor"):
+            return 0.0
+        if QUANTITIES[name].scale is Scale.DIFFERENCE or not then > 0 or not now > 0:
+            return now - then
+        return math.log(now / then)
+
+    @property
+    def compute(self) -> str:
+        """The quantity that counts the arithmetic: tensor core cycles where these do it, else the other pipes'."""
+        return "tensor_cycles" if self._most("tensor") >= TENSOR_WORK else "other_cycles"
+
+    def uses(self, pipe: str) -> bool:
+        """Whether a pipe does anything that counts on either side."""
+        return self._most(pipe) > SMALLEST_ACTIVE
+
+    def _most(self, pipe: str) -> float:
+        return max(side.signal(f"{pipe}_active") or 0.0 for side in (self.before, self.after))
+
+    def evidence(self, name: str) -> str:
+        """``what: before -> after``, with the percent of a ratio."""
+        if name == "compute_cycles":
+            return self.evidence(self.compute)
+        quantity, values = QUANTITIES[name], self.values(name)
+        if values is None:
+            return ""
+        then, now = values
+        percent = f" ({format_percent(now / then - 1, signed=True)})" if quantity.scale is Scale.RATIO and then else ""
+        return f"{quantity.text}: {quantity.show(then)} -> {quantity.show(now)}{percent}"

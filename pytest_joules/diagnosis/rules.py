@@ -1,0 +1,439 @@
+"""The rules, as data: what each mechanism looks like, how much it accounts for, what to do about it.
+
+A rule is recognised by *signs*, which are measured, by *settings* that were recorded and differ, or by *facts* about
+the work.  ``docs/diagnosis.md`` is the table for readers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from pytest_joules.diagnosis import sizes
+from pytest_joules.diagnosis.quantities import Comparison
+from pytest_joules.diagnosis.sizes import IMAGE_UNITS, Settings, Size, elastic, first
+
+LEADERBOARD = "ML.ENERGY leaderboard v3 (H100 and B200)"
+PAPER = "arXiv 2601.22076"
+H200 = "measured on H200s, benchmarks/results"
+IDENTITY = "an exact part of the change"
+
+
+class Way(str, Enum):
+    """How a quantity moves while joules per unit rise; while they fall, the other way round."""
+
+    UP = "up"
+    DOWN = "down"
+    LEVEL = "level"
+    NOT_UP = "not up"
+    NOT_DOWN = "not down"
+    HIGH = "high"
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """Something to be seen where a mechanism is at work.
+
+    Attributes:
+        quantity: A name in :data:`~pytest_joules.diagnosis.quantities.QUANTITIES`, or ``compute_cycles`` for those of
+            the pipe that does the arithmetic.
+        way: How it moves with rising joules; ``HIGH`` looks at the side that takes more of them.
+        least: Least change, or level, that counts; the quantity's own if ``None``.
+        beside: Another quantity: a change that is less than half of its does not count.  ``LEVEL`` without it looks at
+            the seconds per unit.
+        among_several: Whether it matters only where several devices work.
+    """
+
+    quantity: str
+    way: Way
+    least: float | None = None
+    beside: str = ""
+    among_several: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One mechanism.
+
+    Attributes:
+        name: What reports and the documentation call it.
+        group: The kind of mechanism.
+        rise: What happened where joules per unit rose.
+        fall: What happened where they fell.
+        advice: What to do about a rise.
+        expect: The size to expect, in words.
+        source: Where the size is from.
+        size: The range of log joules per unit that it accounts for.
+        signs: What is to be seen of it; of alternatives in one tuple any will do.
+        settings: Recorded settings that bring it about.
+        facts: Facts about the work that are it.
+        ways: Mechanisms in which it shows itself, so that they are evidence of it and no causes of their own.
+        shows: Quantities that are printed with it where they moved.
+        brief: Rise and fall in a few words, where rules are named together.
+        plausible: Signs without which it is not named where others are missing.
+        units: Units of work that it can concern; empty for any.
+        among_several: Whether it concerns only work on several devices.
+    """
+
+    name: str
+    group: str
+    rise: str
+    fall: str
+    advice: str
+    expect: str
+    source: str
+    size: Size
+    signs: tuple[tuple[Sign, ...], ...] = ()
+    settings: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
+    ways: tuple[str, ...] = ()
+    shows: tuple[str, ...] = ()
+    brief: tuple[str, str] = ("", "")
+    plausible: tuple[Sign, ...] = ()
+    units: frozenset[str] = frozenset()
+    among_several: bool = False
+
+
+def _all(*signs: Sign | tuple[Sign, ...]) -> tuple[tuple[Sign, ...], ...]:
+    return tuple((sign,) if isinstance(sign, Sign) else sign for sign in signs)
+
+
+def unknown(c: Comparison, settings: Settings) -> None:
+    """Nobody knows how much."""
+
+
+_SLOWER = Sign("seconds", Way.UP)
+_BUSY = ("more-work", "memory-bound", "tensor-cores")
+_ANY = ("host-bound", *_BUSY, "communication")
+_WATTS_KEPT = Sign("watts", Way.NOT_DOWN, least=0.4)
+"""Busy SMs keep most of the watts: decodes, which read memory, drew 70 to 77 % of the limit of H200s, products of
+matrices all of it."""
+
+_GPM_SHOWN = ("sm_active", "tensor_active", "dram_active")
+
+RULES: tuple[Rule, ...] = (
+    # Work: the unit is another amount of work.
+    Rule(
+        "prompt-length", "work",
+        rise="prompts are longer: more to prefill, and every token attends to more",
+        fall="prompts are shorter: less to prefill, and every token attends to less",
+        advice="compare at one prompt length; shorten, cache or truncate prompts",
+        expect="0 to 1 times the change of their length per token or prompt token, up to 2 times per request; "
+               "5 % longer prompts of 256 tokens took 3.4 % more per token",
+        source=f"{H200}; upper end: attention is quadratic in length",
+        size=elastic("prompt_tokens_per_request",
+                     {"token": (0.0, 2.0), "request": (0.0, 2.0), "prompt_token": (-0.5, 1.05)}),
+        facts=("prompt_tokens_per_request",), ways=_ANY,
+    ),
+    Rule(
+        "output-length", "work",
+        rise="requests generate another number of tokens: a longer context for each, or fewer that share a prompt",
+        fall="requests generate another number of tokens: a shorter context for each, or more that share a prompt",
+        advice="compare at one output length: max_tokens with ignore_eos=True",
+        expect="-1 to 1 times the change of their length per token, 0 to 2 times per request",
+        source="bounds: a prompt shared out (-1), a context read for each token (1)",
+        size=elastic("tokens_per_request", {"token": (-1.05, 1.05), "request": (0.0, 2.05)}),
+        facts=("tokens_per_request",), ways=_ANY,
+    ),
+    Rule(
+        "steps", "work",
+        rise="more denoising steps",
+        fall="fewer denoising steps",
+        advice="set num_inference_steps as before",
+        expect="0.5 to 1 times the change of their number; text encoder and decoder stay",
+        source="bounds: all joules in the steps (1), half of them",
+        size=first(
+            elastic("steps_per_image",
+                    {**dict.fromkeys(("image", "request", "call"), (0.5, 1.05)), "step": (-0.5, 0.05)}),
+            elastic("steps_per_video",
+                    {**dict.fromkeys(("video", "frame", "request", "call"), (0.5, 1.05)), "step": (-0.5, 0.05)}),
+        ),
+        facts=("steps_per_image", "steps_per_video"),
+        settings=("num_inference_steps", "inference_steps"), ways=_ANY,
+    ),
+    Rule(
+        "resolution", "work",
+        rise="more pixels",
+        fall="fewer pixels",
+        advice="compare at one height and width",
+        expect="0.5 to 2 times the change of their number: attention is quadratic in it",
+        source="bounds: text encoder stays (0.5), attention alone (2)",
+        size=first(*(
+            elastic(name, dict.fromkeys((*IMAGE_UNITS, "request", "call"), (0.5, 2.05)))
+            for name in ("megapixels_per_image", "megapixels_per_frame")
+        )),
+        facts=("megapixels_per_image", "megapixels_per_frame"), settings=("height", "width"), ways=_ANY,
+    ),
+    Rule(
+        "frames", "work",
+        rise="videos have another number of frames",
+        fall="videos have another number of frames",
+        advice="compare at one number of frames",
+        expect="0.5 to 2 times the change of their number per video, -0.5 to 1 times per frame",
+        source="bounds: text encoder stays, attention over all frames is quadratic",
+        size=elastic("frames_per_video", {
+            **dict.fromkeys(("video", "request", "call", "step"), (0.5, 2.05)), "frame": (-0.5, 1.05),
+        }),
+        facts=("frames_per_video",), settings=("num_frames",), ways=_ANY,
+    ),
+    Rule(
+        "guidance", "work",
+        rise="more denoiser forwards a step: guidance by a second forward, or as a batch twice as large",
+        fall="fewer denoiser forwards a step",
+        advice="set guidance_scale and the negative prompt as before",
+        expect="0.4 to 1 times the change of their number",
+        source="bounds: as for steps",
+        size=elastic("forwards_per_step", dict.fromkeys((*IMAGE_UNITS, "request", "call"), (0.4, 1.05))),
+        facts=("forwards_per_step",), settings=("guidance_scale",), ways=_ANY,
+    ),
+    Rule(
+        "prefix-cache", "work",
+        rise="the prefix cache serves fewer of the prompt tokens",
+        fall="the prefix cache serves more of the prompt tokens",
+        advice="keep the shared part of prompts first and unchanged; look at enable_prefix_caching and cache room",
+        expect="up to the change of the tokens that are computed",
+        source="bound: all joules go with them",
+        size=sizes.prefix_cache,
+        facts=("cached_prompt_share",), settings=("enable_prefix_caching",), ways=_ANY,
+    ),
+    Rule(
+        "drafts", "work",
+        rise="fewer drafted tokens are accepted",
+        fall="more drafted tokens are accepted",
+        advice="look at the draft model and num_speculative_tokens: rejected drafts are joules for nothing",
+        expect="up to the change of the share that is accepted",
+        source="bound: every step's joules shared among its accepted tokens",
+        size=elastic("draft_acceptance", dict.fromkeys(("token", "request"), (-1.05, 0.0))),
+        facts=("draft_acceptance",), settings=("num_speculative_tokens", "speculative_config"), ways=_ANY,
+    ),
+    Rule(
+        "unfinished", "work",
+        rise="another share of the requests finished",
+        fall="another share of the requests finished",
+        advice="look why requests were aborted: their joules count, their tokens may not",
+        expect="not known",
+        source="",
+        size=unknown,
+        facts=("finished_share",), ways=_ANY,
+    ),
+    # Knobs: a recorded setting that has a published size.
+    Rule(
+        "batch", "memory and batch",
+        rise="a smaller batch shares what is read and idled once for all of it",
+        fall="a larger batch shares what is read and idled once for all of it",
+        advice="raise max_num_seqs or the batch, or free memory for it: KV cache, shorter context, narrower weights",
+        expect="per doubling of a running batch -13 to -50 % below 32, -3 to -42 % above; diffusion on one GPU is flat "
+               "(-10 to +7 %)",
+        source=f"{LEADERBOARD}, {PAPER}; {H200}: max_num_seqs 256 to 32 +102 %",
+        size=sizes.batch,
+        signs=_all(_SLOWER, Sign("sm_clock", Way.NOT_DOWN), Sign("running_requests", Way.DOWN),
+                   Sign("dram_bytes", Way.UP)),
+        settings=(*sizes.BATCH_CAPS, *sizes.BATCH_SIZES, "max_num_batched_tokens", "gpu_memory_utilization"),
+        facts=("preemptions_per_request",),
+        ways=_ANY,
+        shows=("running_requests", "waiting_requests", "kv_cache_usage", "dram_bytes"),
+        units=sizes.TOKEN_UNITS | IMAGE_UNITS | {"call"},
+    ),
+    Rule(
+        "tensor-cores", "precision",
+        rise="the arithmetic runs on slower or wider units: tensor cores are lost, or numbers are wider",
+        fall="the arithmetic runs on faster or narrower units",
+        advice="run matrix products in bfloat16 or narrower, or allow TF32; quantize only for batches that gain by it",
+        expect="FP8 for BF16: +0 to +56 % up to a batch of 16, -29 to 0 % from 64 on; FP32 for BF16 without tensor "
+               "cores up to 15 times",
+        source=f"{PAPER}; peak rates of NVIDIA's H100 data sheet",
+        size=first(sizes.precision, sizes.busy),
+        signs=_all(_SLOWER, Sign("tensor_cycles", Way.DOWN, least=0.22), Sign("other_cycles", Way.UP),
+                   Sign("busy_seconds", Way.UP)),
+        settings=(*sizes.PRECISIONS, "allow_tf32", "float32_matmul_precision"),
+        ways=("more-work", "memory-bound"),
+        shows=(*_GPM_SHOWN, "tensor_cycles", "dram_bytes"),
+    ),
+    Rule(
+        "gpu-count", "parallelism",
+        rise="the work is shared out among the GPUs in another way, and takes more GPU time or power for each unit",
+        fall="the work is shared out among the GPUs in another way, and takes less GPU time or power for each unit",
+        advice="use as few GPUs as hold the model and meet the latency limit, with larger batches on each",
+        expect="twice the GPUs at the same batch -10 to +65 % for tokens, -5 to +134 % for a single image, -10 to "
+               "+92 % for a batch of images; another sharding up to 17 % for each doubling of GPUs",
+        source=f"{LEADERBOARD}",
+        size=sizes.gpu_count,
+        settings=("num_gpus", "tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size",
+                  "expert_parallel_size", "enable_expert_parallel", "ulysses_degree", "ring_degree"),
+        ways=_ANY,
+        shows=("link_bytes", "sm_active"),
+    ),
+    Rule(
+        "gpu-model", "hardware",
+        rise="another kind of GPU",
+        fall="another kind of GPU",
+        advice="compare on one SKU; each has its own baseline file",
+        expect="B200 for H100: -26 to +16 % for tokens, -22 to +43 % for images; others not known",
+        source=f"{LEADERBOARD}",
+        size=sizes.generation,
+        settings=("device",), ways=(*_ANY, "power-cap", "heat", "clocks", "slow-clocks"),
+        shows=("sm_clock",),
+    ),
+    Rule(
+        "model-size", "model",
+        rise="another model: more parameters or layers to go through for each unit",
+        fall="another model: fewer parameters or layers to go through for each unit",
+        advice="if it is meant, record its own baseline",
+        expect="0 to 1.15 times the change of the number of parameters, 0.3 to 1.1 times that of layers",
+        source=f"{LEADERBOARD}, families of dense models; {H200}: 42 layers for 41 +2.4 to +2.7 %",
+        size=sizes.model_size,
+        settings=("num_hidden_layers", "num_layers", "layers", "hidden_size", "parameters", "activated_parameters",
+                  "model", "pipeline"),
+        ways=_ANY,
+        shows=("tensor_cycles", "dram_bytes"),
+    ),
+    # Mechanisms: seen in what the devices did.
+    Rule(
+        "host-bound", "host",
+        rise="the GPU waits for the host, and idles at a cost",
+        fall="the GPU waits less for the host",
+        advice="CUDA graphs (enforce_eager=False), torch.compile, a larger batch, or less Python between steps",
+        expect="idle power times the time waited; enforce_eager=True took 42 % at a batch of 8, 14 % at 256",
+        source=f"{IDENTITY}; {H200}",
+        size=sizes.waiting,
+        signs=_all(
+            _SLOWER,
+            (Sign("watts", Way.DOWN), Sign("sm_clock", Way.UP)),
+            Sign("sm_clock", Way.NOT_DOWN),
+            (Sign("sm_active", Way.DOWN), Sign("busy_seconds", Way.LEVEL)),
+            Sign("link_bytes", Way.NOT_UP, among_several=True),
+        ),
+        settings=("enforce_eager", "torch_compile", "cudagraph_mode", "use_cuda_graph", "cuda_graph", "cuda_graphs",
+                  "disable_cuda_graph", "async_scheduling", "api_server_count", "stream_interval",
+                  "num_scheduler_steps", "compilation_level"),
+        shows=("host_seconds", "link_bytes", "running_requests"),
+    ),
+    Rule(
+        "communication", "communication",
+        rise="more bytes over NVLink or PCIe for each unit, for which the SMs wait",
+        fall="fewer bytes over NVLink or PCIe for each unit",
+        advice="fewer GPUs for one model, or another sharding; keep tensors on the device",
+        expect="what waiting for the link costs, at idle power or above",
+        source=IDENTITY,
+        size=sizes.anything,
+        signs=_all(_SLOWER, Sign("link_bytes", Way.UP), Sign("sm_active", Way.DOWN),
+                   Sign("compute_cycles", Way.LEVEL)),
+        ways=("memory-bound",),
+        shows=("dram_bytes",),
+        among_several=True,
+    ),
+    Rule(
+        "power-cap", "cap",
+        rise="the power limit holds the clock lower",
+        fall="the power limit leaves the clock higher",
+        advice="compare under one power limit, and look what draws more at each clock: other data, a hotter GPU",
+        expect="up to what the clock lost",
+        source="bound: at the same watts time goes with the clock",
+        size=sizes.slower_clock,
+        signs=_all(_SLOWER, Sign("sm_clock", Way.DOWN),
+                   (Sign("power_cap", Way.UP), Sign("power_cap", Way.HIGH, least=0.5))),
+        settings=("power_limit",), ways=("slow-clocks",),
+        shows=("temperature",),
+    ),
+    Rule(
+        "thermal", "thermal",
+        rise="heat, the power brake or the pace of other GPUs held the clock down",
+        fall="heat, the power brake or the pace of other GPUs held the clock down before",
+        advice="cool the machine and look at its power supply; such a window is INVALID",
+        expect="up to what the clock lost",
+        source="bound: at the same watts time goes with the clock",
+        size=sizes.slower_clock,
+        signs=_all(_SLOWER, Sign("sm_clock", Way.DOWN), (
+            Sign("software_thermal_share", Way.UP), Sign("hardware_thermal_share", Way.UP),
+            Sign("power_brake_share", Way.UP), Sign("sync_boost_share", Way.UP),
+        )),
+        ways=("power-cap", "slow-clocks"),
+        shows=("temperature",),
+    ),
+    Rule(
+        "heat", "heat",
+        rise="a hotter GPU leaks more current: not the code",
+        fall="a cooler GPU leaks less current: not the code",
+        advice="measure after the same warm-up, in the same air; nothing is wrong with the code",
+        expect="0.1 to 0.4 %/°C, a fifth of it under a power cap",
+        source=H200,
+        size=sizes.heat,
+        signs=_all(Sign("watts", Way.UP), Sign("seconds", Way.LEVEL), Sign("temperature", Way.UP),
+                   Sign("sm_clock", Way.LEVEL)),
+    ),
+    Rule(
+        "clocks", "clocks",
+        rise="a faster SM clock takes more watts and saves no time that makes up for it",
+        fall="a slower SM clock takes fewer watts and loses no time that matters",
+        advice="look at the clock policy: nvidia-smi -lgc, application clocks, power profile",
+        expect="up to 3 times the change of the clock",
+        source="bound: power goes with clock and voltage squared",
+        size=sizes.faster_clock,
+        signs=_all(Sign("watts", Way.UP), Sign("sm_clock", Way.UP), Sign("seconds", Way.NOT_UP)),
+        settings=("gpu_clock", "sm_clock_lock", "power_profile"),
+    ),
+    Rule(
+        "slow-clocks", "clocks",
+        rise="the SM clock is lower, with no cap and no heat to hold it",
+        fall="the SM clock is higher",
+        advice="look at the clock policy: nvidia-smi -lgc, application clocks, power profile",
+        expect="up to what the clock lost",
+        source="bound: at the same watts time goes with the clock",
+        size=sizes.slower_clock,
+        signs=_all(
+            _SLOWER, Sign("sm_clock", Way.DOWN), Sign("power_cap", Way.NOT_UP),
+            *(Sign(name, Way.NOT_UP) for name in ("software_thermal_share", "hardware_thermal_share")),
+        ),
+        settings=("gpu_clock", "sm_clock_lock", "power_profile"),
+    ),
+    Rule(
+        "more-work", "more work",
+        rise="more arithmetic for each unit, at the same utilization",
+        fall="less arithmetic for each unit, at the same utilization",
+        advice="look for another layer, a longer context, a lost fusion or cache, work that is done twice",
+        expect="what arithmetic, traffic and busy time rose by",
+        source=IDENTITY,
+        size=sizes.more_work,
+        signs=_all(_SLOWER, Sign("busy_seconds", Way.UP), Sign("compute_cycles", Way.UP, beside="dram_bytes"),
+                   Sign("tensor_cycles", Way.NOT_DOWN)),
+        settings=("torch_compile", "enforce_eager", "attention"),
+        shows=("tensor_cycles", "dram_bytes", *_GPM_SHOWN),
+    ),
+    Rule(
+        "memory-bound", "memory traffic",
+        rise="more device memory traffic for the same arithmetic: unfused attention, wider numbers, a smaller batch",
+        fall="less device memory traffic for the same arithmetic",
+        advice="use a fused attention (FlashAttention, SDPA) and torch.compile; look at dtypes and copies",
+        expect="what busy SMs took more, in time and power",
+        source=IDENTITY,
+        size=sizes.busy,
+        signs=_all(_SLOWER, Sign("busy_seconds", Way.UP), Sign("dram_bytes", Way.UP),
+                   Sign("compute_cycles", Way.LEVEL, beside="dram_bytes")),
+        settings=("attention", "attention_backend", "attn_implementation", "sdpa_flash", "sdpa_math",
+                  "sdpa_mem_efficient", "torch_compile", "enforce_eager", "kv_cache_dtype", "channels_last"),
+        shows=_GPM_SHOWN,
+    ),
+    # What differs and fits nowhere else.
+    Rule(
+        "versions", "knob",
+        rise="other versions of libraries or of the driver",
+        fall="other versions of libraries or of the driver",
+        advice="run with the earlier versions once to see whether they are it",
+        expect="not known",
+        source="",
+        size=unknown,
+        ways=_ANY,
+    ),
+    Rule(
+        "setting", "knob",
+        rise="a recorded setting differs",
+        fall="a recorded setting differs",
+        advice="run with the earlier setting once to see whether it is it",
+        expect="not known",
+        source="",
+        size=unknown,
+    ),
+)  # fmt: skip
+"""In the order of the documentation."""
+
+BY_NAME = {rule.name: rule for rule in RULES}
