@@ -36,6 +36,7 @@ from pytest_joules.statistics import (
     student_quantile,
 )
 from pytest_joules.units import format_joules, format_percent
+from pytest_joules.unsteady import unsteady
 
 ALPHA = 0.01
 """One-sided error rate of every interval, and of false failures in a whole run."""
@@ -55,6 +56,9 @@ ONE_SHOT_SESSIONS = 3
 
 MOST_ADVISED = 9
 """Most further sessions that are advised: a baseline keeps ten."""
+
+USUAL_TOLERANCE = 0.02
+"""What a window with a limit alone is held to in its own course: the default of ``--energy-tolerance``."""
 
 LATENCY_RISE = 0.20
 """Level joules whose seconds per unit rose by more pass with a warning."""
@@ -90,6 +94,8 @@ def decide(measurement: Measurement, baseline: Sequence[Session], terms: Terms) 
     if measurement.invalid:
         return Verdict(VerdictKind.INVALID, measurement.invalid)
     blocks = measurement.blocks[terms.unit]
+    if changed := unsteady(blocks, terms.unit, USUAL_TOLERANCE if terms.tolerance is None else terms.tolerance):
+        return Verdict(VerdictKind.INVALID, changed)
     comparable = [s for s in baseline if s.kind is measurement.kind]
     today = _Today.of(blocks, [s.blocks for s in comparable], measurement.kind)
     verdict = Verdict(
