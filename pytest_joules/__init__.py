@@ -12,9 +12,19 @@ from typing import TYPE_CHECKING, Any
 from pytest_joules.fixture import Energy, Window
 
 if TYPE_CHECKING:
-    from pytest_joules.model import Block, Device, Measurement, Verdict, VerdictKind
+    from pytest_joules.model import Block, Cause, Device, Diagnosis, Measurement, Verdict, VerdictKind
 
-__all__ = ["Block", "Device", "Energy", "Measurement", "Verdict", "VerdictKind", "Window"]
+__all__ = [
+    "Block",
+    "Cause",
+    "Device",
+    "Diagnosis",
+    "Energy",
+    "Measurement",
+    "Verdict",
+    "VerdictKind",
+    "Window",
+]
 
 
 def __getattr__(name: str) -> Any:

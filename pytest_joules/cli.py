@@ -37,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"{options.command} takes no pytest arguments: {' '.join(passed_on)}")
     if options.command == "doctor":
         return doctor(Options(enabled=True, meter=options.meter, devices=options.devices), options.strict, options.json)
+    if options.command == "explain":
+        return explain(options.before, options.after, options.only, options.json)
     return show(options.files)
 
 
@@ -77,6 +79,25 @@ def show(files: Sequence[Path]) -> int:
         except BaselineError as error:
             say(str(error))
             return USAGE
+    return FINE
+
+
+def explain(before: str, after: str, only: str, json: Path | None) -> int:
+    """Print why the joules of two runs or stored sessions differ."""
+    from pytest_joules.explaining import RunError, explain_sides, read_side
+    from pytest_joules.reporting.explaining import report, write_json
+
+    if json is not None and (reason := misplaced(json)):
+        say(f"--json {json}: {reason}")
+        return USAGE
+    try:
+        explanation = explain_sides(read_side(before).only(only), read_side(after).only(only))
+    except RunError as error:
+        say(str(error))
+        return USAGE
+    print(*report(explanation), sep="\n")
+    if json is not None:
+        write_json(explanation, json)
     return FINE
 
 
@@ -184,6 +205,20 @@ def _parser() -> argparse.ArgumentParser:
     comparing.add_argument("--json", type=Path, metavar="FILE", help="write the result, with every run's values")
     showing = commands.add_parser("show", help="print baseline files as tables")
     showing.add_argument("files", nargs="*", type=Path, metavar="FILE", help="default: every file in ./baselines")
+    explaining = commands.add_parser(
+        "explain",
+        help="say why the joules of two runs or stored sessions differ",
+        usage="pytest-joules explain BEFORE AFTER [-k TEXT] [--json FILE]",
+        description="Each of the two is a JSON report (pytest --energy --energy-json) or a baseline file, all of whose "
+        "sessions count; FILE@SESSION takes those of one time or commit, by its beginning. Series are matched by test, "
+        "window and unit; where each side has just one, they are matched whatever they are called.",
+    )
+    explaining.add_argument("before", metavar="BEFORE", help="report, baseline file, or baseline file@session")
+    explaining.add_argument("after", metavar="AFTER", help="what to explain against it")
+    explaining.add_argument(
+        "-k", dest="only", default="", metavar="TEXT", help="only series whose test, window and unit hold TEXT"
+    )
+    explaining.add_argument("--json", type=Path, metavar="FILE", help="write the diagnoses as JSON")
     examining = commands.add_parser(
         "doctor",
         help="examine the power sensor and the state of each GPU, about 7 s a device",

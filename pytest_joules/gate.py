@@ -13,10 +13,10 @@ import os
 import shlex
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,6 +24,7 @@ from pytest_joules.attribution import chosen_devices
 from pytest_joules.baselines.keys import sku_key
 from pytest_joules.baselines.store import BaselineError, BaselineStore
 from pytest_joules.budget import BudgetError, EnergyBudget
+from pytest_joules.codec import CodecError
 from pytest_joules.files import misplaced
 from pytest_joules.fixture import Energy
 from pytest_joules.history import Suite
@@ -36,6 +37,7 @@ from pytest_joules.model import (
     TEST_FAILED,
     BaselineKey,
     BudgetResult,
+    Cause,
     MeterInfo,
     RunResult,
     Session,
@@ -50,6 +52,9 @@ from pytest_joules.reporting import terminal
 from pytest_joules.units import utc_now
 from pytest_joules.updating import commit_of, update_baselines
 from pytest_joules.workloads.adapters import ADAPTERS
+
+if TYPE_CHECKING:
+    from pytest_joules.diagnosis.observation import Observation
 
 RECORDER = pytest.StashKey[Recorder]()
 ENERGY = pytest.StashKey[Energy]()
@@ -285,7 +290,7 @@ class Gate:
         else:
             reason = "the test carries a budget but does not use the energy fixture"
             results = [BudgetResult(item.nodeid, b, True, Verdict(VerdictKind.UNMEASURED, reason)) for b in budgets]
-        results = [replace(result, failed=fails(result, self.options)) for result in results]
+        results = [replace(self._explained(result), failed=fails(result, self.options)) for result in results]
         self.results[item.nodeid] = results
         if ENERGY in item.stash and item.stash[ENERGY].extra_info:
             self.extra_info[item.nodeid] = as_json(item.stash[ENERGY].extra_info)
@@ -294,13 +299,57 @@ class Gate:
         if failed := [result for result in results if result.failed]:
             raise EnergyBudgetFailed("\n".join(line for result in failed for line in self._details(result)))
 
+    def _explained(self, result: BudgetResult) -> BudgetResult:
+        """With its diagnosis; whatever fails on the way to one is noted, and costs no verdict."""
+        if result.sku is None or result.key is None or result.verdict.kind is VerdictKind.INVALID:
+            return result
+        sessions = self._sessions(result.sku, result.key)
+        if not sessions:
+            return result
+        # Not before there is something to explain.
+        from pytest_joules.diagnosis.budgets import diagnosis_of
+
+        problems: list[str] = []
+        try:
+            diagnosis = diagnosis_of(result, sessions, partial(self._causes_of_plugins, problems))
+        except Exception as error:
+            problems.append(f"no diagnosis, by a fault of pytest-joules: {type(error).__name__}: {error}")
+            diagnosis = None
+        verdict = replace(result.verdict, notes=(*result.verdict.notes, *problems))
+        return replace(result, verdict=verdict, diagnosis=diagnosis)
+
+    def _causes_of_plugins(
+        self, problems: list[str], result: BudgetResult, before: Observation, after: Observation
+    ) -> list[Cause]:
+        """What the rules of plugins and conftests say; each is asked by itself, so that a fault has a name."""
+        from pytest_joules.diagnosis.budgets import causes_in
+
+        manager, hook = self.config.pluginmanager, self.config.hook.pytest_joules_diagnose
+        plugins = [found.plugin for found in hook.get_hookimpls()]
+        causes: list[Cause] = []
+        for plugin in plugins:
+            others = [other for other in plugins if other is not plugin]
+            try:
+                for returned in manager.subset_hook_caller(hook.name, others)(
+                    result=result, before=before, after=after
+                ):
+                    causes += causes_in(returned)
+            except Exception as error:
+                what = str(error) if isinstance(error, CodecError) else f"{type(error).__name__}: {error}"
+                problems.append(f"{hook.name} of {self.shown(Path(manager.get_name(plugin) or '?'))}: {what}")
+        return causes
+
     def _details(self, result: BudgetResult) -> list[str]:
         # A replay stores nothing: what it found has to be measured again to be stored.
         replayed = self.info is not None and self.info.replayed
         flags = ("--energy-baselines",) if replayed else ("--energy-meter", "--energy-baselines")
         given = [f"{flag}={value}" for flag in flags if (value := self._flag(flag))]
         command = shlex.join(["pytest", "--energy", "--energy-update", *given, result.test])
-        return terminal.details(result, self.shown(self.options.baselines), command)
+        return terminal.details(result, self.shown(self.options.baselines), command, verbose=self._verbose)
+
+    @property
+    def _verbose(self) -> bool:
+        return self.config.get_verbosity() > 0
 
     def _flag(self, flag: str) -> str | None:
         """A flag's text as it was given, ``None`` if it was not."""
@@ -410,7 +459,7 @@ class Gate:
         run, options = self.run, self.options
         kinds = [kind for kind in ("simulated", "replayed") if run.meter and getattr(run.meter, kind)]
         terminalreporter.section(f"energy ({', '.join(kinds)})" if kinds else "energy")
-        for line in terminal.report(run, options.columns, options.sort):
+        for line in terminal.report(run, options.columns, options.sort, verbose=self._verbose):
             terminalreporter.write_line(line)
         if options.writes_baselines and not run.changes:
             terminalreporter.write_line("baselines: nothing was written")

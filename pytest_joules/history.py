@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, linear_regression
 
-from pytest_joules.model import BaselineKey, Block, Session, WindowKind
+from pytest_joules.model import BaselineKey, Block, Measurement, Session, WindowKind
 from pytest_joules.statistics import (
     SAME_DEVICE_SD,
     Prediction,
@@ -49,6 +49,22 @@ def log_mean(blocks: Sequence[Block]) -> float:
 def log_seconds(blocks: Sequence[Block]) -> float:
     """Mean log seconds per unit."""
     return fmean(math.log(block.seconds_per_unit) for block in blocks)
+
+
+def session_of(
+    measurement: Measurement, unit: str, recorded: str, commit: str | None, *, anchor: bool = False
+) -> Session:
+    """What is kept of a measurement for one unit of its work."""
+    return Session(
+        recorded=recorded,
+        devices=tuple(device.identity for device in measurement.devices),
+        blocks=measurement.blocks[unit],
+        kind=measurement.kind,
+        commit=commit,
+        driver=measurement.devices[0].driver,
+        conditions=measurement.conditions,
+        anchor=anchor,
+    )
 
 
 def predict(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from pytest_joules.diagnosis.observation import Observation
     from pytest_joules.meters.base import Meter
-    from pytest_joules.model import BudgetResult, RunResult
+    from pytest_joules.model import BudgetResult, Cause, RunResult
     from pytest_joules.workloads.work import Call
 
 
@@ -41,6 +42,23 @@ def pytest_joules_count_work(result: object, call: Call | None) -> Mapping[str, 
     not know.  The first unit is what a bare tolerance is judged by.  An explicit
     ``work=`` wins for the units that it names, and both win over what
     pytest-joules counts by itself.
+    """
+
+
+@pytest.hookspec
+def pytest_joules_diagnose(
+    result: BudgetResult, before: Observation, after: Observation
+) -> Cause | Sequence[Cause] | None:
+    """Name causes that pytest-joules does not know, for a budget that has a baseline and a number to trust.
+
+    Called once a budget, in the process that measured, before
+    ``pytest_joules_verdict``.  ``before`` is what the baseline predicts for
+    today, ``after`` what was measured; see
+    :class:`pytest_joules.diagnosis.observation.Observation`.  Return one
+    :class:`pytest_joules.Cause` or several, or ``None``; they are ranked among
+    the built-in ones by ``explains``, which is a difference of log joules per
+    unit.  A rule that raises costs no verdict: the result carries a note that
+    names it.
     """
 
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from pytest_joules.units import format_bytes, format_percent
+
 
 class Kind(str, Enum):
     """How a signal's numbers are printed and compared."""
@@ -38,6 +40,16 @@ class Signal:
 _COUNTERS = "NVML's slowdown counters (driver 535 or later)"
 _GPM = "GPM: a Hopper or later GPU, not in MIG, and a driver that lets this user take samples"
 _SERVER = "energy.server(url), or vLLM with disable_log_stats=False"
+
+_NVML = "NVML's state of the device"
+
+CONDITIONS = (
+    Signal("temperature_celsius", "temperature", Kind.LEVEL, _NVML),
+    Signal("sm_clock_mhz", "SM clock", Kind.LEVEL, _NVML),
+    Signal("power_cap_share", "time under the power cap", Kind.SHARE, _NVML),
+    Signal("idle_watts", "idle power", Kind.LEVEL, "a tick of idle time before the work"),
+)
+"""Those that are conditions of their own, by the names of :class:`pytest_joules.model.Conditions`."""
 
 SIGNALS = (
     Signal("memory_clock_mhz", "memory clock", Kind.LEVEL, "NVML's clocks"),
@@ -78,3 +90,18 @@ def of_requests(amounts: Mapping[str, float], seconds: float) -> dict[str, float
     """
     known = {name: amounts[amount] for name, amount in _REQUEST_SECONDS.items() if amount in amounts}
     return {name: total / seconds for name, total in known.items()} if seconds > 0 else {}
+
+
+def shown(signal: Signal, value: float) -> str:
+    """The number as a reader wants it, with the unit that the signal's name ends with."""
+    if signal.kind is Kind.SHARE:
+        return format_percent(value, digits=0 if value >= 0.1 else 1)
+    if signal.name.endswith("_bytes"):
+        return format_bytes(value)
+    if signal.name.endswith("_bytes_per_second"):
+        return f"{format_bytes(value)}/s"
+    unit = next((unit for end, unit in _UNITS.items() if signal.name.endswith(end)), "")
+    return f"{value:.0f} {unit}" if unit else f"{value:.3g}"
+
+
+_UNITS = {"_mhz": "MHz", "_watts": "W", "_celsius": "°C"}

@@ -31,7 +31,7 @@ SMALLEST_NUMBER, LARGEST_NUMBER = 1e-15, 1e15
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _QUANTITY = rf"\s*({_NUMBER})\s*([A-Za-zµ]+)\s*/\s*([A-Za-z_][A-Za-z0-9_]*)\s*"
 _PERCENT = rf"\s*({_NUMBER})\s*%\s*"
-_SI_PREFIXES = ((1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+_SI_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
 
 class UnitError(ValueError):
@@ -101,6 +101,11 @@ def format_joules(joules: float, digits: int = 4) -> str:
 def format_seconds(seconds: float, digits: int = 3) -> str:
     """``0.0213`` as ``"21.3 ms"``."""
     return f"{seconds:.1f} s" if seconds >= 100 else _format_si(seconds, "s", digits)
+
+
+def format_bytes(count: float) -> str:
+    """``81.2e9`` as ``"81.2 GB"``: decimal, as bandwidths are given."""
+    return _format_si(count, "B", 3) if count >= 1 else f"{count:.0f} B"
 
 
 def format_percent(fraction: float, *, signed: bool = False, digits: int = 1) -> str:

@@ -7,7 +7,8 @@ from collections import defaultdict
 from pathlib import Path
 
 from pytest_joules.baselines.store import Addition, BaselineError, BaselineStore
-from pytest_joules.model import BaselineChange, BaselineKey, BudgetResult, RunResult, Session
+from pytest_joules.history import session_of
+from pytest_joules.model import BaselineChange, BaselineKey, RunResult
 from pytest_joules.options import Options
 from pytest_joules.policy import starts_afresh, stores
 
@@ -30,7 +31,9 @@ def update_baselines(store: BaselineStore, run: RunResult, options: Options) -> 
                 f"{result.key} of {result.test} is taken by {owners[result.sku, result.key]}: "
                 "pytest_joules_baseline_key has to name each test its own"
             )
-        by_sku[result.sku][result.key] = Addition(_session(result, run, options), starts_afresh(result), options.anchor)
+        pin = options.anchor is not None
+        session = session_of(measurement, result.key.unit, run.created, run.commit, anchor=pin)
+        by_sku[result.sku][result.key] = Addition(session, starts_afresh(result), options.anchor)
         products[result.sku] = (measurement.devices[0].name, measurement.devices[0].simulated)
     changes: list[BaselineChange] = []
     for sku, additions in sorted(by_sku.items()):
@@ -47,19 +50,3 @@ def commit_of(directory: Path) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return asked.stdout.strip() or None
-
-
-def _session(result: BudgetResult, run: RunResult, options: Options) -> Session:
-    assert result.measurement is not None
-    assert result.key is not None
-    measurement = result.measurement
-    return Session(
-        recorded=run.created,
-        devices=tuple(device.identity for device in measurement.devices),
-        blocks=measurement.blocks[result.key.unit],
-        kind=measurement.kind,
-        commit=run.commit,
-        driver=measurement.devices[0].driver,
-        conditions=measurement.conditions,
-        anchor=options.anchor is not None,
-    )

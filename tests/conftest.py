@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 from pytest_joules.baselines.store import Addition, BaselineStore
-from pytest_joules.model import BaselineKey, Block, Session, WindowKind
+from pytest_joules.model import BaselineKey, Block, Conditions, Session, WindowKind
 
 pytest_plugins = ["pytester"]
 
@@ -89,13 +89,16 @@ class Suite:
         kind: WindowKind = WindowKind.REPEATED,
         seconds_per_unit: float = 0.01 / 64,
         anchor: bool = False,
+        conditions: Conditions | None = None,
+        recorded: str = "2026-01-01T00:00:00+00:00",
     ) -> None:
         """Store sessions of a known level, which spread by 0.1 %."""
         for number in range(sessions):
             level = joules_per_unit * (1 + 0.001 * (number - (sessions - 1) / 2))
             units = 0.5 / seconds_per_unit
             blocks = tuple(Block(level * units * (1 + wiggle), units, 0.5) for wiggle in (-0.0005, 0.0005, 0.0, 0.0))
-            session = Session("2026-01-01T00:00:00+00:00", (DEVICE,), blocks, kind, anchor=anchor)
+            known = conditions or Conditions()
+            session = Session(recorded, (DEVICE,), blocks, kind, conditions=known, anchor=anchor)
             self.store.update(SKU, PRODUCT, True, {BaselineKey(test, window, unit): Addition(session)})
 
 

@@ -101,7 +101,6 @@ class BaselineStore:
             raise BaselineError(f"{self.directory}: {sku!r} cannot name a baseline file; it takes a-z, 0-9, +, . and -")
         return self.directory / f"{sku}.json"
 
-    @_no_garbage_collection()
     def load(self, sku: str) -> BaselineFile:
         """Read one SKU's file; a missing one is empty.
 
@@ -109,13 +108,9 @@ class BaselineStore:
             BaselineError: if it is not a sound baseline file of this SKU.
         """
         path = self.path(sku)
-        text = _read(path)
-        if text is None:
+        found = read(path)
+        if found is None:
             return BaselineFile(sku)
-        try:
-            found = _parse(text, path)
-        except RecursionError as error:
-            raise BaselineError(f"{path}: nested too deeply for a baseline file; restore it from git") from error
         if found.sku != sku:
             raise BaselineError(
                 f"{path}: holds baselines of {found.sku!r}, not of {sku!r}; rename it to {found.sku}.json"
@@ -160,6 +155,22 @@ class BaselineStore:
             )
             for key, new in merged.items()
         )
+
+
+@_no_garbage_collection()
+def read(path: Path) -> BaselineFile | None:
+    """Read a baseline file, whatever it is called; ``None`` if there is none.
+
+    Raises:
+        BaselineError: if it is not a sound one.
+    """
+    text = _read(path)
+    if text is None:
+        return None
+    try:
+        return _parse(text, path)
+    except RecursionError as error:
+        raise BaselineError(f"{path}: nested too deeply for a baseline file; restore it from git") from error
 
 
 def merge(stored: Sequence[Session], addition: Addition) -> tuple[Session, ...]:

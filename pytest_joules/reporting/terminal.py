@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from tabulate import tabulate
 
 from pytest_joules.model import BaselineChange, BudgetResult, Device, RunResult, Verdict, VerdictKind
+from pytest_joules.reporting import diagnosis
 from pytest_joules.units import format_joules, format_percent, format_seconds
 
 DASH = "-"
@@ -24,6 +25,8 @@ _SUMMARY_WORDS = {
     VerdictKind.UNMEASURED: "unmeasured",
 }
 _ALWAYS_COUNTED = (VerdictKind.PASS, VerdictKind.REGRESSED, VerdictKind.INCONCLUSIVE, VerdictKind.UNMEASURED)
+
+_MOVED = (VerdictKind.REGRESSED, VerdictKind.IMPROVED)
 
 _SEVERITY = (
     VerdictKind.REGRESSED,
@@ -77,8 +80,8 @@ def headline(result: BudgetResult) -> str:
     )
 
 
-def details(result: BudgetResult, baselines: str, update_command: str) -> list[str]:
-    """The headline, then what was measured, on what, against what, and what to do."""
+def details(result: BudgetResult, baselines: str, update_command: str, *, verbose: bool = False) -> list[str]:
+    """The headline, then what was measured, on what, against what, why, and what to do."""
     lines = [headline(result)]
     verdict, measurement = result.verdict, result.measurement
     if measurement is not None and measurement.any_blocks:
@@ -88,7 +91,10 @@ def details(result: BudgetResult, baselines: str, update_command: str) -> list[s
             f"{measurement.warmup_seconds:.1f} s of warm-up, {measurement.joules / measurement.seconds:.0f} W"
         )
         lines.append(f"  device     {_device_state(result)}")
-    if verdict.ratio is not None and verdict.seconds_ratio is not None:
+    if result.diagnosis is not None:
+        # Its split tells what moved.
+        lines += diagnosis.whole(result.diagnosis) if verbose else diagnosis.brief(result.diagnosis)
+    elif verdict.ratio is not None and verdict.seconds_ratio is not None:
         lines.append(
             f"  moved      watts {format_percent(verdict.ratio / verdict.seconds_ratio - 1, signed=True)}, "
             f"seconds per unit {format_percent(verdict.seconds_ratio - 1, signed=True)}"
@@ -132,13 +138,14 @@ def changes(written: Sequence[BaselineChange]) -> list[str]:
     return lines
 
 
-def report(run: RunResult, columns: Sequence[str], sort: str) -> list[str]:
+def report(run: RunResult, columns: Sequence[str], sort: str, *, verbose: bool = False) -> list[str]:
     """Everything below the ``energy`` heading, line by line."""
     lines: list[str] = []
     if text := table(run.results, columns, sort):
         lines += [*text.splitlines(), ""]
-    notable = [r for r in run.results if r.declared and (r.failed or r.verdict.kind is not VerdictKind.PASS)]
-    lines += [f"{r.test}: {headline(r)}" for r in sorted(notable, key=_sort_key("verdict"))]
+    notable = [r for r in run.results if r.declared and (verbose or r.failed or r.verdict.kind is not VerdictKind.PASS)]
+    for result in sorted(notable, key=_sort_key("verdict")):
+        lines += [f"{result.test}: {headline(result)}", *_why(result, verbose)]
     noted: dict[str, dict[str, None]] = {}
     for result in run.results:
         for note in _warnings(result):
@@ -148,6 +155,17 @@ def report(run: RunResult, columns: Sequence[str], sort: str) -> list[str]:
     if run.changes:
         lines += ["baselines written:", *changes(run.changes)]
     return lines
+
+
+def _why(result: BudgetResult, verbose: bool) -> list[str]:
+    """What the summary says of why, where the test's own text does not."""
+    found = result.diagnosis
+    if found is None or result.failed:
+        return []
+    level = diagnosis.is_level(found)
+    if verbose:
+        return diagnosis.splits(found) if level else diagnosis.whole(found)
+    return [] if level or result.verdict.kind not in _MOVED else [diagnosis.first(found)]
 
 
 def _several(tests: Iterable[str]) -> str:

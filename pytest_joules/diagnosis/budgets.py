@@ -1,0 +1,87 @@
+"""Why a budget's joules are not what its baseline predicts: the diagnosis that goes with a verdict.
+
+The verdict compares today with what the stored sessions predict for today's
+temperature and device.  That same change is explained, so that causes and
+splits add up to the ratio that is printed: the stored sessions are taken to the
+prediction, as watts, and what that allowed for is a split of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from reprlib import repr as shortened
+
+from pytest_joules.codec import CodecError, decode, encode
+from pytest_joules.diagnosis.explain import explain
+from pytest_joules.diagnosis.noise import noise_between
+from pytest_joules.diagnosis.observation import Observation
+from pytest_joules.history import session_of
+from pytest_joules.model import BudgetResult, Cause, Diagnosis, Session, Split, Verdict, VerdictKind
+
+PREDICTED = "stored sessions and prediction"
+"""Name of the split between the plain change since the stored sessions and what was allowed for."""
+
+Ask = Callable[[BudgetResult, Observation, Observation], Sequence[Cause]]
+"""Asks a team's own rules, with the result and what was observed before and after."""
+
+
+def diagnosis_of(result: BudgetResult, stored: Sequence[Session], ask: Ask) -> Diagnosis | None:
+    """Why ``result`` is not what its baseline is; ``None`` without a baseline, or without a number to trust.
+
+    Args:
+        result: A budget's final result.
+        stored: The sessions stored under its key.
+        ask: Gives the causes that a team's own rules find.
+    """
+    verdict, measurement = result.verdict, result.measurement
+    if measurement is None or result.key is None or verdict.kind in (VerdictKind.INVALID, VerdictKind.UNMEASURED):
+        return None
+    today = session_of(measurement, result.key.unit, "", None)
+    alike = comparable(stored, today, verdict)
+    if not alike:
+        return None
+    before = Observation.of_sessions(alike, result.key.unit)
+    after = Observation.of_measurement(measurement, result.key.unit)
+    if verdict.ratio is None or verdict.ratio_high is None:
+        # Over its limit, which is said before any comparison.
+        noise, allowed = noise_between(alike, [today]).width, 0.0
+    else:
+        noise = math.log(verdict.ratio_high / verdict.ratio)
+        allowed = math.log(after.joules_per_unit / before.joules_per_unit) - math.log(verdict.ratio)
+        before = _predicted(before, after, allowed)
+    found = explain(before, after, noise, ask(result, before, after))
+    if abs(allowed) <= noise:
+        return found
+    parts = {"since the stored sessions": found.change + allowed, "temperature and device, as predicted": -allowed}
+    return replace(found, splits=(*found.splits, Split(PREDICTED, parts)))
+
+
+def comparable(stored: Sequence[Session], today: Session, verdict: Verdict) -> list[Session]:
+    """The sessions that stand for "before": those that the verdict is against, of today's device if it has any."""
+    alike = [session for session in stored if session.kind is today.kind and (session.anchor or not verdict.crept)]
+    return [session for session in alike if session.devices == today.devices] or alike
+
+
+def _predicted(before: Observation, after: Observation, allowed: float) -> Observation:
+    """What was observed before, as it is expected to be today: that much hotter, and at other watts."""
+    factor = math.exp(allowed)
+    return replace(before, joules_per_unit=factor * before.joules_per_unit, watts=factor * before.watts)
+
+
+def causes_in(returned: object) -> tuple[Cause, ...]:
+    """What a team's rule gave: one cause, or several.
+
+    Raises:
+        CodecError: if it is something else, or a cause's attribute is.
+    """
+    given = (returned,) if isinstance(returned, Cause) else returned
+    if not isinstance(given, (list, tuple)) or not all(isinstance(cause, Cause) for cause in given):
+        raise CodecError(f"it returned {shortened(returned)}; return a pytest_joules.Cause, or a list of them")
+    causes = tuple(decode(Cause, encode(cause)) for cause in given)
+    for cause in causes:
+        for name in ("low", "high", "explains"):
+            if (value := getattr(cause, name)) is not None and not math.isfinite(value):
+                raise CodecError(f"Cause.{name}: expected a finite number, found {value}")
+    return causes

@@ -1,0 +1,266 @@
+"""Any two runs or sessions: their series matched, and each explained.
+
+A run is a JSON report (``--energy-json``) or a baseline file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_joules.baselines.store import BaselineError
+from pytest_joules.baselines.store import read as read_baselines
+from pytest_joules.diagnosis.explain import explain
+from pytest_joules.diagnosis.noise import noise_between
+from pytest_joules.diagnosis.observation import Observation
+from pytest_joules.history import session_of
+from pytest_joules.hostbound import recognise
+from pytest_joules.model import (
+    BaselineKey,
+    BudgetResult,
+    Diagnosis,
+    Measurement,
+    Session,
+    VerdictKind,
+)
+from pytest_joules.reporting.json import ReportError, read
+
+AT = "@"
+"""Between a baseline file's name and the beginning of a session's time or commit."""
+
+
+class RunError(Exception):
+    """A file or a session that cannot be explained; the message names it and the fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What one file knows of one window and unit.
+
+    Attributes:
+        sessions: One of a report, the chosen ones of a baseline file.
+        measurement: A report's measurement, which knows more of the devices.
+    """
+
+    sessions: tuple[Session, ...]
+    measurement: Measurement | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One file, or one session of it.
+
+    Attributes:
+        name: As it was given.
+        series: What can be compared.
+        skipped: What cannot, and why: one line each.
+    """
+
+    name: str
+    series: Mapping[BaselineKey, Series]
+    skipped: tuple[str, ...] = ()
+
+    def only(self, text: str) -> Side:
+        """The series whose name holds ``text``."""
+        return Side(self.name, {key: found for key, found in self.series.items() if text in str(key)}, self.skipped)
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """One series of two files, and why its numbers differ.
+
+    Attributes:
+        before: The series' name in the first file.
+        after: Its name in the second; another one only where each file has just one series.
+        before_joules_per_unit: Geometric mean over the first file's sessions, J per unit.
+        after_joules_per_unit: The same of the second.
+        noise: Where the diagnosis' noise comes from, in words.
+        diagnosis: Why they differ.
+    """
+
+    before: BaselineKey
+    after: BaselineKey
+    before_joules_per_unit: float
+    after_joules_per_unit: float
+    noise: str
+    diagnosis: Diagnosis
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Two files, series by series.
+
+    Attributes:
+        before: The first file, as it was given.
+        after: The second.
+        series: What both have.
+        skipped: What was left out, and why: one line each.
+        only_before: Series of the first file alone.
+        only_after: Series of the second alone.
+    """
+
+    before: str
+    after: str
+    series: tuple[Explained, ...]
+    skipped: tuple[str, ...] = ()
+    only_before: tuple[BaselineKey, ...] = ()
+    only_after: tuple[BaselineKey, ...] = ()
+
+
+def read_side(text: str) -> Side:
+    """Read ``FILE`` or ``FILE@SESSION``.
+
+    Raises:
+        RunError: if there is no such file or session, or it is neither a report nor a baseline file.
+    """
+    path, chosen = Path(text), ""
+    if AT in text and not path.is_file():
+        name, _, chosen = text.rpartition(AT)
+        path = Path(name)
+    if not path.is_file():
+        raise RunError(f"{path}: there is no such file")
+    try:
+        if not _is_baseline(path):
+            if chosen:
+                raise RunError(f"{text}: {path} is a report, which is one session: drop {AT}{chosen}")
+            return _of_report(text, path)
+        stored = read_baselines(path)
+    except (ReportError, BaselineError) as error:
+        raise RunError(str(error)) from error
+    assert stored is not None, "it is a file"
+    entries: Mapping[BaselineKey, Sequence[Session]] = stored.entries
+    if chosen:
+        entries = _chosen(entries, chosen, text)
+    return Side(text, {key: Series(tuple(sessions)) for key, sessions in entries.items()})
+
+
+def explain_sides(before: Side, after: Side) -> Explanation:
+    """Match the series of two sides and explain each.
+
+    Raises:
+        RunError: if they have none in common.
+    """
+    pairs = {key: key for key in before.series if key in after.series}
+    skipped = [*before.skipped, *after.skipped]
+    if not pairs and len(before.series) == len(after.series) == 1:
+        (old,), (new,) = before.series, after.series
+        if old.unit != new.unit:
+            raise RunError(f"joules per {old.unit} do not compare with joules per {new.unit}")
+        pairs = {old: new}
+    if not pairs:
+        raise RunError(_nothing_in_common(before, after))
+    explained = []
+    for old, new in pairs.items():
+        found = _explained(old, new, before.series[old], after.series[new])
+        if isinstance(found, str):
+            skipped.append(found)
+        else:
+            explained.append(found)
+    return Explanation(
+        before=before.name,
+        after=after.name,
+        series=tuple(explained),
+        skipped=tuple(skipped),
+        only_before=tuple(key for key in before.series if key not in pairs),
+        only_after=tuple(key for key in after.series if key not in pairs.values()),
+    )
+
+
+def _explained(old: BaselineKey, new: BaselineKey, before: Series, after: Series) -> Explained | str:
+    kind = after.sessions[-1].kind
+    ours = [session for session in after.sessions if session.kind is kind]
+    theirs = [session for session in before.sessions if session.kind is kind]
+    if not theirs:
+        return f"{new}: measured by {before.sessions[-1].kind.value} there and by {kind.value} here"
+    theirs, ours = _at_home(theirs, ours), _at_home(ours, theirs)
+    seen = [
+        _observation(series, sessions, key.unit)
+        for series, sessions, key in ((before, theirs, old), (after, ours, new))
+    ]
+    noise = noise_between(theirs, ours, _host_bound(before, old.unit) or _host_bound(after, new.unit))
+    return Explained(
+        before=old,
+        after=new,
+        before_joules_per_unit=seen[0].joules_per_unit,
+        after_joules_per_unit=seen[1].joules_per_unit,
+        noise=noise.text,
+        diagnosis=explain(seen[0], seen[1], noise.width),
+    )
+
+
+def _at_home(sessions: Sequence[Session], others: Sequence[Session]) -> list[Session]:
+    """Those from the other side's devices, if there are any: devices of one SKU differ."""
+    homes = {session.devices for session in others}
+    return [session for session in sessions if session.devices in homes] or list(sessions)
+
+
+def _observation(series: Series, sessions: Sequence[Session], unit: str) -> Observation:
+    if series.measurement is not None:
+        return Observation.of_measurement(series.measurement, unit)
+    return Observation.of_sessions(sessions, unit)
+
+
+def _host_bound(series: Series, unit: str) -> bool:
+    return series.measurement is not None and recognise(series.measurement, unit, []) is not None
+
+
+def _nothing_in_common(before: Side, after: Side) -> str:
+    for side in (before, after):
+        if not side.series:
+            return f"{side.name}: no series to compare" + (f" ({'; '.join(side.skipped)})" if side.skipped else "")
+    return (
+        f"{before.name} and {after.name} have no series in common ({next(iter(before.series))}; "
+        f"{next(iter(after.series))}): pick one of each with -k"
+    )
+
+
+def _is_baseline(path: Path) -> bool:
+    """Whether it is a baseline file and not a report; what is neither is told by the one that reads it."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path}: neither a report of pytest --energy-json nor a baseline file: {error}") from error
+    if isinstance(data, dict) and "schema" in data:
+        return "entries" in data or "sku" in data
+    raise RunError(f"{path}: neither a report of pytest --energy-json nor a baseline file")
+
+
+def _chosen(
+    entries: Mapping[BaselineKey, Sequence[Session]], beginning: str, name: str
+) -> dict[BaselineKey, Sequence[Session]]:
+    """The sessions of one time, or of one commit."""
+    stored = [session for sessions in entries.values() for session in sessions]
+    labels = {label for session in stored for label in (session.recorded, session.commit) if label is not None}
+    found = [beginning] if beginning in labels else sorted(label for label in labels if label.startswith(beginning))
+    if not found:
+        raise RunError(f"{name}: no session was recorded at a time, or at a commit, that begins with {beginning!r}")
+    if len(found) > 1:
+        raise RunError(f"{name}: {beginning!r} begins {len(found)} times or commits: {', '.join(found)}")
+    picked = {
+        key: [session for session in sessions if found[0] in (session.recorded, session.commit)]
+        for key, sessions in entries.items()
+    }
+    return {key: sessions for key, sessions in picked.items() if sessions}
+
+
+def _of_report(name: str, path: Path) -> Side:
+    run = read(path)
+    series: dict[BaselineKey, Series] = {}
+    skipped = []
+    for result in run.results:
+        if (reason := _untrusted(result)) is not None:
+            skipped.append(f"{path}: {result.test}: {reason}")
+        elif result.key is not None and result.measurement is not None:
+            session = session_of(result.measurement, result.key.unit, run.created, run.commit)
+            series.setdefault(result.key, Series((session,), result.measurement))
+    return Side(name, series, tuple(skipped))
+
+
+def _untrusted(result: BudgetResult) -> str | None:
+    """Why a result has no number to explain; ``None`` if it has."""
+    verdict = result.verdict
+    if verdict.kind is VerdictKind.UNMEASURED or (verdict.kind is VerdictKind.INVALID and not verdict.other_work):
+        return f"{verdict.kind.value}: {verdict.reason}"
+    return None

@@ -1,0 +1,47 @@
+"""Why two runs differ, on the terminal and as JSON."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from pytest_joules.codec import encode
+from pytest_joules.explaining import Explained, Explanation
+from pytest_joules.reporting import diagnosis
+from pytest_joules.reporting import json as json_report
+from pytest_joules.units import format_joules, format_percent
+
+SCHEMA_VERSION = 1
+"""Version of the JSON file; its names are those of :class:`~pytest_joules.explaining.Explanation`."""
+
+
+def report(explanation: Explanation) -> list[str]:
+    """A block of lines a series, and what was not compared; level series take one line."""
+    lines = [f"energy: {explanation.before} -> {explanation.after}"]
+    for series in explanation.series:
+        if diagnosis.is_level(series.diagnosis) and not series.diagnosis.incomparable:
+            lines.append(f"{_headline(series)}, level: the noise is {_noise(series)}")
+            continue
+        lines += ["", f"{_headline(series)}, noise {_noise(series)}", *diagnosis.whole(series.diagnosis)]
+    left_out = [
+        *(f"left out: {text}" for text in explanation.skipped),
+        *(f"only in {explanation.before}: {key}" for key in explanation.only_before),
+        *(f"only in {explanation.after}: {key}" for key in explanation.only_after),
+    ]
+    return [*lines, *([""] if left_out else []), *left_out]
+
+
+def write_json(explanation: Explanation, path: Path) -> None:
+    """Write the diagnoses as data."""
+    json_report.write_data({"schema": SCHEMA_VERSION, **encode(explanation)}, path)
+
+
+def _headline(series: Explained) -> str:
+    before, after = series.before_joules_per_unit, series.after_joules_per_unit
+    name = str(series.after) if series.before == series.after else f"{series.before} -> {series.after}"
+    moved = format_percent(after / before - 1, signed=True)
+    return f"{name}: {format_joules(before)} -> {format_joules(after)}, {moved}"
+
+
+def _noise(series: Explained) -> str:
+    return f"{format_percent(math.expm1(series.diagnosis.noise))} ({series.noise})"

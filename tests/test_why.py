@@ -1,0 +1,190 @@
+"""What a reader sees of a diagnosis: in the failure, with ``-v``, in the report, and with rules of one's own."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from conftest import STEP_JOULES_PER_TOKEN, Suite
+from jsonschema import Draft202012Validator
+
+from pytest_joules.codec import CodecError
+from pytest_joules.diagnosis.budgets import causes_in
+from pytest_joules.model import Cause, Conditions, Diagnosis, SignalChange, Split
+from pytest_joules.reporting import diagnosis as shown
+from pytest_joules.reporting import json as json_report
+from pytest_joules.signals import CONDITIONS, SIGNALS
+
+WAITING = Cause(
+    "host-bound",
+    "the GPU waits for the host",
+    ("enforce_eager: False -> True", "SM active: 93% -> 55%", "SM clock: 1980 MHz -> 1980 MHz", "tensor: 40% -> 20%"),
+    "turn CUDA graphs on",
+    "arXiv 2601.22076",
+    low=math.log(1.14),
+    high=math.log(1.42),
+    explains=math.log(1.298),
+)
+FOUND = Diagnosis(
+    change=math.log(1.31),
+    noise=0.01,
+    splits=(
+        Split("watts and time", {"watts": math.log(0.595), "time": math.log(1.31 / 0.595)}),
+        Split("static and dynamic", {"static": math.log(1.18), "dynamic": math.log(1.31 / 1.18)}),
+    ),
+    causes=(WAITING,),
+    unexplained=math.log(1.31 / 1.298),
+    missing=("DRAM traffic (GPM)", "running requests"),
+    signals=(SignalChange("sm_active", 0.93, 0.55), SignalChange("kv_cache_usage"), SignalChange("theirs", None, 3.0)),
+)
+
+
+def test_three_lines_say_the_mechanism_the_split_and_what_is_left() -> None:
+    assert shown.brief(FOUND) == [
+        "  why        the GPU waits for the host: explains +29.8% of +31.0% (enforce_eager: False -> True; "
+        "SM active: 93% -> 55%; SM clock: 1980 MHz -> 1980 MHz)",
+        "  split      watts -40.5%, time +120.2%; static +18.0%, dynamic +11.0%",
+        "  left       +0.9% unexplained; to tell more: DRAM traffic (GPM) (and 1 more with -v)",
+    ]
+
+
+def test_all_of_it_has_advice_source_size_and_every_signal() -> None:
+    text = "\n".join(shown.whole(FOUND))
+    for piece in (
+        "1. the GPU waits for the host: explains +29.8% of +31.0%",
+        "tensor: 40% -> 20%",
+        "do: turn CUDA graphs on",
+        "size to expect: +14.0% to +42.0%",
+        "rule: host-bound, from arXiv 2601.22076",
+        "watts and time: watts -40.5%, time +120.2%",
+        "to tell more: running requests",
+        "SM active: 93% -> 55%",
+        "KV cache in use: unavailable (energy.server(url)",
+        "theirs: unavailable -> 3",
+    ):
+        assert piece in text
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (Diagnosis(math.log(1.008), 0.012), "nothing to explain: +0.8% is within the noise of 1.2%"),
+        (Diagnosis(math.log(1.05), 0.012, unexplained=math.log(1.05)), "no known mechanism fits the +5.0%"),
+        (Diagnosis(0.3, 0.01, incomparable=("device: H100 -> H200",)), "the two do not compare: device: H100 -> H200"),
+        (
+            Diagnosis(math.log(0.5), 0.01, causes=(Cause("knob", "dtype changed"),)),
+            "dtype changed: of the -50.0% it explains a share that is not known",
+        ),
+    ],
+)
+def test_without_a_cause_nothing_is_guessed(found: Diagnosis, why: str) -> None:
+    assert shown.brief(found)[0] == f"  why        {why}"
+    assert f"  why        {'1. ' if found.causes else ''}{why}" in shown.whole(found)
+
+
+@pytest.mark.parametrize("signal", [*CONDITIONS, *SIGNALS], ids=lambda signal: signal.name)
+def test_every_signal_has_a_number_with_its_unit_and_says_what_enables_it(signal: object) -> None:
+    name = signal.name  # type: ignore[attr-defined]
+    line = shown.signal(SignalChange(name, 0.25, 2.5))
+    units = {"_mhz": "MHz", "_watts": "W", "_bytes": "B", "_per_second": "B/s", "_celsius": "°C", "_share": "%"}
+    for end, unit in units.items():
+        if name.endswith(end):
+            assert line.endswith(unit)
+    assert " -> " in line
+    assert shown.signal(SignalChange(name)).endswith(")")
+
+
+@pytest.mark.parametrize(
+    ("returned", "complaint"),
+    [
+        ("the GPU is tired", "it returned 'the GPU is tired'; return a pytest_joules.Cause, or a list of them"),
+        ([WAITING, None], "return a pytest_joules.Cause"),
+        (Cause("x", "y", evidence="no list"), "Cause.evidence: expected a list, found 'no list'"),  # type: ignore[arg-type]
+        (Cause("x", "y", explains=math.nan), "Cause.explains: expected a finite number"),
+        (Cause("x", 5), "Cause.text: expected str"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_rule_that_returns_nonsense_is_told_what_to_return(returned: object, complaint: str) -> None:
+    with pytest.raises(CodecError) as caught:
+        causes_in(returned)
+    assert complaint in str(caught.value)
+    assert causes_in([WAITING]) == causes_in(WAITING) == (WAITING,)
+
+
+TEST = """
+    @pytest.mark.energy_budget(tolerance="2%")
+    def test_step(energy):
+        energy.repeat(step, (SCALE,), work=tokens)
+"""
+
+CONFTEST = """
+    from pytest_joules import Cause
+
+    def pytest_joules_diagnose(result, before, after):
+        if after.joules_per_unit > 1.5 * before.joules_per_unit:
+            return Cause("twice", "everything is done twice", ("layers: 1 -> 2",), "do it once", explains=0.6)
+"""
+
+BROKEN = """
+    def pytest_joules_diagnose(before):
+        raise LookupError("no table of ours")
+"""
+
+
+def test_a_failure_has_three_lines_of_why_and_all_of_it_with_v(suite: Suite) -> None:
+    suite.store_baseline(conditions=Conditions(temperature_celsius=36.0, sm_clock_mhz=1980.0, idle_watts=70.0))
+    suite.write(TEST.replace("SCALE", "2"))
+    suite.write(CONFTEST, "conftest.py", prelude="")
+    ran, report = suite.report()
+    ran.assert_outcomes(failed=1)
+    ran.stdout.fnmatch_lines(
+        [
+            "REGRESSED: simulated *",
+            "  device     *",
+            "  why        *",
+            "  split      watts *, time +*",
+            "  left       *",
+            "  baseline   *",
+        ],
+        consecutive=False,
+    )
+    ran.stdout.no_fnmatch_line("  moved *")
+    Draft202012Validator(json_report.schema()).validate(report)
+    (result,) = report["results"]
+    found = result["diagnosis"]
+    assert found["change"] == pytest.approx(math.log(result["verdict"]["ratio"]))
+    for split in found["splits"]:
+        assert sum(split["parts"].values()) == pytest.approx(found["change"])
+    assert "twice" in [cause["rule"] for cause in found["causes"]]
+
+    suite.write(BROKEN, "conftest.py", prelude="")
+    verbose = suite.run("-v")
+    verbose.assert_outcomes(failed=1)
+    verbose.stdout.fnmatch_lines(
+        [
+            "  why *",
+            "  split      watts and time: watts *, time *",
+            "  left *unexplained",
+            "  signals *",
+            "*SM active: unavailable (*",
+            "  note       pytest_joules_diagnose of conftest.py: LookupError: no table of ours",
+        ]
+    )
+
+
+def test_an_improvement_names_its_cause_and_a_pass_its_split_with_v(suite: Suite) -> None:
+    suite.store_baseline(2 * STEP_JOULES_PER_TOKEN, seconds_per_unit=0.02 / 64)
+    suite.store_baseline(test="test_it.py::test_same")
+    suite.write(
+        TEST.replace("SCALE", "1")
+        + """
+    @pytest.mark.energy_budget(tolerance="2%")
+    def test_same(energy):
+        energy.repeat(step, work=tokens)
+    """
+    )
+    ran = suite.run()
+    ran.assert_outcomes(passed=2)
+    ran.stdout.fnmatch_lines(["*test_step: IMPROVED: * is -*%*", "  why  *"], consecutive=True)
+    ran.stdout.no_fnmatch_line("  split *")
+    suite.run("-v").stdout.fnmatch_lines(["*test_same: PASS: *", "  split      watts and time: *"], consecutive=True)
