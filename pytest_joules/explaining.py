@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_joules.baselines.store import BaselineError
@@ -15,6 +15,7 @@ from pytest_joules.baselines.store import read as read_baselines
 from pytest_joules.diagnosis.explain import explain
 from pytest_joules.diagnosis.noise import noise_between
 from pytest_joules.diagnosis.observation import Observation
+from pytest_joules.diagnosis.seen import signal_changes
 from pytest_joules.history import session_of
 from pytest_joules.hostbound import recognise
 from pytest_joules.model import (
@@ -42,10 +43,14 @@ class Series:
     Attributes:
         sessions: One of a report, the chosen ones of a baseline file.
         measurement: A report's measurement, which knows more of the devices.
+        device: A baseline file's device.
+        simulated: Whether it is a simulated one.
     """
 
     sessions: tuple[Session, ...]
     measurement: Measurement | None = None
+    device: str = ""
+    simulated: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +138,11 @@ def read_side(text: str) -> Side:
     entries: Mapping[BaselineKey, Sequence[Session]] = stored.entries
     if chosen:
         entries = _chosen(entries, chosen, text)
-    return Side(text, {key: Series(tuple(sessions)) for key, sessions in entries.items()})
+    series = {
+        key: Series(tuple(sessions), device=stored.device, simulated=stored.simulated)
+        for key, sessions in entries.items()
+    }
+    return Side(text, series)
 
 
 def explain_sides(before: Side, after: Side) -> Explanation:
@@ -186,7 +195,10 @@ def _explained(old: BaselineKey, new: BaselineKey, before: Series, after: Series
         before_joules_per_unit=seen[0].joules_per_unit,
         after_joules_per_unit=seen[1].joules_per_unit,
         noise=noise.text,
-        diagnosis=explain(seen[0], seen[1], noise.width),
+        diagnosis=replace(
+            explain(seen[0], seen[1], noise.width),
+            signals=signal_changes(seen[0].conditions, seen[1].conditions),
+        ),
     )
 
 
@@ -199,7 +211,7 @@ def _at_home(sessions: Sequence[Session], others: Sequence[Session]) -> list[Ses
 def _observation(series: Series, sessions: Sequence[Session], unit: str) -> Observation:
     if series.measurement is not None:
         return Observation.of_measurement(series.measurement, unit)
-    return Observation.of_sessions(sessions, unit)
+    return Observation.of_sessions(sessions, unit, series.device, simulated=series.simulated)
 
 
 def _host_bound(series: Series, unit: str) -> bool:

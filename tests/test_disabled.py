@@ -24,6 +24,12 @@ def test_import_loads_nothing_heavy(module: str) -> None:
     assert loaded_by(f"import {module}") == set()
 
 
+def test_nothing_is_diagnosed_before_there_is_a_baseline() -> None:
+    probe = "import sys, pytest_joules.xdist; print(*(name for name in sys.modules if 'joules.diagnosis' in name))"
+    ran = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == []
+
+
 def test_every_call_runs_once_unmeasured_and_nothing_is_loaded(suite: Suite) -> None:
     suite.write(f"""
     import asyncio, sys

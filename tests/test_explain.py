@@ -82,9 +82,9 @@ def test_a_change_is_split_and_a_level_series_takes_one_line(
     assert main(["explain", str(before), str(after)]) == 0
     said = capsys.readouterr().out
     assert f"{DECODE} [main, J/token]: 1.000 J -> 1.500 J, +50.0%" in said
-    assert "watts +25.0%, time +20.0%" in said
+    assert "watts +25.0%, seconds per unit +20.0%" in said
     (level,) = [line for line in said.splitlines() if "test_prefill" in line]
-    assert "2.000 J -> 2.004 J, +0.2%, level: the noise is " in level
+    assert "2.000 J -> 2.004 J, +0.2%, level: noise " in level
 
 
 def test_a_session_of_a_baseline_file_is_chosen_by_time_or_commit(

@@ -142,7 +142,7 @@ def test_a_failure_has_three_lines_of_why_and_all_of_it_with_v(suite: Suite) -> 
             "REGRESSED: simulated *",
             "  device     *",
             "  why        *",
-            "  split      watts *, time +*",
+            "  split      watts *, seconds per unit +*",
             "  left       *",
             "  baseline   *",
         ],
@@ -163,7 +163,7 @@ def test_a_failure_has_three_lines_of_why_and_all_of_it_with_v(suite: Suite) -> 
     verbose.stdout.fnmatch_lines(
         [
             "  why *",
-            "  split      watts and time: watts *, time *",
+            "  split      watts and time: watts *, seconds per unit *",
             "  left *unexplained",
             "  signals *",
             "*SM active: unavailable (*",

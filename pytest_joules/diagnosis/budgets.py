@@ -17,6 +17,7 @@ from pytest_joules.codec import CodecError, decode, encode
 from pytest_joules.diagnosis.explain import explain
 from pytest_joules.diagnosis.noise import noise_between
 from pytest_joules.diagnosis.observation import Observation
+from pytest_joules.diagnosis.seen import signal_changes
 from pytest_joules.history import session_of
 from pytest_joules.model import BudgetResult, Cause, Diagnosis, Session, Split, Verdict, VerdictKind
 
@@ -42,16 +43,26 @@ def diagnosis_of(result: BudgetResult, stored: Sequence[Session], ask: Ask) -> D
     alike = comparable(stored, today, verdict)
     if not alike:
         return None
-    before = Observation.of_sessions(alike, result.key.unit)
     after = Observation.of_measurement(measurement, result.key.unit)
+    stored_as = Observation.of_sessions(
+        # A baseline file holds one SKU: what its name tells is as it is today.
+        alike,
+        result.key.unit,
+        after.device,
+        after.power_limit_watts,
+        after.scope,
+        after.simulated,
+    )
     if verdict.ratio is None or verdict.ratio_high is None:
         # Over its limit, which is said before any comparison.
         noise, allowed = noise_between(alike, [today]).width, 0.0
+        before = stored_as
     else:
         noise = math.log(verdict.ratio_high / verdict.ratio)
-        allowed = math.log(after.joules_per_unit / before.joules_per_unit) - math.log(verdict.ratio)
-        before = _predicted(before, after, allowed)
+        allowed = math.log(after.joules_per_unit / stored_as.joules_per_unit) - math.log(verdict.ratio)
+        before = _predicted(stored_as, after, allowed)
     found = explain(before, after, noise, ask(result, before, after))
+    found = replace(found, signals=signal_changes(stored_as.conditions, after.conditions))
     if abs(allowed) <= noise:
         return found
     parts = {"since the stored sessions": found.change + allowed, "temperature and device, as predicted": -allowed}
@@ -64,10 +75,16 @@ def comparable(stored: Sequence[Session], today: Session, verdict: Verdict) -> l
     return [session for session in alike if session.devices == today.devices] or alike
 
 
-def _predicted(before: Observation, after: Observation, allowed: float) -> Observation:
-    """What was observed before, as it is expected to be today: that much hotter, and at other watts."""
-    factor = math.exp(allowed)
-    return replace(before, joules_per_unit=factor * before.joules_per_unit, watts=factor * before.watts)
+def _predicted(stored: Observation, after: Observation, allowed: float) -> Observation:
+    """What was observed before, as it is expected to be today: as hot, and at the watts that this takes."""
+    celsius = stored.conditions.temperature_celsius
+    if celsius is not None and after.conditions.temperature_celsius is not None:
+        celsius = after.conditions.temperature_celsius
+    return replace(
+        stored,
+        joules_per_unit=math.exp(allowed) * stored.joules_per_unit,
+        conditions=replace(stored.conditions, temperature_celsius=celsius),
+    )
 
 
 def causes_in(returned: object) -> tuple[Cause, ...]:

@@ -15,17 +15,17 @@ from pytest_joules.units import format_percent
 KEY_EVIDENCE = 3
 """So much evidence is shown where a cause has one line."""
 
-_KNOWN = {known.name: known for known in (*CONDITIONS, *SIGNALS)}
+KEY_SPLITS = ("watts and time", "static and dynamic")
+"""The splits that are shown where they have one line."""
 
-SMALLEST = 0.0005
-"""A part that is printed as 0.0 % is left out where lines are few."""
+_KNOWN = {known.name: known for known in (*CONDITIONS, *SIGNALS)}
 
 
 def brief(diagnosis: Diagnosis) -> list[str]:
     """Three lines: the first cause, the exact splits, and what is left."""
     return [
         _line("why", why(diagnosis)),
-        _line("split", "; ".join(text for split in diagnosis.splits if (text := _parts(split))) or "none known"),
+        _line("split", "; ".join(_parts(split) for split in diagnosis.splits if split.name in KEY_SPLITS)),
         _line("left", _left(diagnosis)),
     ]
 
@@ -51,7 +51,7 @@ def whole(diagnosis: Diagnosis) -> list[str]:
 def splits(diagnosis: Diagnosis) -> list[str]:
     """One line a split, and every part in it."""
     return [
-        _line("" if number else "split", f"{split.name}: {_parts(split, least=0.0)}")
+        _line("" if number else "split", f"{split.name}: {_parts(split)}")
         for number, split in enumerate(diagnosis.splits)
     ]
 
@@ -99,9 +99,11 @@ def _verdict(diagnosis: Diagnosis) -> str:
 
 
 def _left(diagnosis: Diagnosis) -> str:
+    """What the first cause leaves, and what would tell more."""
     left = f"{_percent(diagnosis.unexplained)} unexplained"
-    if others := len(diagnosis.causes) - 1 if not diagnosis.incomparable else 0:
-        left += f" after {others} more {'cause' if others == 1 else 'causes'} (-v)" if others > 0 else ""
+    others = len(diagnosis.causes) - 1
+    if others > 0:
+        left += f" after {others} more cause{'s' if others > 1 else ''} (-v)"
     if diagnosis.missing:
         more = f" (and {len(diagnosis.missing) - 1} more with -v)" if len(diagnosis.missing) > 1 else ""
         left += f"; to tell more: {diagnosis.missing[0]}{more}"
@@ -123,8 +125,8 @@ def _told(cause: Cause) -> list[str]:
     return told
 
 
-def _parts(split: Split, least: float = SMALLEST) -> str:
-    return ", ".join(f"{name} {_percent(part)}" for name, part in split.parts.items() if abs(part) >= least)
+def _parts(split: Split) -> str:
+    return ", ".join(f"{name} {_percent(part)}" for name, part in split.parts.items())
 
 
 def _percent(change: float) -> str:

@@ -19,16 +19,18 @@ def report(explanation: Explanation) -> list[str]:
     """A block of lines a series, and what was not compared; level series take one line."""
     lines = [f"energy: {explanation.before} -> {explanation.after}"]
     for series in explanation.series:
-        if diagnosis.is_level(series.diagnosis) and not series.diagnosis.incomparable:
-            lines.append(f"{_headline(series)}, level: the noise is {_noise(series)}")
-            continue
-        lines += ["", f"{_headline(series)}, noise {_noise(series)}", *diagnosis.whole(series.diagnosis)]
+        found = series.diagnosis
+        noise = format_percent(math.expm1(found.noise))
+        if diagnosis.is_level(found) and not found.incomparable:
+            lines.append(f"{_headline(series)}, level: noise {noise}")
+        else:
+            lines += ["", _headline(series), *diagnosis.whole(found), f"  {'noise':<10} {noise}: {series.noise}", ""]
     left_out = [
         *(f"left out: {text}" for text in explanation.skipped),
         *(f"only in {explanation.before}: {key}" for key in explanation.only_before),
         *(f"only in {explanation.after}: {key}" for key in explanation.only_after),
     ]
-    return [*lines, *([""] if left_out else []), *left_out]
+    return [*lines, *left_out]
 
 
 def write_json(explanation: Explanation, path: Path) -> None:
@@ -41,7 +43,3 @@ def _headline(series: Explained) -> str:
     name = str(series.after) if series.before == series.after else f"{series.before} -> {series.after}"
     moved = format_percent(after / before - 1, signed=True)
     return f"{name}: {format_joules(before)} -> {format_joules(after)}, {moved}"
-
-
-def _noise(series: Explained) -> str:
-    return f"{format_percent(math.expm1(series.diagnosis.noise))} ({series.noise})"

@@ -1,0 +1,20 @@
+"""Every signal before and after.  Pure."""
+
+from __future__ import annotations
+
+from pytest_joules.model import Conditions, SignalChange
+from pytest_joules.signals import CONDITIONS, SIGNALS
+
+
+def signal_changes(before: Conditions, after: Conditions) -> tuple[SignalChange, ...]:
+    """All that :mod:`pytest_joules.signals` names, known or not, then those that only the sessions know."""
+    own = {*before.signals, *after.signals} - {signal.name for signal in SIGNALS}
+    names = [signal.name for signal in (*CONDITIONS, *SIGNALS)] + sorted(own)
+    return tuple(SignalChange(name, _value(before, name), _value(after, name)) for name in names)
+
+
+def _value(conditions: Conditions, name: str) -> float | None:
+    if any(signal.name == name for signal in CONDITIONS):
+        value: float | None = getattr(conditions, name)
+        return value
+    return conditions.signals.get(name)
