@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import runpy
 import subprocess
 from pathlib import Path
 
@@ -38,6 +39,12 @@ def test_every_verdict_hook_and_column_is_in_the_reference() -> None:
     for word in (*(kind.value for kind in VerdictKind), *hooks, *COLUMNS, *SORTS):
         assert word in REFERENCE
     assert SIGNATURE.partition(":")[0] in REFERENCE
+
+
+def test_the_table_of_mechanisms_is_what_the_rules_say() -> None:
+    made = runpy.run_path(str(ROOT / "tools" / "diagnosis_table.py"))
+    text = (ROOT / "docs" / "diagnosis.md").read_text(encoding="utf-8")
+    assert made["page"](text) == text
 
 
 @pytest.mark.parametrize(

@@ -57,21 +57,27 @@ def splits(diagnosis: Diagnosis) -> list[str]:
 
 
 def signals(diagnosis: Diagnosis) -> list[str]:
-    """One line a signal, before and after."""
-    return [_line("" if number else "signals", signal(change)) for number, change in enumerate(diagnosis.signals)]
+    """One line a signal, before and after; then those that neither side has, with what makes them available."""
+    told: list[str] = []
+    lacking: dict[str, list[str]] = {}
+    for change in diagnosis.signals:
+        known = _KNOWN.get(change.name)
+        if known is not None and change.before is None and change.after is None:
+            lacking.setdefault(known.enable, []).append(known.text)
+        else:
+            told.append(signal(change))
+    told += [f"unavailable: {', '.join(names)} (needs {enable})" for enable, names in lacking.items()]
+    return [_line("" if number else "signals", text) for number, text in enumerate(told)]
 
 
 def signal(change: SignalChange) -> str:
-    """``SM active: 93% -> 55%``; what is not known is unavailable, with what would make it known."""
+    """``SM active: 93% -> 55%``; what one side does not know is unavailable there."""
     known = _KNOWN.get(change.name)
-    name = known.text if known else change.name
-    if known is not None and change.before is None and change.after is None:
-        return f"{name}: unavailable ({known.enable})"
     before, after = (
         "unavailable" if value is None else shown(known, value) if known else f"{value:.4g}"
         for value in (change.before, change.after)
     )
-    return f"{name}: {before} -> {after}"
+    return f"{known.text if known else change.name}: {before} -> {after}"
 
 
 def why(diagnosis: Diagnosis) -> str:
