@@ -201,5 +201,5 @@ def test_another_device_and_a_waiting_gpu_make_more_noise() -> None:
     alone = noise_between([here], [here])
     assert 0.01 < alone.width < 0.03
     assert noise_between([here], [there]).width > 4 * alone.width
-    assert "devices by 5.00%" in noise_between([here], [there]).text
+    assert "by 5.00% between devices" in noise_between([here], [there]).text
     assert noise_between([here], [here], host_bound=True).width > 4 * alone.width

@@ -34,7 +34,7 @@ FOUND = Diagnosis(
     ),
     causes=(WAITING,),
     unexplained=math.log(1.31 / 1.298),
-    missing=("DRAM traffic (GPM)", "running requests"),
+    missing=("SM active would tell more: GPM", "requests that ran at once would tell more: disable_log_stats=False"),
     signals=(SignalChange("sm_active", 0.93, 0.55), SignalChange("kv_cache_usage"), SignalChange("theirs", None, 3.0)),
 )
 
@@ -44,7 +44,7 @@ def test_three_lines_say_the_mechanism_the_split_and_what_is_left() -> None:
         "  why        the GPU waits for the host: explains +29.8% of +31.0% (enforce_eager: False -> True; "
         "SM active: 93% -> 55%; SM clock: 1980 MHz -> 1980 MHz)",
         "  split      watts -40.5%, time +120.2%; static +18.0%, dynamic +11.0%",
-        "  left       +0.9% unexplained; to tell more: DRAM traffic (GPM) (and 1 more with -v)",
+        "  left       +0.9% unexplained; SM active would tell more: GPM (and 1 more with -v)",
     ]
 
 
@@ -54,10 +54,10 @@ def test_all_of_it_has_advice_source_size_and_every_signal() -> None:
         "1. the GPU waits for the host: explains +29.8% of +31.0%",
         "tensor: 40% -> 20%",
         "do: turn CUDA graphs on",
-        "size to expect: +14.0% to +42.0%",
-        "rule: host-bound, from arXiv 2601.22076",
+        "may explain +14.0% to +42.0%",
+        "rule: host-bound; source: arXiv 2601.22076",
         "watts and time: watts -40.5%, time +120.2%",
-        "to tell more: running requests",
+        "requests that ran at once would tell more: disable_log_stats=False",
         "SM active: 93% -> 55%",
         "unavailable: KV cache in use (needs energy.server(url), or vLLM with disable_log_stats=False)",
         "theirs: unavailable -> 3",
@@ -70,10 +70,13 @@ def test_all_of_it_has_advice_source_size_and_every_signal() -> None:
     [
         (Diagnosis(math.log(1.008), 0.012), "nothing to explain: +0.8% is within the noise of 1.2%"),
         (Diagnosis(math.log(1.05), 0.012, unexplained=math.log(1.05)), "no known mechanism fits the +5.0%"),
-        (Diagnosis(0.3, 0.01, incomparable=("device: H100 -> H200",)), "the two do not compare: device: H100 -> H200"),
+        (
+            Diagnosis(0.3, 0.01, incomparable=("device: H100 -> H200",)),
+            "the two are not the same thing measured twice: device: H100 -> H200",
+        ),
         (
             Diagnosis(math.log(0.5), 0.01, causes=(Cause("knob", "dtype changed"),)),
-            "dtype changed: of the -50.0% it explains a share that is not known",
+            "dtype changed; how much that explains is not known",
         ),
     ],
 )

@@ -66,10 +66,9 @@ def noise_between(before: Sequence[Session], after: Sequence[Session], host_boun
         Spread(block_variance * sum(_block_weight(side) for side in (before, after)), block.df),
     ]
     text = f"{len(before)} against {len(after)} session(s), which differ by {_sd(session)} on one device"
-    if parts[1].variance:
-        text += f", and devices by {_sd(device)}"
-    if host_bound:
-        text += "; the GPU waits for the host"
+    text += f" and by {_sd(device)} between devices" if parts[1].variance else ""
+    text += ", since the GPU waits for the host" if host_bound else ""
+    text += f"; blocks make {_sd(parts[2])}"
     return Noise(half_widths(satterthwaite(parts), 1).plain, text)
 
 

@@ -7,6 +7,7 @@ multiply to the whole.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from pytest_joules.model import Cause, Diagnosis, SignalChange, Split
 from pytest_joules.signals import CONDITIONS, SIGNALS, shown
@@ -38,22 +39,16 @@ def first(diagnosis: Diagnosis) -> str:
 
 def whole(diagnosis: Diagnosis) -> list[str]:
     """Every cause with its evidence, every split and every signal."""
-    lines = [_line("why", _verdict(diagnosis))] if diagnosis.incomparable or not diagnosis.causes else []
+    told = [*_first_of_all(diagnosis)]
     for number, cause in enumerate(diagnosis.causes, 1):
-        lines.append(_line("why" if not lines else "", f"{number}. {cause.text}: {_explains(cause, diagnosis)}"))
-        lines += [_line("", f"   {text}") for text in _told(cause)]
-    lines += splits(diagnosis)
-    lines.append(_line("left", f"{_percent(diagnosis.unexplained)} unexplained"))
-    lines += [_line("", f"to tell more: {text}") for text in diagnosis.missing]
-    return lines + signals(diagnosis)
+        told += [f"{number}. {_claim(cause, diagnosis)}", *(f"   {text}" for text in _told(cause))]
+    left = [f"{_percent(diagnosis.unexplained)} unexplained", *diagnosis.missing]
+    return [*_lines("why", told), *splits(diagnosis), *_lines("left", left), *signals(diagnosis)]
 
 
 def splits(diagnosis: Diagnosis) -> list[str]:
     """One line a split, and every part in it."""
-    return [
-        _line("" if number else "split", f"{split.name}: {_parts(split)}")
-        for number, split in enumerate(diagnosis.splits)
-    ]
+    return _lines("split", [f"{split.name}: {_parts(split)}" for split in diagnosis.splits])
 
 
 def signals(diagnosis: Diagnosis) -> list[str]:
@@ -67,7 +62,7 @@ def signals(diagnosis: Diagnosis) -> list[str]:
         else:
             told.append(signal(change))
     told += [f"unavailable: {', '.join(names)} (needs {enable})" for enable, names in lacking.items()]
-    return [_line("" if number else "signals", text) for number, text in enumerate(told)]
+    return _lines("signals", told)
 
 
 def signal(change: SignalChange) -> str:
@@ -82,11 +77,11 @@ def signal(change: SignalChange) -> str:
 
 def why(diagnosis: Diagnosis) -> str:
     """The first cause in one line, with what it explains and its key evidence."""
-    if diagnosis.incomparable or not diagnosis.causes:
-        return _verdict(diagnosis)
-    first = diagnosis.causes[0]
-    evidence = "; ".join(first.evidence[:KEY_EVIDENCE])
-    return f"{first.text}: {_explains(first, diagnosis)}" + (f" ({evidence})" if evidence else "")
+    told = [*_first_of_all(diagnosis)]
+    for cause in diagnosis.causes[:1]:
+        evidence = "; ".join(cause.evidence[:KEY_EVIDENCE])
+        told.append(_claim(cause, diagnosis) + (f" ({evidence})" if evidence else ""))
+    return "; ".join(told)
 
 
 def is_level(diagnosis: Diagnosis) -> bool:
@@ -94,14 +89,16 @@ def is_level(diagnosis: Diagnosis) -> bool:
     return abs(diagnosis.change) <= diagnosis.noise
 
 
-def _verdict(diagnosis: Diagnosis) -> str:
-    """What is said where no cause is."""
+def _first_of_all(diagnosis: Diagnosis) -> list[str]:
+    """What is said before any cause, or where there is none."""
     if diagnosis.incomparable:
-        return f"the two do not compare: {'; '.join(diagnosis.incomparable)}"
+        return [f"the two are not the same thing measured twice: {'; '.join(diagnosis.incomparable)}"]
     change = _percent(diagnosis.change)
+    if diagnosis.causes:
+        return []
     if is_level(diagnosis):
-        return f"nothing to explain: {change} is within the noise of {format_percent(math.expm1(diagnosis.noise))}"
-    return f"no known mechanism fits the {change}"
+        return [f"nothing to explain: {change} is within the noise of {format_percent(math.expm1(diagnosis.noise))}"]
+    return [f"no known mechanism fits the {change}"]
 
 
 def _left(diagnosis: Diagnosis) -> str:
@@ -112,22 +109,23 @@ def _left(diagnosis: Diagnosis) -> str:
         left += f" after {others} more cause{'s' if others > 1 else ''} (-v)"
     if diagnosis.missing:
         more = f" (and {len(diagnosis.missing) - 1} more with -v)" if len(diagnosis.missing) > 1 else ""
-        left += f"; to tell more: {diagnosis.missing[0]}{more}"
+        left += f"; {diagnosis.missing[0]}{more}"
     return left
 
 
-def _explains(cause: Cause, diagnosis: Diagnosis) -> str:
+def _claim(cause: Cause, diagnosis: Diagnosis) -> str:
+    """A mechanism, and how much of the change it explains."""
     if cause.explains is None:
-        return f"of the {_percent(diagnosis.change)} it explains a share that is not known"
-    return f"explains {_percent(cause.explains)} of {_percent(diagnosis.change)}"
+        return f"{cause.text}; how much that explains is not known"
+    return f"{cause.text}: explains {_percent(cause.explains)} of {_percent(diagnosis.change)}"
 
 
 def _told(cause: Cause) -> list[str]:
     told = list(cause.evidence)
     if cause.low is not None and cause.high is not None:
-        told.append(f"size to expect: {_percent(cause.low)} to {_percent(cause.high)}")
+        told.append(f"may explain {_percent(cause.low)} to {_percent(cause.high)}")
     told += [f"do: {cause.advice}"] if cause.advice else []
-    told += [f"rule: {cause.rule}" + (f", from {cause.source}" if cause.source else "")]
+    told += [f"rule: {cause.rule}" + (f"; source: {cause.source}" if cause.source else "")]
     return told
 
 
@@ -142,3 +140,7 @@ def _percent(change: float) -> str:
 
 def _line(name: str, text: str) -> str:
     return f"  {name:<10} {text}"
+
+
+def _lines(name: str, texts: Sequence[str]) -> list[str]:
+    return [_line("" if number else name, text) for number, text in enumerate(texts)]

@@ -17,20 +17,25 @@ SCHEMA_VERSION = 1
 
 def report(explanation: Explanation) -> list[str]:
     """A block of lines a series, and what was not compared; level series take one line."""
-    lines = [f"energy: {explanation.before} -> {explanation.after}"]
-    for series in explanation.series:
-        found = series.diagnosis
-        noise = format_percent(math.expm1(found.noise))
-        if diagnosis.is_level(found) and not found.incomparable:
-            lines.append(f"{_headline(series)}, level: noise {noise}")
-        else:
-            lines += ["", _headline(series), *diagnosis.whole(found), f"  {'noise':<10} {noise}: {series.noise}", ""]
+    blocks = [_block(series) for series in explanation.series]
     left_out = [
-        *(f"left out: {text}" for text in explanation.skipped),
+        *dict.fromkeys(f"left out: {text}" for text in explanation.skipped),
         *(f"only in {explanation.before}: {key}" for key in explanation.only_before),
         *(f"only in {explanation.after}: {key}" for key in explanation.only_after),
     ]
-    return [*lines, *left_out]
+    lines = [f"energy: {explanation.before} -> {explanation.after}"]
+    for block in (*blocks, left_out):
+        # Level series stand together.
+        lines += ["", *block] if len(block) > 1 and lines[-1] else block
+        lines += [""] if len(block) > 1 else []
+    return lines
+
+
+def _block(series: Explained) -> list[str]:
+    found, noise = series.diagnosis, format_percent(math.expm1(series.diagnosis.noise))
+    if diagnosis.is_level(found) and not found.incomparable:
+        return [f"{_headline(series)}, level: noise {noise}"]
+    return [_headline(series), f"  {'noise':<10} {noise}: {series.noise}", *diagnosis.whole(found)]
 
 
 def write_json(explanation: Explanation, path: Path) -> None:
