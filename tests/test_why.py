@@ -41,7 +41,7 @@ FOUND = Diagnosis(
 
 def test_three_lines_say_the_mechanism_the_split_and_what_is_left() -> None:
     assert shown.brief(FOUND) == [
-        "  why        the GPU waits for the host: explains +29.8% of +31.0% (enforce_eager: False -> True; "
+        "  why        the GPU waits for the host; it explains +29.8% of +31.0% (enforce_eager: False -> True; "
         "SM active: 93% -> 55%; SM clock: 1980 MHz -> 1980 MHz)",
         "  split      watts -40.5%, time +120.2%; static +18.0%, dynamic +11.0%",
         "  left       +0.9% unexplained; SM active would tell more: GPM (and 1 more with -v)",
@@ -51,7 +51,7 @@ def test_three_lines_say_the_mechanism_the_split_and_what_is_left() -> None:
 def test_all_of_it_has_advice_source_size_and_every_signal() -> None:
     text = "\n".join(shown.whole(FOUND))
     for piece in (
-        "1. the GPU waits for the host: explains +29.8% of +31.0%",
+        "1. the GPU waits for the host; it explains +29.8% of +31.0%",
         "tensor: 40% -> 20%",
         "do: turn CUDA graphs on",
         "may explain +14.0% to +42.0%",
@@ -76,7 +76,7 @@ def test_all_of_it_has_advice_source_size_and_every_signal() -> None:
         ),
         (
             Diagnosis(math.log(0.5), 0.01, causes=(Cause("knob", "dtype changed"),)),
-            "dtype changed; how much that explains is not known",
+            "dtype changed; how much it explains is not known",
         ),
     ],
 )

@@ -116,8 +116,8 @@ def _left(diagnosis: Diagnosis) -> str:
 def _claim(cause: Cause, diagnosis: Diagnosis) -> str:
     """A mechanism, and how much of the change it explains."""
     if cause.explains is None:
-        return f"{cause.text}; how much that explains is not known"
-    return f"{cause.text}: explains {_percent(cause.explains)} of {_percent(diagnosis.change)}"
+        return f"{cause.text}; how much it explains is not known"
+    return f"{cause.text}; it explains {_percent(cause.explains)} of {_percent(diagnosis.change)}"
 
 
 def _told(cause: Cause) -> list[str]:
