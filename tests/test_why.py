@@ -124,7 +124,7 @@ CONFTEST = """
 
     def pytest_joules_diagnose(result, before, after):
         if after.joules_per_unit > 1.5 * before.joules_per_unit:
-            return Cause("twice", "everything is done twice", ("layers: 1 -> 2",), "do it once", explains=0.6)
+            return Cause("twice", "everything is done twice", ("layers: 1 -> 2",), "do it once", explains=0.1)
 """
 
 BROKEN = """
@@ -134,7 +134,10 @@ BROKEN = """
 
 
 def test_a_failure_has_three_lines_of_why_and_all_of_it_with_v(suite: Suite) -> None:
-    suite.store_baseline(conditions=Conditions(temperature_celsius=36.0, sm_clock_mhz=1980.0, idle_watts=70.0))
+    seen = {"sm_active": 1.0, "tensor_active": 0.0, "fp32_active": 0.0, "dram_bytes_per_second": 3.0e12}
+    suite.store_baseline(
+        conditions=Conditions(temperature_celsius=36.0, sm_clock_mhz=1980.0, idle_watts=70.0, signals=seen)
+    )
     suite.write(TEST.replace("SCALE", "2"))
     suite.write(CONFTEST, "conftest.py", prelude="")
     ran, report = suite.report()
@@ -143,7 +146,7 @@ def test_a_failure_has_three_lines_of_why_and_all_of_it_with_v(suite: Suite) -> 
         [
             "REGRESSED: simulated *",
             "  device     *",
-            "  why        *",
+            "  why        more device memory traffic *; it explains +* of +* (*->*)",
             "  split      watts *, seconds per unit +*",
             "  left       *",
             "  baseline   *",
@@ -168,7 +171,7 @@ def test_a_failure_has_three_lines_of_why_and_all_of_it_with_v(suite: Suite) -> 
             "  split      watts and time: watts *, seconds per unit *",
             "  left *unexplained",
             "  signals *",
-            "*unavailable: *SM active, *",
+            "             time slowed down by the driver for heat: unavailable -> 0.0%",
             "  note       pytest_joules_diagnose of conftest.py: LookupError: no table of ours",
         ]
     )

@@ -219,6 +219,9 @@ def _bytes(value: float) -> str:
     return f"{value:.3g} B"
 
 
+_PIPES = {"tensor_cycles": ("tensor",), "other_cycles": OTHER_PIPES}
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """Two observations of the same work, and the noise between them as a difference of log joules per unit."""
@@ -261,7 +264,8 @@ class Comparison:
         if values is None:
             return None
         then, now = values
-        if name == "tensor_cycles" and not self.uses("tensor"):
+        if name in _PIPES and not any(self.uses(pipe) for pipe in _PIPES[name]):
+            # Else the least that is taken for their share would rise with the time.
             return 0.0
         if QUANTITIES[name].scale is Scale.DIFFERENCE or not then > 0 or not now > 0:
             return now - then
