@@ -187,7 +187,9 @@ class _Findings:
         way = 1 if c.up else -1
         states = {rule.name: {side: seen(rule, c, side) for side in (1, -1)} for rule in RULES}
         certain = {name: side for name, of in states.items() for side in (way, -way) if of[side]}
-        possible = tuple(name for name, of in states.items() if of[way] is None and _told(BY_NAME[name], c, way))
+        undecided = [BY_NAME[name] for name, of in states.items() if of[way] is None]
+        likely = [rule for rule in undecided if all(_holds(sign, c, way) is not False for sign in rule.plausible)]
+        possible = tuple(rule.name for rule in likely) if any(_told(rule, c, way) for rule in likely) else ()
         recorded = _recorded(c, {name for name, side in certain.items() if side == way}, set(possible))
         return cls(c, tuple((one, one.rule.size(c, one.settings)) for one in recorded), certain, possible)
 
@@ -381,7 +383,7 @@ def _out_of_memory(c: Comparison) -> bool:
 def _merged(rules: Sequence[Rule], c: Comparison, left: float) -> Cause:
     """One cause of several rules that the known signals do not tell apart."""
     way = 1 if c.up else -1
-    texts = [rule.rise if way > 0 else rule.fall for rule in rules]
+    texts = [rule.brief[0 if way > 0 else 1] for rule in rules]
     lacking = [_text(name) for name in _unknown(rules, c, way)]
     either = f"either {', or '.join(texts)}" if len(texts) > 1 else f"perhaps {texts[0]}"
     one = _cause(rules[0], c, None, None, None, settled=True)

@@ -233,6 +233,7 @@ RULES: tuple[Rule, ...] = (
         ways=_ANY,
         shows=("running_requests", "waiting_requests", "kv_cache_usage", "dram_bytes"),
         units=sizes.TOKEN_UNITS | IMAGE_UNITS | {"call"},
+        brief=("a smaller batch", "a larger batch"),
     ),
     Rule(
         "tensor-cores", "precision",
@@ -248,6 +249,8 @@ RULES: tuple[Rule, ...] = (
         settings=(*sizes.PRECISIONS, "allow_tf32", "float32_matmul_precision"),
         ways=("more-work", "memory-bound"),
         shows=(*_GPM_SHOWN, "tensor_cycles", "dram_bytes"),
+        plausible=(_WATTS_KEPT,),
+        brief=("lost tensor cores or wider numbers", "tensor cores or narrower numbers"),
     ),
     Rule(
         "gpu-count", "parallelism",
@@ -307,6 +310,7 @@ RULES: tuple[Rule, ...] = (
                   "disable_cuda_graph", "async_scheduling", "api_server_count", "stream_interval",
                   "num_scheduler_steps", "compilation_level"),
         shows=("host_seconds", "link_bytes", "running_requests"),
+        brief=("the GPU waits for the host", "the GPU waits less for the host"),
     ),
     Rule(
         "communication", "communication",
@@ -321,6 +325,7 @@ RULES: tuple[Rule, ...] = (
         ways=("memory-bound",),
         shows=("dram_bytes",),
         among_several=True,
+        brief=("more traffic between GPUs", "less traffic between GPUs"),
     ),
     Rule(
         "power-cap", "cap",
@@ -334,6 +339,7 @@ RULES: tuple[Rule, ...] = (
                    (Sign("power_cap", Way.UP), Sign("power_cap", Way.HIGH, least=0.5))),
         settings=("power_limit",), ways=("slow-clocks",),
         shows=("temperature",),
+        brief=("the power limit holds the clock", "the power limit holds the clock less"),
     ),
     Rule(
         "thermal", "thermal",
@@ -349,6 +355,7 @@ RULES: tuple[Rule, ...] = (
         )),
         ways=("power-cap", "slow-clocks"),
         shows=("temperature",),
+        brief=("heat or the power brake holds the clock", "heat or the power brake held the clock before"),
     ),
     Rule(
         "heat", "heat",
@@ -360,6 +367,7 @@ RULES: tuple[Rule, ...] = (
         size=sizes.heat,
         signs=_all(Sign("watts", Way.UP), Sign("seconds", Way.LEVEL), Sign("temperature", Way.UP),
                    Sign("sm_clock", Way.LEVEL)),
+        brief=("a hotter GPU", "a cooler GPU"),
     ),
     Rule(
         "clocks", "clocks",
@@ -371,6 +379,7 @@ RULES: tuple[Rule, ...] = (
         size=sizes.faster_clock,
         signs=_all(Sign("watts", Way.UP), Sign("sm_clock", Way.UP), Sign("seconds", Way.NOT_UP)),
         settings=("gpu_clock", "sm_clock_lock", "power_profile"),
+        brief=("a faster clock", "a slower clock"),
     ),
     Rule(
         "slow-clocks", "clocks",
@@ -385,6 +394,7 @@ RULES: tuple[Rule, ...] = (
             *(Sign(name, Way.NOT_UP) for name in ("software_thermal_share", "hardware_thermal_share")),
         ),
         settings=("gpu_clock", "sm_clock_lock", "power_profile"),
+        brief=("a slower clock", "a faster clock"),
     ),
     Rule(
         "more-work", "more work",
@@ -398,6 +408,8 @@ RULES: tuple[Rule, ...] = (
                    Sign("tensor_cycles", Way.NOT_DOWN)),
         settings=("torch_compile", "enforce_eager", "attention"),
         shows=("tensor_cycles", "dram_bytes", *_GPM_SHOWN),
+        plausible=(Sign("watts", Way.NOT_DOWN, least=0.05),),
+        brief=("more arithmetic", "less arithmetic"),
     ),
     Rule(
         "memory-bound", "memory traffic",
@@ -412,6 +424,8 @@ RULES: tuple[Rule, ...] = (
         settings=("attention", "attention_backend", "attn_implementation", "sdpa_flash", "sdpa_math",
                   "sdpa_mem_efficient", "torch_compile", "enforce_eager", "kv_cache_dtype", "channels_last"),
         shows=_GPM_SHOWN,
+        plausible=(_WATTS_KEPT,),
+        brief=("more memory traffic", "less memory traffic"),
     ),
     # What differs and fits nowhere else.
     Rule(

@@ -35,8 +35,8 @@ BATCH_LAW = (
 )
 """Exponent of joules per token in the running batch, from that batch on: what is read and idled once for the whole
 batch is shared out (-1), what each request needs of its own is not (0).  Between neighbouring rows of the leaderboard's
-chat and code tasks nine of ten had -0.92 to -0.35 at 8, -0.79 to -0.25 at 32, -0.74 to -0.15 at 128, -0.56 to 0.05 at 512.
-The upper end is nearer to 0 than those: of long prompts each request pays more itself."""
+chat and code tasks nine of ten had -0.92 to -0.35 at 8, -0.79 to -0.25 at 32, -0.74 to -0.15 at 128 and -0.56 to 0.05
+at 512.  The upper end is nearer to 0 than those: of long prompts each request pays more itself."""
 
 IMAGE_BATCH = 0.10
 IMAGE_BATCH_GPUS = 0.12
