@@ -19,7 +19,7 @@ from pytest_joules.diagnosis.quantities import ENABLE, QUANTITIES, TEXTS, Compar
 from pytest_joules.diagnosis.rules import BY_NAME, RULES, Rule, Sign, Way
 from pytest_joules.diagnosis.sizes import Range, Settings, widths
 from pytest_joules.diagnosis.splits import exact_splits
-from pytest_joules.facts import FACTS, WEIGHTS
+from pytest_joules.facts import FACTS, WEIGHTS, changed
 from pytest_joules.model import Cause, Diagnosis, SignalChange
 from pytest_joules.signals import SIGNALS
 
@@ -80,7 +80,7 @@ def explain(before: Observation, after: Observation, noise: float, extra: Sequen
 def settings_that_differ(before: Observation, after: Observation) -> dict[str, tuple[str, str]]:
     """Settings that both sides know and that differ, before and after; also of the hardware, by their names here."""
     then, now = _settings(before), _settings(after)
-    differ = {name: (then[name], now[name]) for name in then if name in now and then[name] != now[name]}
+    differ = {name: (values[0], value) for name, (value, values) in changed(now, [then]).items()}
     if "device" in differ or "num_gpus" in differ:
         differ.pop("power_limit", None)
     return differ
@@ -101,6 +101,8 @@ def facts_that_differ(c: Comparison) -> list[str]:
     """Facts about the work that differ by more than two sessions of the same work may."""
     differ = []
     for fact in FACTS:
+        if not fact.told and fact.name != f"flops_per_{c.before.unit}":
+            continue  # The bytes follow from the arithmetic and its precision.
         values = c.values(fact.name)
         if values is not None and abs(values[1] - values[0]) > max(fact.floor, fact.slack * max(values)):
             differ.append(fact.name)
@@ -229,8 +231,10 @@ def _recorded(c: Comparison, certain: set[str], possible: set[str]) -> list[_Rec
     facts: dict[str, list[str]] = {}
     for fact in facts_that_differ(c):
         for rule in RULES:
-            if fact in rule.facts:
+            if fact in rule.facts and (not rule.units or c.before.unit in rule.units):
                 facts.setdefault(rule.name, []).append(fact)
+    if facts.keys() - {"more-work"}:
+        facts.pop("more-work", None)  # Another amount of arithmetic follows from any other difference of the work.
     if (batch := c.moved("running_requests")) and abs(batch) >= QUANTITIES["running_requests"].least:
         facts.setdefault("batch", []).append("running_requests")
     recorded = [

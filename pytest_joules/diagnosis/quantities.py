@@ -91,6 +91,10 @@ def _fact(name: str) -> Callable[[Observation], float | None]:
     return lambda side: side.conditions.facts.get(name)
 
 
+def _of_unit(fact: str) -> Callable[[Observation], float | None]:
+    return lambda side: side.conditions.facts.get(fact + side.unit)
+
+
 def _seconds(active: bool) -> Callable[[Observation], float | None]:
     def value(side: Observation) -> float | None:
         share = side.signal("sm_active")
@@ -177,6 +181,8 @@ QUANTITIES: Mapping[str, Quantity] = {
                  _amount("million"), Scale.RATIO, 0.02, _AMOUNTS, ("fp32_active",)),
         Quantity("dram_bytes", "device memory traffic per unit", _per_unit("dram_bytes_per_second"),
                  lambda value: _bytes(value), Scale.RATIO, 0.01, _AMOUNTS, ("dram_bytes_per_second",)),
+        Quantity("flops", "estimated FLOPs per unit", _of_unit("flops_per_"), _amount("FLOPs"), Scale.RATIO, 0.005,
+                 "estimated from shapes and counts"),
         Quantity("link_bytes", "NVLink and PCIe traffic per unit",
                  _per_unit("nvlink_bytes_per_second", "pcie_bytes_per_second"), lambda value: _bytes(value),
                  Scale.RATIO, 0.1, "driver, prefetching and logging come and go on a link",

@@ -63,6 +63,9 @@ SMALL_BATCH, LARGE_BATCH = 16.0, 64.0
 TENSOR_PEAK = 14.8
 """Dense BF16 on tensor cores over FP32 without, of an H100 or H200: 989 over 67 TFLOPS (NVIDIA's data sheets)."""
 
+TF32_PEAK = 7.4
+"""The same of TF32 on tensor cores: 495 over 67 TFLOPS."""
+
 PARAMETERS: Range = (0.0, 1.15)
 LAYERS: Range = (0.3, 1.1)
 """Exponents in the number of parameters (leaderboard, families of dense models: 0.3 to 1.1) and of layers (a 42nd one
@@ -138,6 +141,7 @@ def prefix_cache(c: Comparison, settings: Settings) -> Range | None:
 
 
 BATCH_SIZES = ("batch_size", "num_images_per_prompt", "num_videos_per_prompt")
+PER_CALL = ("requests_per_call", "images_per_call", "videos_per_call")
 BATCH_CAPS = ("max_num_seqs", "max_running_requests", "max_batch_size")
 
 
@@ -148,15 +152,23 @@ def batch(c: Comparison, settings: Settings) -> Range | None:
         if abs(math.log(running[1] / running[0])) < QUANTITIES["running_requests"].least:
             return None
         return _batch_law(c, *running)
+    for fact in PER_CALL:
+        values = c.values(fact)
+        if values is not None and min(values) > 0 and values[0] != values[1]:
+            # Requests may run one after the other all the same; images of a call are a batch.
+            return _at_most(_batch_law(c, *values)) if fact == "requests_per_call" else _batch_law(c, *values)
     for names, reached in ((BATCH_SIZES, True), (BATCH_CAPS, False)):
         for name in names:
             if name not in settings:
                 continue
             then, now = map(number, settings[name])
             if then and now:
-                low, high = _batch_law(c, then, now)
-                return (low, high) if reached else (min(low, 0.0), max(high, 0.0))
+                return _batch_law(c, then, now) if reached else _at_most(_batch_law(c, then, now))
     return None
+
+
+def _at_most(bounds: Range) -> Range:
+    return min(bounds[0], 0.0), max(bounds[1], 0.0)
 
 
 def _batch_law(c: Comparison, then: float, now: float) -> Range:
@@ -185,8 +197,11 @@ def running_batch(c: Comparison) -> float | None:
     told = [
         size
         for side in (c.before, c.after)
-        for name in BATCH_SIZES
-        if (size := number(side.conditions.configuration.get(name, ""))) is not None
+        for size in (
+            *(number(side.conditions.configuration.get(name, "")) for name in BATCH_SIZES),
+            *(side.conditions.facts.get(name) for name in PER_CALL),
+        )
+        if size
     ]
     return math.prod(told) ** (1 / len(told)) if told else None
 
@@ -228,7 +243,8 @@ def bits(text: str) -> int | None:
     return next((count for count, pattern in _BITS if re.fullmatch(pattern, text.lower())), None)
 
 
-PRECISIONS = ("weight_precision", "quantization", "dtype", "precision", "torch_dtype")
+PRECISIONS = ("weight_precision", "quantization", "dtype", "autocast")
+FLOAT32 = ("float32_matmul", "float32_conv")
 
 
 def widths(c: Comparison, settings: Settings) -> tuple[int, int] | None:
@@ -248,7 +264,8 @@ def precision(c: Comparison, settings: Settings) -> Range | None:
     """Narrower or wider numbers, by their bits and the batch."""
     sides = widths(c, settings)
     if sides is None:
-        return None
+        found = {settings[name] for name in FLOAT32 if name in settings}
+        return scaled((0.0, math.log(TF32_PEAK)), 1.0 if ("tf32", "ieee") in found else -1.0) if found else None
     narrow, wide = sorted(sides)
     if wide == 32:
         low, high = -math.log(TENSOR_PEAK * 16 / min(narrow, 16)), 0.0
@@ -318,7 +335,10 @@ def more_work(c: Comparison, settings: Settings) -> Range | None:
     """Joules go with the work: between the least and the most that arithmetic, traffic and busy time rose by."""
     moved = [c.moved(name) for name in ("compute_cycles", "dram_bytes", "busy_seconds")]
     known = [change for change in moved if change is not None]
-    return (min(known), max(known)) if len(known) == len(moved) else anything(c, settings)
+    if len(known) == len(moved):
+        return min(known), max(known)
+    arithmetic = c.moved("flops")
+    return scaled((0.0, 1.05), arithmetic) if arithmetic else anything(c, settings)
 
 
 def anything(c: Comparison, settings: Settings) -> Range | None:

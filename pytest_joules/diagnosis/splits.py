@@ -33,6 +33,8 @@ def exact_splits(before: Observation, after: Observation) -> tuple[Split, ...]:
         waiting_split(before, after),
         _tensor(before, after),
         _bytes(before, after),
+        _estimated("FLOP", "flops", before, after),
+        _estimated("estimated byte", "bytes", before, after),
     )
     return tuple(split for split in splits if split is not None)
 
@@ -154,6 +156,20 @@ def _bytes(before: Observation, after: Observation) -> Split | None:
         {
             "joules per byte": (before.joules_per_unit / then, after.joules_per_unit / now),
             "bytes per unit": (then, now),
+        },
+    )
+
+
+def _estimated(what: str, fact: str, before: Observation, after: Observation) -> Split | None:
+    """By what an engine estimates that a unit takes, of arithmetic or memory traffic."""
+    then, now = (side.conditions.facts.get(f"{fact}_per_{side.unit}") for side in (before, after))
+    if not then or not now:
+        return None
+    return _product(
+        f"joules per {what} and {what}s",
+        {
+            f"joules per {what}": (before.joules_per_unit / then, after.joules_per_unit / now),
+            f"{what}s per unit": (then, now),
         },
     )
 
