@@ -32,6 +32,9 @@ NEARLY_FULL = 0.9
 ALWAYS_KNOWN = frozenset({"watts", "seconds"})
 """What alone names no mechanism."""
 
+FIRST = frozenset({"gpu-model", "gpu-count"})
+"""Rules that come first whatever they account for: numbers of other hardware are no change of one thing."""
+
 ALONE = frozenset({"versions", "setting"})
 """Rules that nothing has to show itself for."""
 
@@ -68,7 +71,7 @@ def explain(before: Observation, after: Observation, noise: float, extra: Sequen
     causes += [cause for cause in extra if _range(cause) is None]
     return replace(
         diagnosis,
-        causes=tuple(sorted(causes, key=lambda cause: -abs(cause.explains or 0.0))),
+        causes=tuple(sorted(causes, key=lambda cause: (cause.rule not in FIRST, -abs(cause.explains or 0.0)))),
         unexplained=unexplained,
         missing=_missing(undecided, c, unexplained),
     )
@@ -233,6 +236,8 @@ def _recorded(c: Comparison, certain: set[str], possible: set[str]) -> list[_Rec
         for rule in RULES:
             if fact in rule.facts and (not rule.units or c.before.unit in rule.units):
                 facts.setdefault(rule.name, []).append(fact)
+    if "model-size" in settings and "output-length" in facts:
+        facts.setdefault("model-size", []).extend(facts.pop("output-length"))  # Another model answers at other lengths.
     if facts.keys() - {"more-work"}:
         facts.pop("more-work", None)  # Another amount of arithmetic follows from any other difference of the work.
     if (batch := c.moved("running_requests")) and abs(batch) >= QUANTITIES["running_requests"].least:
@@ -308,24 +313,30 @@ def _accounted(findings: _Findings, c: Comparison, extra: Sequence[Cause]) -> li
 def allocate(ranges: Sequence[Range], change: float) -> list[float]:
     """What each range accounts for of a change: all to the same share of their widths.
 
-    Ranges of the change's direction begin at 0 where they reach to the other one.  If they do not reach the change,
-    each accounts for its most; if their least is more than it, each for its part of the change.
+    A range that reaches to both sides of 0 may work either way: it accounts for what the others leave.  If all of them
+    do not reach the change, each accounts for its most; if their least is more than it, each for its part of it.
     """
     way = 1.0 if change > 0 else -1.0
-    oriented = [sorted((way * low, way * high)) for low, high in ranges]
-    bounds = [(max(low, 0.0) if high > 0 else low, high) for low, high in oriented]
-    aim = abs(change)
+    bounds = [(min(way * low, way * high), max(way * low, way * high)) for low, high in ranges]
+    either = [low < 0 < high for low, high in bounds]
+    directed = _shares([(0.0, 0.0) if both else bound for both, bound in zip(either, bounds, strict=True)], abs(change))
+    left = max(0.0, abs(change) - sum(directed))
+    others = _shares(
+        [(0.0, bound[1]) if both else (0.0, 0.0) for both, bound in zip(either, bounds, strict=True)], left
+    )
+    return [way * (part + other) for part, other in zip(directed, others, strict=True)]
+
+
+def _shares(bounds: Sequence[Range], aim: float) -> list[float]:
     least, most = sum(low for low, _ in bounds), sum(high for _, high in bounds)
     if aim >= most:
-        parts = [high for _, high in bounds]
-    elif aim >= least:
+        return [high for _, high in bounds]
+    if aim >= least:
         share = (aim - least) / (most - least)
-        parts = [low + share * (high - low) for low, high in bounds]
-    else:
-        against = sum(min(low, 0.0) for low, _ in bounds)
-        share = max(0.0, (aim - against) / (least - against))
-        parts = [low * share if low > 0 else low for low, _ in bounds]
-    return [way * part for part in parts]
+        return [low + share * (high - low) for low, high in bounds]
+    against = sum(min(low, 0.0) for low, _ in bounds)
+    share = max(0.0, (aim - against) / (least - against))
+    return [low * share if low > 0 else low for low, _ in bounds]
 
 
 def _in_direction(bounds: Range, change: float) -> bool:

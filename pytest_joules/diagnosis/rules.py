@@ -269,8 +269,8 @@ RULES: tuple[Rule, ...] = (
         rise="the work is shared out among the GPUs in another way, and takes more GPU time or power for each unit",
         fall="the work is shared out among the GPUs in another way, and takes less GPU time or power for each unit",
         advice="use as few GPUs as hold the model and meet the latency limit, with larger batches on each",
-        expect="twice the GPUs at the same batch -10 to +65 % for tokens, -5 to +134 % for a single image, -10 to "
-               "+92 % for a batch of images; another sharding up to 17 % for each doubling of GPUs",
+        expect="twice the GPUs at the same batch -14 to +101 % (chat: -6 to +57 %), for a single image -5 to +134 %; "
+               "another sharding up to 19 % for each doubling of GPUs",
         source=f"{LEADERBOARD}",
         size=sizes.gpu_count,
         settings=("num_gpus", "tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size",

@@ -39,14 +39,16 @@ chat and code tasks nine of ten had -0.92 to -0.35 at 8, -0.79 to -0.25 at 32, -
 at 512.  The upper end is nearer to 0 than those: of long prompts each request pays more itself."""
 
 IMAGE_BATCH = 0.10
-IMAGE_BATCH_GPUS = 0.12
+IMAGE_BATCH_GPUS = 0.15
 IMAGE_BATCH_RISE = 0.07
 """A doubling of a diffusion batch saves at most 10 % on one GPU (leaderboard: -2 to +3 %; SDXL on an H200 4 %), and
-12 % more with each doubling of GPUs that share it; nowhere it cost more than 7 % in all."""
+15 % more with each doubling of GPUs that share it (leaderboard, up to 17 % on two GPUs, 35 % on four, 44 % on eight);
+nowhere it cost more than 7 % in all."""
 
-GPU_DOUBLING: Mapping[str, Range] = {"tokens": (-0.10, 0.50), "one image": (-0.05, 0.85), "images": (-0.10, 0.65)}
-"""Twice the GPUs for the same batch.  Leaderboard: -0.06 to 0.45 for tokens, 0.19 to 0.81 for single images, 0.00 to
-0.65 for batches of images."""
+GPU_DOUBLING: Mapping[str, Range] = {"tokens": (-0.15, 0.70), "one image": (-0.05, 0.85), "images": (-0.15, 0.70)}
+"""Twice the GPUs for the same batch: at most twice the joules (0.69) if nothing gets faster and every GPU draws as
+much, or more where a communication-bound single image gets slower.  Leaderboard: -0.06 to 0.45 for chat, 0.19 to 0.81 for
+single images, 0.00 to 0.65 for batches of images."""
 
 SHARDING = 0.17
 """Another way to share the work out among two GPUs; times log2 of their number (leaderboard: 0.17 at 2, 0.16 at 4,
