@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, IntEnum
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -70,3 +71,8 @@ def test_the_gpus_of_a_replica() -> None:
     assert gpus_of_replica({}) == 1
     assert gpus_of_replica({"tensor_parallel_size": "4", "pipeline_parallel_size": "2"}) == 8
     assert gpus_of_replica({"tensor_parallel_size": "auto"}) == 1
+
+
+def test_every_setting_is_in_the_documentation() -> None:
+    told = (Path(__file__).parents[1] / "docs" / "engines.md").read_text()
+    assert [setting.name for setting in SETTINGS if f"`{setting.name}`" not in told] == []

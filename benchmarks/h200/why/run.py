@@ -1,4 +1,4 @@
-"""Records baselines and runs every honest change against them, each in a fresh process; reports are left in a directory.
+"""Records baselines and runs every honest change against them, each in a fresh process; leaves their reports.
 
 python benchmarks/h200/why/run.py torch|vllm WORK_DIR [--only NAME] [--seconds 560] [PYTEST_ARGUMENT...]
 
