@@ -49,7 +49,7 @@ def test_what_the_process_is_set_to_is_kept() -> None:
 
     before = settings(len)
     assert before["sdpa_backends"] == "flash+mem_efficient+cudnn+math"
-    assert before["float32_matmul_precision"] == "ieee"
+    assert before["float32_matmul"] == "ieee"
     assert (before["autocast"], before["grad"], before["cudnn_benchmark"]) == ("off", "True", "False")
     torch.set_float32_matmul_precision("high")
     torch.set_autocast_enabled("cuda", True)
@@ -61,7 +61,7 @@ def test_what_the_process_is_set_to_is_kept() -> None:
         torch.set_float32_matmul_precision("highest")
         torch.set_autocast_enabled("cuda", False)
     assert changed["sdpa_backends"] == "math"
-    assert changed["float32_matmul_precision"] == "tf32"
+    assert changed["float32_matmul"] == "tf32"
     assert (changed["autocast"], changed["grad"]) == ("bfloat16", "False")
     assert settings(len) == before
     assert not torch.cuda.is_initialized()
@@ -73,13 +73,13 @@ def test_either_interface_tells_the_precision_of_float32(monkeypatch: pytest.Mon
         pytest.skip("torch 2.9 has the newer interface")
     matmul.fp32_precision = "tf32"  # the older one raises from now on
     try:
-        assert knobs()["float32_matmul_precision"] == "tf32"
+        assert knobs()["float32_matmul"] == "tf32"
     finally:
         matmul.fp32_precision = "none"
     older = SimpleNamespace(**{name: getattr(torch.backends.cuda, name) for name in ("flash_sdp_enabled",)})
     older.matmul = SimpleNamespace(allow_tf32=True)
     monkeypatch.setattr(torch.backends, "cuda", older)
-    assert knobs()["float32_matmul_precision"] == "tf32"
+    assert knobs()["float32_matmul"] == "tf32"
     assert knobs()["sdpa_backends"] == "flash"
 
 

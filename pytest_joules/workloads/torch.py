@@ -79,8 +79,8 @@ def knobs() -> dict[str, str]:
     }
     return kept(
         {
-            "float32_matmul_precision": _float32(backends.cuda.matmul),
-            "float32_conv_precision": _float32(getattr(backends.cudnn, "conv", backends.cudnn)),
+            "float32_matmul": _float32(backends.cuda.matmul),
+            "float32_conv": _float32(getattr(backends.cudnn, "conv", backends.cudnn)),
             "sdpa_backends": joined(name for name, enabled in attention.items() if enabled is not None and enabled()),
             "cudnn_benchmark": backends.cudnn.benchmark,
             "deterministic": torch.are_deterministic_algorithms_enabled(),
