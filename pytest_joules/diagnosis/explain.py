@@ -10,13 +10,13 @@ named together, and claim nothing.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_joules.diagnosis.incomparable import LIMIT_WATTS, incomparable
 from pytest_joules.diagnosis.observation import Observation
 from pytest_joules.diagnosis.quantities import ENABLE, QUANTITIES, TEXTS, Comparison, Scale
-from pytest_joules.diagnosis.rules import BY_NAME, RULES, Rule, Sign, Way
+from pytest_joules.diagnosis.rules import BY_NAME, RULES, Rule, Sign, Way, Where
 from pytest_joules.diagnosis.sizes import Range, Settings, widths
 from pytest_joules.diagnosis.splits import exact_splits
 from pytest_joules.facts import FACTS, WEIGHTS, changed
@@ -28,6 +28,9 @@ BESIDE = 0.5
 
 NEARLY_FULL = 0.9
 """Share of the KV cache from which memory, not the load, sets the batch: vLLM preempts when no block is left."""
+
+MOST_TOGETHER = 4
+"""More rules that nothing tells apart say nothing."""
 
 ALWAYS_KNOWN = frozenset({"watts", "seconds"})
 """What alone names no mechanism."""
@@ -66,7 +69,7 @@ def explain(before: Observation, after: Observation, noise: float, extra: Sequen
     undecided: list[Rule] = []
     if abs(unexplained) > noise and unexplained * c.change > 0:
         undecided = findings.undecided({cause.rule for cause in causes})
-        causes += [_merged(undecided, c, unexplained)] if undecided else []
+        causes += [_merged(undecided, c, unexplained)] if 0 < len(undecided) <= MOST_TOGETHER else []
     causes += findings.unsized(causes)
     causes += [cause for cause in extra if _range(cause) is None]
     return replace(
@@ -114,15 +117,19 @@ def facts_that_differ(c: Comparison) -> list[str]:
 
 def seen(rule: Rule, c: Comparison, way: int) -> bool | None:
     """Whether the signs of a rule are there for a rise (``way`` = 1) or a fall (-1); ``None`` if nobody knows."""
-    if not rule.signs or (rule.units and c.before.unit not in rule.units) or (rule.among_several and not c.several):
+    if not rule.signs or (rule.units and c.before.unit not in rule.units) or not _applies(rule.where, c):
         return False
     states = [_any(_holds(sign, c, way) for sign in alternatives) for alternatives in _looked_at(rule, c)]
     return False if False in states else None if None in states else True
 
 
 def _looked_at(rule: Rule, c: Comparison) -> list[tuple[Sign, ...]]:
-    """Those signs of a rule that matter for so many devices."""
-    return [signs for signs in rule.signs if c.several or not any(sign.among_several for sign in signs)]
+    """Those signs of a rule that matter here."""
+    return [signs for signs in rule.signs if all(_applies(sign.where, c) for sign in signs)]
+
+
+def _applies(where: Where, c: Comparison) -> bool:
+    return where is Where.ANYWHERE or (c.several if where is Where.SEVERAL else c.engine)
 
 
 def _signs(rule: Rule, c: Comparison) -> Iterable[Sign]:
@@ -178,24 +185,24 @@ class _Findings:
     Attributes:
         c: The two sides.
         recorded: Rules whose settings or facts differ, with a range or without.
-        seen: Rules whose signs are all there, and whether for a rise (1) or a fall (-1).
-        possible: Rules that no sign contradicts, in the direction of the change.
+        seen: Rules whose signs are all there.
+        possible: Rules that no sign contradicts.
     """
 
     c: Comparison
     recorded: tuple[tuple[_Recorded, Range | None], ...]
-    seen: Mapping[str, int]
+    seen: tuple[str, ...]
     possible: tuple[str, ...]
 
     @classmethod
     def of(cls, c: Comparison) -> _Findings:
         way = 1 if c.up else -1
-        states = {rule.name: {side: seen(rule, c, side) for side in (1, -1)} for rule in RULES}
-        certain = {name: side for name, of in states.items() for side in (way, -way) if of[side]}
-        undecided = [BY_NAME[name] for name, of in states.items() if of[way] is None]
+        states = {rule.name: seen(rule, c, way) for rule in RULES}
+        certain = tuple(name for name, state in states.items() if state)
+        undecided = [BY_NAME[name] for name, state in states.items() if state is None]
         likely = [rule for rule in undecided if all(_holds(sign, c, way) is not False for sign in rule.plausible)]
         possible = tuple(rule.name for rule in likely) if any(_told(rule, c, way) for rule in likely) else ()
-        recorded = _recorded(c, {name for name, side in certain.items() if side == way}, set(possible))
+        recorded = _recorded(c, set(certain), set(possible))
         return cls(c, tuple((one, one.rule.size(c, one.settings)) for one in recorded), certain, possible)
 
     def undecided(self, named: set[str]) -> list[Rule]:
@@ -267,27 +274,22 @@ class _Claim:
 
     cause: Cause
     range: Range
-    measured: bool
 
 
 def _accounted(findings: _Findings, c: Comparison, extra: Sequence[Cause]) -> list[Cause]:
     """The causes that account for something, each with how much."""
-    others = [_Claim(cause, bounds, True) for cause in extra if (bounds := _range(cause)) is not None]
+    others = [_Claim(cause, bounds) for cause in extra if (bounds := _range(cause)) is not None]
     recorded = [
-        _Claim(_cause(one.rule, c, one, *size, settled=True), size, one.rule.name in findings.seen)
+        _Claim(_cause(one.rule, c, one, *size, settled=True), size)
         for one, size in findings.recorded
         if size is not None and _in_direction(size, c.change)
     ]
     names = {claim.cause.rule for claim in recorded}
     mechanisms = []
-    for name, way in findings.seen.items():
+    for name in findings.seen:
         size = BY_NAME[name].size(c, {})
-        if name in names or size is None or max(map(abs, size)) <= c.noise:
-            continue
-        if way * c.change < 0 and not size[0] * size[1] > 0:
-            continue  # A counter-effect must be measured, not merely possible.
-        if way * (size[0] + size[1]) > 0:
-            mechanisms.append(_Claim(_cause(BY_NAME[name], c, None, *size, settled=True, way=way), size, True))
+        if name not in names and size is not None and _in_direction(size, c.change) and max(map(abs, size)) > c.noise:
+            mechanisms.append(_Claim(_cause(BY_NAME[name], c, None, *size, settled=True), size))
     inner = {way for claim in mechanisms for way in BY_NAME[claim.cause.rule].ways if way != claim.cause.rule}
     mechanisms = [claim for claim in mechanisms if claim.cause.rule not in inner]
     shown = {way for name in names for way in BY_NAME[name].ways}
@@ -354,9 +356,9 @@ def _range(cause: Cause) -> Range | None:
 
 def _cause(
     rule: Rule, c: Comparison, recorded: _Recorded | None, low: float | None, high: float | None, *,
-    settled: bool, way: int = 0,
+    settled: bool,
 ) -> Cause:  # fmt: skip
-    way = way or (1 if c.up else -1)
+    way = 1 if c.up else -1
     text = rule.rise if way > 0 else rule.fall
     if rule.name == "batch" and _out_of_memory(c):
         text += ": there is no memory for more" if way > 0 else ": memory had forced a smaller one"

@@ -252,6 +252,14 @@ class Comparison:
         return max(self.before.count, self.after.count) > 1
 
     @property
+    def engine(self) -> bool:
+        """Whether an engine that batches requests is at work."""
+        sides = (self.before, self.after)
+        return any(
+            "max_num_seqs" in s.conditions.configuration or s.signal("running_requests") is not None for s in sides
+        )
+
+    @property
     def costly(self) -> Observation:
         """The side that took more joules."""
         return self.after if self.up else self.before

@@ -30,6 +30,14 @@ class Way(str, Enum):
     HIGH = "high"
 
 
+class Where(str, Enum):
+    """Where something matters."""
+
+    ANYWHERE = "anywhere"
+    SEVERAL = "several devices"
+    ENGINE = "an engine that batches requests"
+
+
 @dataclass(frozen=True, slots=True)
 class Sign:
     """Something to be seen where a mechanism is at work.
@@ -41,14 +49,14 @@ class Sign:
         least: Least change, or level, that counts; the quantity's own if ``None``.
         beside: Another quantity: a change that is less than half of its does not count.  ``LEVEL`` without it looks at
             the seconds per unit.
-        among_several: Whether it matters only where several devices work.
+        where: Where it matters; elsewhere it is not asked for.
     """
 
     quantity: str
     way: Way
     least: float | None = None
     beside: str = ""
-    among_several: bool = False
+    where: Where = Where.ANYWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +80,7 @@ class Rule:
         brief: Rise and fall in a few words, where rules are named together.
         plausible: Signs without which it is not named where others are missing.
         units: Units of work that it can concern; empty for any.
-        among_several: Whether it concerns only work on several devices.
+        where: Where it can be at work.
     """
 
     name: str
@@ -91,7 +99,7 @@ class Rule:
     brief: tuple[str, str] = ("", "")
     plausible: tuple[Sign, ...] = ()
     units: frozenset[str] = frozenset()
-    among_several: bool = False
+    where: Where = Where.ANYWHERE
 
 
 def _all(*signs: Sign | tuple[Sign, ...]) -> tuple[tuple[Sign, ...], ...]:
@@ -103,6 +111,7 @@ def unknown(c: Comparison, settings: Settings) -> None:
 
 
 _SLOWER = Sign("seconds", Way.UP)
+_SAME_BATCH = Sign("running_requests", Way.NOT_DOWN, where=Where.ENGINE)
 _BUSY = ("more-work", "memory-bound", "tensor-cores")
 _ANY = ("host-bound", *_BUSY, "communication")
 _WATTS_KEPT = Sign("watts", Way.NOT_DOWN, least=0.4)
@@ -318,7 +327,7 @@ RULES: tuple[Rule, ...] = (
             (Sign("watts", Way.DOWN), Sign("sm_clock", Way.UP)),
             Sign("sm_clock", Way.NOT_DOWN),
             (Sign("sm_active", Way.DOWN), Sign("busy_seconds", Way.LEVEL)),
-            Sign("link_bytes", Way.NOT_UP, among_several=True),
+            Sign("link_bytes", Way.NOT_UP, where=Where.SEVERAL),
         ),
         settings=("enforce_eager", "torch_compile", "optimization_level", "compilation_mode", "cudagraph_mode",
                   "max_cudagraph_capture_size", "cuda_graph", "cuda_graphs", "disable_cuda_graph", "async_scheduling",
@@ -338,7 +347,7 @@ RULES: tuple[Rule, ...] = (
                    Sign("compute_cycles", Way.LEVEL)),
         ways=("memory-bound",),
         shows=("dram_bytes",),
-        among_several=True,
+        where=Where.SEVERAL,
         brief=("more traffic between GPUs", "less traffic between GPUs"),
     ),
     Rule(
@@ -419,7 +428,7 @@ RULES: tuple[Rule, ...] = (
         source=IDENTITY,
         size=sizes.more_work,
         signs=_all(_SLOWER, Sign("busy_seconds", Way.UP), Sign("compute_cycles", Way.UP, beside="dram_bytes"),
-                   Sign("tensor_cycles", Way.NOT_DOWN)),
+                   Sign("tensor_cycles", Way.NOT_DOWN), _SAME_BATCH),
         settings=("torch_compile", "enforce_eager", "compilation_mode", "attention", "autocast", "grad",
                   "vae_tiling", "vae_slicing", "deterministic", "cudnn_benchmark"),
         facts=tuple(f"flops_per_{unit}" for unit in ("token", "prompt_token", "image", "video", "step", "call")),
@@ -429,14 +438,14 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "memory-bound", "memory traffic",
-        rise="more device memory traffic for the same arithmetic: unfused attention, wider numbers, a smaller batch",
+        rise="more device memory traffic for the same arithmetic: unfused kernels, wider numbers, a smaller batch",
         fall="less device memory traffic for the same arithmetic",
         advice="use a fused attention (FlashAttention, SDPA) and torch.compile; look at dtypes and copies",
         expect="what busy SMs took more, in time and power",
         source=IDENTITY,
         size=sizes.busy,
         signs=_all(_SLOWER, Sign("busy_seconds", Way.UP), Sign("dram_bytes", Way.UP),
-                   Sign("compute_cycles", Way.LEVEL, beside="dram_bytes")),
+                   Sign("compute_cycles", Way.LEVEL, beside="dram_bytes"), _SAME_BATCH),
         settings=("attention", "attention_backend", "flash_attn_version", "sdpa_backends", "torch_compile",
                   "enforce_eager", "compilation_mode", "kv_cache_dtype", "moe_backend", "linear_backend",
                   "deterministic", "cudnn_benchmark", "grad"),

@@ -47,8 +47,8 @@ nowhere it cost more than 7 % in all."""
 
 GPU_DOUBLING: Mapping[str, Range] = {"tokens": (-0.15, 0.70), "one image": (-0.05, 0.85), "images": (-0.15, 0.70)}
 """Twice the GPUs for the same batch: at most twice the joules (0.69) if nothing gets faster and every GPU draws as
-much, or more where a communication-bound single image gets slower.  Leaderboard: -0.06 to 0.45 for chat, 0.19 to 0.81 for
-single images, 0.00 to 0.65 for batches of images."""
+much, or more where a communication-bound single image gets slower.  Leaderboard: -0.06 to 0.45 for chat, 0.19 to 0.81
+for single images, 0.00 to 0.65 for batches of images."""
 
 SHARDING = 0.17
 """Another way to share the work out among two GPUs; times log2 of their number (leaderboard: 0.17 at 2, 0.16 at 4,
@@ -150,7 +150,7 @@ BATCH_CAPS = ("max_num_seqs", "max_running_requests", "max_batch_size")
 def batch(c: Comparison, settings: Settings) -> Range | None:
     """A running batch by the law of its kind of work; a cap that was perhaps not reached by at most that."""
     running = c.values("running_requests")
-    if running is not None:
+    if running is not None and family(c) != "images":
         if abs(math.log(running[1] / running[0])) < QUANTITIES["running_requests"].least:
             return None
         return _batch_law(c, *running)
