@@ -18,7 +18,13 @@ from pytest_joules.signals import CONDITIONS, SIGNALS, Signal
 WAITING = Cause(
     "host-bound",
     "the GPU waits for the host",
-    ("enforce_eager: False -> True", "SM active: 93% -> 55%", "SM clock: 1980 MHz -> 1980 MHz", "tensor: 40% -> 20%"),
+    (
+        "enforce_eager: False -> True",
+        "watts: 500 W -> 298 W",
+        "SM active: 93% -> 55%",
+        "SM clock: 1980 MHz -> 1980 MHz",
+        "tensor: 40% -> 20%",
+    ),
     "turn CUDA graphs on",
     "arXiv 2601.22076",
     low=math.log(1.14),

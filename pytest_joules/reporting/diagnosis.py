@@ -79,7 +79,7 @@ def why(diagnosis: Diagnosis) -> str:
     """The first cause in one line, with what it explains and its key evidence."""
     told = [*_first_of_all(diagnosis)]
     for cause in diagnosis.causes[:1]:
-        evidence = "; ".join(cause.evidence[:KEY_EVIDENCE])
+        evidence = "; ".join(_key_evidence(cause, diagnosis))
         told.append(_claim(cause, diagnosis) + (f" ({evidence})" if evidence else ""))
     return "; ".join(told)
 
@@ -87,6 +87,13 @@ def why(diagnosis: Diagnosis) -> str:
 def is_level(diagnosis: Diagnosis) -> bool:
     """Whether noise alone makes such a change."""
     return abs(diagnosis.change) <= diagnosis.noise
+
+
+def _key_evidence(cause: Cause, diagnosis: Diagnosis) -> Sequence[str]:
+    """The first of what speaks for a cause, but for what the splits say anyway."""
+    split = {name for split in diagnosis.splits for name in split.parts}
+    telling = [line for line in cause.evidence if line.partition(":")[0] not in split]
+    return telling[:KEY_EVIDENCE]
 
 
 def _first_of_all(diagnosis: Diagnosis) -> list[str]:
