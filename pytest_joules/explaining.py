@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_joules.baselines.store import BaselineError
@@ -15,7 +15,6 @@ from pytest_joules.baselines.store import read as read_baselines
 from pytest_joules.diagnosis.explain import explain
 from pytest_joules.diagnosis.noise import noise_between
 from pytest_joules.diagnosis.observation import Observation
-from pytest_joules.diagnosis.seen import signal_changes
 from pytest_joules.history import session_of
 from pytest_joules.hostbound import recognise
 from pytest_joules.model import (
@@ -195,10 +194,7 @@ def _explained(old: BaselineKey, new: BaselineKey, before: Series, after: Series
         before_joules_per_unit=seen[0].joules_per_unit,
         after_joules_per_unit=seen[1].joules_per_unit,
         noise=noise.text,
-        diagnosis=replace(
-            explain(seen[0], seen[1], noise.width),
-            signals=signal_changes(seen[0].conditions, seen[1].conditions),
-        ),
+        diagnosis=explain(seen[0], seen[1], noise.width),
     )
 
 

@@ -17,11 +17,11 @@ from pytest_joules.diagnosis.incomparable import LIMIT_WATTS, incomparable
 from pytest_joules.diagnosis.observation import Observation
 from pytest_joules.diagnosis.quantities import ENABLE, QUANTITIES, TEXTS, Comparison, Scale
 from pytest_joules.diagnosis.rules import BY_NAME, RULES, Rule, Sign, Way, Where
+from pytest_joules.diagnosis.seen import signal_changes
 from pytest_joules.diagnosis.sizes import Range, Settings, widths
 from pytest_joules.diagnosis.splits import exact_splits
 from pytest_joules.facts import FACTS, WEIGHTS, changed
-from pytest_joules.model import Cause, Diagnosis, SignalChange
-from pytest_joules.signals import SIGNALS
+from pytest_joules.model import Cause, Diagnosis
 
 BESIDE = 0.5
 """A quantity that moved by less than half of another one stayed level beside it."""
@@ -59,7 +59,7 @@ def explain(before: Observation, after: Observation, noise: float, extra: Sequen
         splits=exact_splits(before, after),
         unexplained=c.change,
         incomparable=differences,
-        signals=tuple(SignalChange(s.name, before.signal(s.name), after.signal(s.name)) for s in SIGNALS),
+        signals=signal_changes(before.conditions, after.conditions),
     )
     if abs(c.change) <= noise:
         return diagnosis
