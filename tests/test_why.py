@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from conftest import STEP_JOULES_PER_TOKEN, Suite
 from jsonschema import Draft202012Validator
 
+from pytest_joules.budget import EnergyBudget
 from pytest_joules.codec import CodecError
-from pytest_joules.diagnosis.budgets import causes_in
-from pytest_joules.model import Cause, Conditions, Diagnosis, SignalChange, Split
+from pytest_joules.decision import Terms, decide
+from pytest_joules.diagnosis.budgets import PREDICTED, causes_in, diagnosis_of
+from pytest_joules.model import (
+    BaselineKey,
+    Block,
+    BudgetResult,
+    Cause,
+    Conditions,
+    Device,
+    Diagnosis,
+    Measurement,
+    Session,
+    SignalChange,
+    Split,
+    Verdict,
+    VerdictKind,
+    WindowKind,
+)
 from pytest_joules.reporting import diagnosis as shown
 from pytest_joules.reporting import json as json_report
+from pytest_joules.reporting.terminal import details
 from pytest_joules.signals import CONDITIONS, SIGNALS, Signal
 
 WAITING = Cause(
@@ -117,6 +137,91 @@ def test_a_rule_that_returns_nonsense_is_told_what_to_return(returned: object, c
         causes_in(returned)
     assert complaint in str(caught.value)
     assert causes_in([WAITING]) == causes_in(WAITING) == (WAITING,)
+
+
+H200 = Device(0, "NVIDIA H200", "abc", power_limit_watts=700.0)
+
+
+def blocks(joules: float) -> tuple[Block, ...]:
+    """Half-seconds of 500 W."""
+    return (Block(250.0, 250.0 / joules, 0.5),) * 3
+
+
+def stored(joules: float = 1.0, device: str = "abc", celsius: float = 40.0, *, anchor: bool = False) -> Session:
+    return Session("", (device,), blocks(joules), conditions=Conditions(celsius), anchor=anchor)
+
+
+def judged(
+    joules: float, sessions: Sequence[Session], celsius: float = 40.0, limit: float | None = None
+) -> BudgetResult:
+    """A result as the recorder makes it."""
+    conditions = Conditions(celsius)
+    found = Measurement("main", WindowKind.REPEATED, (H200,), {"token": blocks(joules)}, 1.0, 1.0, conditions)
+    verdict = decide(found, sessions, Terms("token", 0.02, limit))
+    key = BaselineKey("test_it.py::test_step", "main", "token")
+    return BudgetResult(key.test, EnergyBudget(), True, verdict, True, key, "nvidia-h200", 0.02, found)
+
+
+def diagnosed(result: BudgetResult, sessions: Sequence[Session]) -> Diagnosis:
+    found = diagnosis_of(result, sessions, lambda result, before, after: ())
+    assert found is not None
+    assert result.verdict.ratio is None or found.change == pytest.approx(math.log(result.verdict.ratio))
+    for split in found.splits:
+        assert sum(split.parts.values()) == pytest.approx(found.change)
+    return found
+
+
+def test_the_change_that_is_explained_is_the_ratio_that_is_printed() -> None:
+    sessions = [stored()] * 3
+    assert diagnosed(judged(1.1, sessions), sessions).change == pytest.approx(math.log(1.1))
+    # What the prediction allows for temperature is no change of the code, and no cause either.
+    hot = diagnosed(judged(1.1, sessions, 80.0), sessions)
+    assert hot.change < 0.02
+    assert "heat" not in [cause.rule for cause in hot.causes]
+
+
+def test_what_temperature_was_allowed_for_is_told_where_it_is_more_than_the_noise() -> None:
+    sessions = [stored(celsius=70.0)] * 8
+    warmer = judged(1.3, sessions, 30.0)
+    found = diagnosis_of(
+        replace(warmer, verdict=replace(warmer.verdict, ratio_high=(warmer.verdict.ratio or 0.0) * 1.01)),
+        sessions,
+        lambda result, before, after: (),
+    )
+    assert found is not None
+    (split,) = [split for split in found.splits if split.name == PREDICTED]
+    assert split.parts["since the stored sessions"] == pytest.approx(math.log(1.3))
+    assert sum(split.parts.values()) == pytest.approx(found.change)
+    assert SignalChange("temperature_celsius", 70.0, 30.0) in found.signals
+
+
+def test_sessions_of_todays_device_and_of_the_anchor_stand_for_before() -> None:
+    mixed = [stored(), stored(), stored(), stored(1.5, "def")]
+    today = judged(1.1, mixed)
+    assert diagnosed(today, mixed).change == pytest.approx(math.log(1.1), abs=0.01)
+    pinned = [stored(anchor=True)] * 3 + [stored(1.025)] * 5
+    crept = judged(1.035, pinned)
+    assert crept.verdict.crept
+    assert diagnosed(crept, pinned).change == pytest.approx(math.log(1.035), abs=0.003)
+
+
+def test_over_its_limit_it_is_explained_against_the_baseline_and_says_so() -> None:
+    sessions = [stored()] * 3
+    over = judged(1.5, sessions, limit=1.2)
+    over = replace(over, diagnosis=diagnosed(over, sessions))
+    assert over.diagnosis is not None
+    assert over.diagnosis.change == pytest.approx(math.log(1.5))
+    assert "baseline   1.000 J, in baselines/nvidia-h200.json" in "\n".join(details(over, "baselines", "pytest"))
+
+
+def test_what_cannot_be_trusted_or_has_no_baseline_is_not_explained() -> None:
+    sessions = [stored()] * 3
+    today = judged(1.5, sessions)
+    for kind in (VerdictKind.INVALID, VerdictKind.UNMEASURED):
+        untrusted = replace(today, verdict=Verdict(kind, "a foreign process, pid 7"))
+        assert diagnosis_of(untrusted, sessions, lambda *_: ()) is None
+    assert diagnosis_of(today, [], lambda *_: ()) is None
+    assert diagnosis_of(today, [replace(stored(), kind=WindowKind.ONE_SHOT)], lambda *_: ()) is None
 
 
 TEST = """

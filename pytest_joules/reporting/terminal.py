@@ -99,6 +99,12 @@ def details(result: BudgetResult, baselines: str, update_command: str, *, verbos
             f"  moved      watts {format_percent(verdict.ratio / verdict.seconds_ratio - 1, signed=True)}, "
             f"seconds per unit {format_percent(verdict.seconds_ratio - 1, signed=True)}"
         )
+    if verdict.kind is VerdictKind.OVER_LIMIT and verdict.joules_per_unit is not None and result.diagnosis is not None:
+        # The diagnosis is against the baseline, whatever the limit is.
+        then = format_joules(verdict.joules_per_unit / math.exp(result.diagnosis.change))
+        lines.append(
+            f"  baseline   {then}, in {baselines}/{result.sku}.json; why is against this, not against the limit"
+        )
     if verdict.baseline_sessions:
         stored = f"{verdict.baseline_sessions} session(s) in {baselines}/{result.sku}.json"
         lines.append(f"  {_against(verdict):<10} {stored}")
