@@ -1,7 +1,7 @@
 """The rules, as data: what each mechanism looks like, how much it accounts for, what to do about it.
 
 A rule is recognised by *signs*, which are measured, by *settings* that were recorded and differ, or by *facts* about
-the work.  ``docs/diagnosis.md`` is the table for readers.
+the work.  ``docs/diagnosis.md`` is the table for readers; ``python tools/diagnosis_table.py`` writes it.
 """
 
 from __future__ import annotations
