@@ -107,9 +107,9 @@ class Case:
 
     @property
     def directed(self) -> bool | None:
-        """Whether the change has the direction that the range states; ``None`` if it reaches to both."""
+        """Whether the change has the direction that the range states; ``None`` if it reaches to both, or there is none."""
         if not self.sized:
-            return False
+            return None
         cause = self.diagnosis.causes[0]
         low, high = cause.low or 0.0, cause.high or 0.0
         return None if low < 0 < high else (low + high) * self.diagnosis.change > 0

@@ -18,6 +18,7 @@ from pytest_joules.diagnosis.explain import allocate, explain
 from pytest_joules.diagnosis.observation import Observation, idle_watts
 from pytest_joules.diagnosis.rules import BY_NAME, RULES
 from pytest_joules.model import Block, Cause, Conditions, Device, Diagnosis, Measurement, Session, WindowKind
+from pytest_joules.reporting.json import read
 from pytest_joules.signals import SIGNALS
 
 ROOT = Path(__file__).parent.parent
@@ -573,6 +574,39 @@ def test_unchanged_work_on_h200s_has_no_cause() -> None:
     pairs = [*unchanged.of_sessions(file), *(pair for path in reports for pair in unchanged.of_report(path, file))]
     assert len(pairs) > 100
     assert [pair.name for pair in pairs if pair.diagnosis.causes] == []
+
+
+@pytest.mark.parametrize(
+    ("report", "test", "rule", "evidence"),
+    [
+        ("vllm-offline/eager-1", "test_generate[8]", "host-bound", "enforce_eager: False -> True"),
+        ("vllm-offline/eager-1", "test_generate[64]", "host-bound", "enforce_eager: False -> True"),
+        ("vllm-offline/eager-1", "test_generate[256]", "host-bound", "enforce_eager: False -> True"),
+        ("vllm-offline/seqs32-1", "test_generate[64]", "batch", "max_num_seqs: 256 -> 32"),
+        ("vllm-offline/seqs32-1", "test_generate[256]", "batch", "max_num_seqs: 256 -> 32"),
+        (
+            "vllm-offline/prompts269-1",
+            "test_generate[256]",
+            "prompt-length",
+            "prompt tokens per request: 256 -> 269 (+5.1%)",
+        ),
+        ("diffusers/steps21-1", "test_image[1]", "steps", "denoising steps per image: 20 -> 21 (+5.0%)"),
+        ("diffusers/steps21-1", "test_video", "steps", "denoising steps per video: 20 -> 21 (+5.0%)"),
+    ],
+)
+def test_honest_changes_on_an_h200(report: str, test: str, rule: str, evidence: str) -> None:
+    """Measured before there were signals: by what was recorded, and by watts, seconds and clock."""
+    file = store.read(ROOT / "baselines" / "nvidia-h200.json")
+    assert file is not None
+    results = read(ROOT / "benchmarks" / "results" / "h200-engines" / f"{report}.json").results
+    result = next(result for result in results if result.test.endswith(f"::{test}"))
+    assert result.key is not None
+    assert result.measurement is not None
+    before = Observation.of_sessions(file.entries[result.key], result.key.unit, file.device)
+    found = explain(before, Observation.of_measurement(result.measurement, result.key.unit), NOISE)
+    assert first(found).rule == rule
+    assert first(found).evidence[0] == evidence
+    assert [cause for cause in found.causes if cause.explains is not None] == [first(found)]
 
 
 def row(joules: float, **fields: object) -> dict[str, object]:

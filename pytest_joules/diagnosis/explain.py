@@ -10,7 +10,7 @@ named together, and claim nothing.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_joules.diagnosis.incomparable import LIMIT_WATTS, incomparable
@@ -18,7 +18,7 @@ from pytest_joules.diagnosis.observation import Observation
 from pytest_joules.diagnosis.quantities import ENABLE, QUANTITIES, TEXTS, Comparison, Scale
 from pytest_joules.diagnosis.rules import BY_NAME, RULES, Rule, Sign, Way, Where
 from pytest_joules.diagnosis.seen import signal_changes
-from pytest_joules.diagnosis.sizes import Range, Settings, widths
+from pytest_joules.diagnosis.sizes import Range, Settings, unknown, widths
 from pytest_joules.diagnosis.splits import exact_splits
 from pytest_joules.facts import FACTS, WEIGHTS, changed
 from pytest_joules.model import Cause, Diagnosis
@@ -93,7 +93,8 @@ def settings_that_differ(before: Observation, after: Observation) -> dict[str, t
 
 
 def _settings(side: Observation) -> dict[str, str]:
-    told = {name: value for name, value in side.conditions.configuration.items() if name != WEIGHTS}
+    # Sessions of earlier versions have "torch.bfloat16" where later ones have "bfloat16".
+    told = {n: value.removeprefix("torch.") for n, value in side.conditions.configuration.items() if n != WEIGHTS}
     told |= {f"version of {name}": value for name, value in side.conditions.versions.items()}
     told |= {"device": side.device} if side.device else {}
     told |= {"version of the driver": side.driver} if side.driver else {}
@@ -202,8 +203,9 @@ class _Findings:
         undecided = [BY_NAME[name] for name, state in states.items() if state is None]
         likely = [rule for rule in undecided if all(_holds(sign, c, way) is not False for sign in rule.plausible)]
         possible = tuple(rule.name for rule in likely) if any(_told(rule, c, way) for rule in likely) else ()
-        recorded = _recorded(c, set(certain), set(possible))
-        return cls(c, tuple((one, one.rule.size(c, one.settings)) for one in recorded), certain, possible)
+        told = tuple(name for name in possible if _told(BY_NAME[name], c, way))
+        recorded = _recorded(c, certain, told)
+        return cls(c, tuple(_sized(recorded, c, (*certain, *told))), certain, possible)
 
     def undecided(self, named: set[str]) -> list[Rule]:
         """Rules that nothing contradicts and nothing proves."""
@@ -215,29 +217,30 @@ class _Findings:
         """What differs and accounts for nothing that is known."""
         named = {cause.rule for cause in causes}
         return [
-            _cause(one.rule, self.c, one, None, None, settled=False)
-            for one, _ in self.recorded
+            _cause(one.rule, self.c, one, *(size or (None, None)), settled=False)
+            for one, size in self.recorded
             if one.rule.name not in named or one.rule.name in ALONE
         ]
 
 
 def _told(rule: Rule, c: Comparison, way: int) -> bool:
     """Whether a sign beyond watts and time speaks for a rule."""
-    return any(
-        _holds(sign, c, way) for alternatives in rule.signs for sign in alternatives
-        if sign.quantity not in ALWAYS_KNOWN
-    )  # fmt: skip
+    return any(_holds(sign, c, way) for sign in _signs(rule, c) if sign.quantity not in ALWAYS_KNOWN)
 
 
-def _recorded(c: Comparison, certain: set[str], possible: set[str]) -> list[_Recorded]:
-    """Every rule with what was recorded for it; a setting goes to the mechanism that it brought about."""
+def _recorded(c: Comparison, certain: Sequence[str], told: Sequence[str]) -> list[_Recorded]:
+    """Every rule with what was recorded for it.
+
+    A setting goes to the mechanism that it brought about: one that is certain, or that a sign speaks for, or the one
+    whose size is known without.
+    """
     settings: dict[str, dict[str, tuple[str, str]]] = {}
     for name, pair in settings_that_differ(c.before, c.after).items():
-        rules = [rule.name for rule in RULES if name in rule.settings]
-        found = next((rule for rule in rules if rule in certain), None)
-        found = found or next((rule for rule in rules if rule in possible), None)
+        rules = [rule for rule in RULES if name in rule.settings]
+        sized = [rule.name for rule in rules if rule.size is not unknown or not rule.signs]
+        shown = [rule.name for known in (certain, told) for rule in rules if rule.name in known]
         kind = "versions" if name.startswith("version of ") else "setting"
-        settings.setdefault(found or (rules[0] if rules else kind), {})[name] = pair
+        settings.setdefault(next(iter((*shown, *sized)), kind), {})[name] = pair
     facts: dict[str, list[str]] = {}
     for fact in facts_that_differ(c):
         for rule in RULES:
@@ -249,20 +252,21 @@ def _recorded(c: Comparison, certain: set[str], possible: set[str]) -> list[_Rec
         facts.pop("more-work", None)  # Another amount of arithmetic follows from any other difference of the work.
     if (batch := c.moved("running_requests")) and abs(batch) >= QUANTITIES["running_requests"].least:
         facts.setdefault("batch", []).append("running_requests")
-    recorded = [
+    return [
         _Recorded(rule, settings.get(rule.name, {}), tuple(facts.get(rule.name, ())))
         for rule in RULES
         if rule.name in settings or rule.name in facts
     ]
-    shown = []
+
+
+def _sized(
+    recorded: Sequence[_Recorded], c: Comparison, shown: Iterable[str]
+) -> Iterator[tuple[_Recorded, Range | None]]:
+    """What was recorded with its range: a published one, or that of the mechanism if it shows itself."""
+    names = set(shown)
     for one in recorded:
-        mechanism = one.rule.signs and not one.facts and one.rule.name not in ("batch", "tensor-cores")
-        if mechanism and one.rule.name not in certain | possible:
-            # The mechanism that the setting stands for did not show itself.
-            shown += [_Recorded(BY_NAME["setting"], one.settings, ())]
-        else:
-            shown.append(one)
-    return shown
+        size = one.rule.size(c, one.settings)
+        yield one, one.rule.part(c, one.settings) if size is None and one.rule.name in names else size
 
 
 # Accounting.
@@ -287,7 +291,7 @@ def _accounted(findings: _Findings, c: Comparison, extra: Sequence[Cause]) -> li
     names = {claim.cause.rule for claim in recorded}
     mechanisms = []
     for name in findings.seen:
-        size = BY_NAME[name].size(c, {})
+        size = BY_NAME[name].part(c, {})
         if name not in names and size is not None and _in_direction(size, c.change) and max(map(abs, size)) > c.noise:
             mechanisms.append(_Claim(_cause(BY_NAME[name], c, None, *size, settled=True), size))
     inner = {way for claim in mechanisms for way in BY_NAME[claim.cause.rule].ways if way != claim.cause.rule}
@@ -300,16 +304,21 @@ def _accounted(findings: _Findings, c: Comparison, extra: Sequence[Cause]) -> li
         # What was recorded is not enough: the mechanisms in which it shows itself have other causes, too.
         claims = [*recorded, *mechanisms, *others]
         shares = allocate([claim.range for claim in claims], c.change)
-    elif recorded:
-        evidence = tuple(line for claim in mechanisms if claim not in separate for line in claim.cause.evidence)
-        claims[0] = replace(
-            claims[0], cause=replace(claims[0].cause, evidence=_distinct((*claims[0].cause.evidence, *evidence)))
-        )
+    else:
+        hidden = [claim.cause for claim in mechanisms if claim not in separate]
+        claims = [_with_evidence(claim, hidden) if claim in recorded else claim for claim in claims]
     return [
         replace(claim.cause, explains=share)
         for claim, share in zip(claims, shares, strict=True)
-        if abs(share) > 0 and (claim in recorded or claim in others or abs(share) > c.noise)
+        if abs(share) > (c.noise if claim in mechanisms else 0)
     ]
+
+
+def _with_evidence(claim: _Claim, mechanisms: Sequence[Cause]) -> _Claim:
+    """A recorded cause with the evidence of the mechanisms in which it shows itself."""
+    ways = BY_NAME[claim.cause.rule].ways
+    lines = [line for cause in mechanisms if cause.rule in ways for line in cause.evidence]
+    return replace(claim, cause=replace(claim.cause, evidence=_distinct((*claim.cause.evidence, *lines))))
 
 
 def allocate(ranges: Sequence[Range], change: float) -> list[float]:
@@ -363,7 +372,14 @@ def _cause(
     if rule.name == "batch" and _out_of_memory(c):
         text += ": there is no memory for more" if way > 0 else ": memory had forced a smaller one"
     if recorded is not None and not settled and rule.name not in ALONE:
-        text = f"{rule.name} differs, and accounts for nothing that is known in this direction"
+        what = _listed([*recorded.settings, *(QUANTITIES[name].text for name in recorded.facts)])
+        text = f"{what} differ{'s' if len(recorded.settings) + len(recorded.facts) == 1 else ''}, and "
+        if low is None or high is None:
+            text += "what that accounts for is not known"
+        elif _in_direction((low, high), c.change):
+            text += "other causes leave nothing to account for"
+        else:
+            text += "that ought to move joules the other way"
     if recorded is not None and settled and rule.name == "tensor-cores":
         bits = widths(c, recorded.settings)
         if bits is not None and way * (bits[1] - bits[0]) < 0:

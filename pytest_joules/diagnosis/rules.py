@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pytest_joules.diagnosis import sizes
-from pytest_joules.diagnosis.quantities import Comparison
-from pytest_joules.diagnosis.sizes import IMAGE_UNITS, Settings, Size, elastic, first
+from pytest_joules.diagnosis.sizes import IMAGE_UNITS, Size, elastic, first
 
 LEADERBOARD = "ML.ENERGY leaderboard v3 (H100 and B200)"
 PAPER = "arXiv 2601.22076"
@@ -71,7 +70,8 @@ class Rule:
         advice: What to do about a rise.
         expect: The size to expect, in words.
         source: Where the size is from.
-        size: The range of log joules per unit that it accounts for.
+        size: The range of log joules per unit that what was recorded accounts for.
+        part: The same of what was seen, from a split or a bound.
         signs: What is to be seen of it; of alternatives in one tuple any will do.
         settings: Recorded settings that bring it about.
         facts: Facts about the work that are it.
@@ -90,7 +90,8 @@ class Rule:
     advice: str
     expect: str
     source: str
-    size: Size
+    size: Size = sizes.unknown
+    part: Size = sizes.unknown
     signs: tuple[tuple[Sign, ...], ...] = ()
     settings: tuple[str, ...] = ()
     facts: tuple[str, ...] = ()
@@ -104,10 +105,6 @@ class Rule:
 
 def _all(*signs: Sign | tuple[Sign, ...]) -> tuple[tuple[Sign, ...], ...]:
     return tuple((sign,) if isinstance(sign, Sign) else sign for sign in signs)
-
-
-def unknown(c: Comparison, settings: Settings) -> None:
-    """Nobody knows how much."""
 
 
 _SLOWER = Sign("seconds", Way.UP)
@@ -222,7 +219,6 @@ RULES: tuple[Rule, ...] = (
         advice="look why requests were aborted: their joules count, their tokens may not",
         expect="not known",
         source="",
-        size=unknown,
         facts=("finished_share",), ways=_ANY,
     ),
     Rule(
@@ -245,6 +241,7 @@ RULES: tuple[Rule, ...] = (
                "(-10 to +7 %)",
         source=f"{LEADERBOARD}, {PAPER}; {H200}: max_num_seqs 256 to 32 +102 %",
         size=sizes.batch,
+        part=sizes.batch,
         signs=_all(_SLOWER, Sign("sm_clock", Way.NOT_DOWN), Sign("running_requests", Way.DOWN),
                    Sign("dram_bytes", Way.UP)),
         settings=(*sizes.BATCH_CAPS, *sizes.BATCH_SIZES, "max_num_batched_tokens", "enable_chunked_prefill",
@@ -264,7 +261,8 @@ RULES: tuple[Rule, ...] = (
         expect="FP8 for BF16: +0 to +56 % up to a batch of 16, -29 to 0 % from 64 on; FP32 for BF16 without tensor "
                "cores up to 15 times",
         source=f"{PAPER}; peak rates of NVIDIA's H100 data sheet",
-        size=first(sizes.precision, sizes.busy),
+        size=sizes.precision,
+        part=sizes.busy,
         signs=_all(_SLOWER, Sign("tensor_cycles", Way.DOWN, least=0.22), Sign("other_cycles", Way.UP),
                    Sign("busy_seconds", Way.UP)),
         settings=(*sizes.PRECISIONS, *sizes.FLOAT32),
@@ -321,7 +319,7 @@ RULES: tuple[Rule, ...] = (
         advice="CUDA graphs (enforce_eager=False), torch.compile, a larger batch, or less Python between steps",
         expect="idle power times the time waited; enforce_eager=True took 42 % at a batch of 8, 14 % at 256",
         source=f"{IDENTITY}; {H200}",
-        size=sizes.waiting,
+        part=sizes.waiting,
         signs=_all(
             _SLOWER,
             (Sign("watts", Way.DOWN), Sign("sm_clock", Way.UP)),
@@ -342,7 +340,7 @@ RULES: tuple[Rule, ...] = (
         advice="fewer GPUs for one model, or another sharding; keep tensors on the device",
         expect="what waiting for the link costs, at idle power or above",
         source=IDENTITY,
-        size=sizes.anything,
+        part=sizes.anything,
         signs=_all(_SLOWER, Sign("link_bytes", Way.UP), Sign("sm_active", Way.DOWN),
                    Sign("compute_cycles", Way.LEVEL)),
         ways=("memory-bound",),
@@ -357,7 +355,7 @@ RULES: tuple[Rule, ...] = (
         advice="compare under one power limit, and look what draws more at each clock: other data, a hotter GPU",
         expect="up to what the clock lost",
         source="bound: at the same watts time goes with the clock",
-        size=sizes.slower_clock,
+        part=sizes.slower_clock,
         signs=_all(_SLOWER, Sign("sm_clock", Way.DOWN),
                    (Sign("power_cap", Way.UP), Sign("power_cap", Way.HIGH, least=0.5))),
         settings=("power_limit",), ways=("slow-clocks",),
@@ -371,7 +369,7 @@ RULES: tuple[Rule, ...] = (
         advice="cool the machine and look at its power supply; such a window is INVALID",
         expect="up to what the clock lost",
         source="bound: at the same watts time goes with the clock",
-        size=sizes.slower_clock,
+        part=sizes.slower_clock,
         signs=_all(_SLOWER, Sign("sm_clock", Way.DOWN), (
             Sign("software_thermal_share", Way.UP), Sign("hardware_thermal_share", Way.UP),
             Sign("power_brake_share", Way.UP), Sign("sync_boost_share", Way.UP),
@@ -387,7 +385,7 @@ RULES: tuple[Rule, ...] = (
         advice="measure after the same warm-up, in the same air; nothing is wrong with the code",
         expect="0.1 to 0.4 %/°C, a fifth of it under a power cap",
         source=H200,
-        size=sizes.heat,
+        part=sizes.heat,
         signs=_all(Sign("watts", Way.UP), Sign("seconds", Way.LEVEL), Sign("temperature", Way.UP),
                    Sign("sm_clock", Way.LEVEL)),
         brief=("a hotter GPU", "a cooler GPU"),
@@ -399,7 +397,7 @@ RULES: tuple[Rule, ...] = (
         advice="look at the clock policy: nvidia-smi -lgc, application clocks, power profile",
         expect="up to 3 times the change of the clock",
         source="bound: power goes with clock and voltage squared",
-        size=sizes.faster_clock,
+        part=sizes.faster_clock,
         signs=_all(Sign("watts", Way.UP), Sign("sm_clock", Way.UP), Sign("seconds", Way.NOT_UP)),
         settings=("gpu_clock", "sm_clock_lock", "power_profile"),
         brief=("a faster clock", "a slower clock"),
@@ -411,7 +409,7 @@ RULES: tuple[Rule, ...] = (
         advice="look at the clock policy: nvidia-smi -lgc, application clocks, power profile",
         expect="up to what the clock lost",
         source="bound: at the same watts time goes with the clock",
-        size=sizes.slower_clock,
+        part=sizes.slower_clock,
         signs=_all(
             _SLOWER, Sign("sm_clock", Way.DOWN), Sign("power_cap", Way.NOT_UP),
             *(Sign(name, Way.NOT_UP) for name in ("software_thermal_share", "hardware_thermal_share")),
@@ -426,7 +424,7 @@ RULES: tuple[Rule, ...] = (
         advice="look for another layer, a longer context, a lost fusion or cache, work that is done twice",
         expect="what arithmetic, traffic and busy time rose by",
         source=IDENTITY,
-        size=sizes.more_work,
+        part=sizes.more_work,
         signs=_all(_SLOWER, Sign("busy_seconds", Way.UP), Sign("compute_cycles", Way.UP, beside="dram_bytes"),
                    Sign("tensor_cycles", Way.NOT_DOWN), _SAME_BATCH),
         settings=("torch_compile", "enforce_eager", "compilation_mode", "attention", "autocast", "grad",
@@ -443,7 +441,7 @@ RULES: tuple[Rule, ...] = (
         advice="use a fused attention (FlashAttention, SDPA) and torch.compile; look at dtypes and copies",
         expect="what busy SMs took more, in time and power",
         source=IDENTITY,
-        size=sizes.busy,
+        part=sizes.busy,
         signs=_all(_SLOWER, Sign("busy_seconds", Way.UP), Sign("dram_bytes", Way.UP),
                    Sign("compute_cycles", Way.LEVEL, beside="dram_bytes"), _SAME_BATCH),
         settings=("attention", "attention_backend", "flash_attn_version", "sdpa_backends", "torch_compile",
@@ -461,7 +459,6 @@ RULES: tuple[Rule, ...] = (
         advice="run with the earlier versions once to see whether they are it",
         expect="not known",
         source="",
-        size=unknown,
         ways=_ANY,
     ),
     Rule(
@@ -471,7 +468,6 @@ RULES: tuple[Rule, ...] = (
         advice="run with the earlier setting once to see whether it is it",
         expect="not known",
         source="",
-        size=unknown,
     ),
 )  # fmt: skip
 """In the order of the documentation."""

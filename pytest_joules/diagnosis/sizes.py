@@ -81,6 +81,10 @@ CUBIC = 3.0
 waits for memory gains no time by it."""
 
 
+def unknown(c: Comparison, settings: Settings) -> None:
+    """Nobody knows how much."""
+
+
 def family(c: Comparison) -> str:
     """``tokens`` or ``images``, by the unit; empty for any other work."""
     unit = c.before.unit
