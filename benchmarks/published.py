@@ -107,7 +107,7 @@ class Case:
 
     @property
     def directed(self) -> bool | None:
-        """Whether the change has the direction that the range states; ``None`` if it reaches to both, or there is none."""
+        """Whether the change has the direction of its range; ``None`` if that reaches to both, or there is none."""
         if not self.sized:
             return None
         cause = self.diagnosis.causes[0]
