@@ -282,6 +282,13 @@ def test_memory_forces_a_smaller_batch() -> None:
     assert any(line.startswith("KV cache in use") for line in first(found).evidence)
 
 
+def test_more_requests_at_once_are_no_cause_of_a_rise() -> None:
+    """A slower server has more of them in flight."""
+    found = explain(side(540, 1.0), side(365, 1.73, signals={**STALLED, "running_requests": 90.0}), NOISE)
+    assert [cause.rule for cause in found.causes if cause.rule == "batch"] == []
+    assert first(found).rule == "host-bound"
+
+
 def test_a_cap_that_was_not_reached_does_nothing() -> None:
     found = explain(
         side(540, 1.0, settings={"max_num_seqs": "256"}), side(540, 1.024, settings={"max_num_seqs": "128"}), 0.006

@@ -175,6 +175,11 @@ class _Recorded:
     facts: tuple[str, ...]
 
     @property
+    def chosen(self) -> bool:
+        """Whether somebody may have chosen it; how many requests ran may merely follow from their pace."""
+        return bool(self.settings) or self.facts != ("running_requests",)
+
+    @property
     def told(self) -> tuple[str, ...]:
         return tuple(f"{name}: {then} -> {now}" for name, (then, now) in self.settings.items())
 
@@ -219,7 +224,7 @@ class _Findings:
         return [
             _cause(one.rule, self.c, one, *(size or (None, None)), settled=False)
             for one, size in self.recorded
-            if one.rule.name not in named or one.rule.name in ALONE
+            if (one.rule.name not in named or one.rule.name in ALONE) and one.chosen
         ]
 
 

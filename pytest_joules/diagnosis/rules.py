@@ -399,7 +399,7 @@ RULES: tuple[Rule, ...] = (
         source="bound: power goes with clock and voltage squared",
         part=sizes.faster_clock,
         signs=_all(Sign("watts", Way.UP), Sign("sm_clock", Way.UP), Sign("seconds", Way.NOT_UP)),
-        settings=("gpu_clock", "sm_clock_lock", "power_profile"),
+        settings=("gpu_power_profile", "sm_clock_lock"),
         brief=("a faster clock", "a slower clock"),
     ),
     Rule(
@@ -414,7 +414,7 @@ RULES: tuple[Rule, ...] = (
             _SLOWER, Sign("sm_clock", Way.DOWN), Sign("power_cap", Way.NOT_UP),
             *(Sign(name, Way.NOT_UP) for name in ("software_thermal_share", "hardware_thermal_share")),
         ),
-        settings=("gpu_clock", "sm_clock_lock", "power_profile"),
+        settings=("gpu_power_profile", "sm_clock_lock"),
         brief=("a slower clock", "a faster clock"),
     ),
     Rule(
