@@ -29,7 +29,7 @@ from pytest_joules.facts import compiling, ratios, wandering, warm
 from pytest_joules.meters.base import Meter, MeterError
 from pytest_joules.meters.ticks import mean_watts
 from pytest_joules.model import Block, Conditions, Device, Measurement, Signals, Tick, WindowKind
-from pytest_joules.samples import loaded_idle_watts, slowed_share, summary
+from pytest_joules.samples import Samples, loaded_idle_watts, slowed_share, summary
 from pytest_joules.signals import of_requests
 from pytest_joules.units import format_percent
 from pytest_joules.workloads.work import Work
@@ -288,6 +288,7 @@ class Sampler:
         self._compilations = 0
         self._measuring = False
         self._finished: Measurement | None = None
+        self._before: Before | None = None
         self._attribution = Attribution(meter.devices)
         self._log = CallLog(completion(None))
         self.logs = [self._log]
@@ -394,6 +395,7 @@ class Sampler:
     def _start_measuring(self) -> None:
         self._warm_seconds += self._log.elapsed
         self._attribution = attribute(self._meter, self._plan.devices)
+        self._before = None
         self._start_phase(measuring=True)
 
     # -- measuring --
@@ -430,7 +432,9 @@ class Sampler:
     def _measure(self) -> Measurement:
         end = self._log.times[-1]
         devices = self._attribution.devices
-        told = seen(self._meter, devices, self.logs[0].times[0], self._log.times[0], end)
+        if self._before is None:
+            self._before = look_back(self._meter, devices, self.logs[0].times[0])
+        told = seen(self._meter, devices, self._before, self._log.times[0], end)
         blocks = {unit: tuple(found) for unit, found in self._blocks().items()}
         attribution = attribute(self._meter, self._plan.devices)
         calls = sum(block.units for block in blocks.get("call", ()))
@@ -443,7 +447,7 @@ class Sampler:
             blocks=blocks,
             calls=calls,
             warmup_seconds=self._warm_seconds,
-            conditions=conditions(devices, told, self._idle_watts(), self._log.everything, self._log.elapsed),
+            conditions=conditions(devices, told, idle_watts(self._before), self._log.everything, self._log.elapsed),
             notes=tuple(note for note in (*self._notes, self._stopped, charged.note, *self._work_notes()) if note),
             invalid=spoiled(self._meter, devices, attribution.foreign, told)
             or (self._stopped if not self._measuring else "")
@@ -453,9 +457,6 @@ class Sampler:
     def _work_notes(self) -> list[str]:
         wander = (wandering(unit, *each) for unit, each in self._log.per_call.items())
         return [compiling(self._log.facts), warm(self._log.everything), *wander]
-
-    def _idle_watts(self) -> float | None:
-        return idle_watts(self._meter, self._attribution.devices, self.logs[0].times[0])
 
     def _wait_for_tick(self, until: float) -> None:
         wait_for_tick(self._meter, self._attribution.devices, until)
@@ -531,7 +532,8 @@ class OneShot:
             padding = idle_before * (start - before[-1].time) + idle_after * (after[0].time - end)
             joules += after[0].joules - before[-1].joules - padding
             idle_watts += idle_before
-        told = seen(self._meter, attribution.devices, start, start, end)
+        past = look_back(self._meter, attribution.devices, start)
+        told = seen(self._meter, attribution.devices, past, start, end)
         blocks = {u: (Block(joules, count, end - start),) for u, count in work.counts.items() if count > 0}
         return Measurement(
             window=self._window,
@@ -548,15 +550,28 @@ class OneShot:
         )
 
 
-def idle_watts(meter: Meter, devices: Iterable[Device], opened: float) -> float | None:
-    """The least power between two ticks before ``opened``; ``None`` if nobody looked."""
-    watts = []
-    for device in devices:
-        before = [t for t in meter.ticks(device, opened - IDLE_SECONDS) if t.time <= opened]
-        if len(before) < 2:
-            return None
-        watts.append(min(mean_watts(pair) for pair in itertools.pairwise(before)))
-    return sum(watts)
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What was seen of each device in the half minute before a window's first call: its ticks, and its samples."""
+
+    ticks: Sequence[Sequence[Tick]]
+    samples: Sequence[Samples]
+
+
+def look_back(meter: Meter, devices: Sequence[Device], opened: float) -> Before:
+    """What was seen of ``devices`` before ``opened``."""
+    since = opened - IDLE_SECONDS
+    return Before(
+        [[tick for tick in meter.ticks(device, since) if tick.time <= opened] for device in devices],
+        [meter.samples(device, since, opened) for device in devices],
+    )
+
+
+def idle_watts(before: Before) -> float | None:
+    """The least power between two ticks; ``None`` if nobody looked."""
+    if any(len(ticks) < 2 for ticks in before.ticks):
+        return None
+    return sum(min(mean_watts(pair) for pair in itertools.pairwise(ticks)) for ticks in before.ticks)
 
 
 def wait_for_tick(meter: Meter, devices: Sequence[Device], until: float) -> None:
@@ -590,15 +605,12 @@ class Seen:
     slowed: float | None = None
 
 
-def seen(meter: Meter, devices: Sequence[Device], opened: float, since: float, until: float) -> Seen:
-    """What ``devices`` told from ``since`` to ``until``, in a window whose first call began at ``opened``."""
+def seen(meter: Meter, devices: Sequence[Device], before: Before, since: float, until: float) -> Seen:
+    """What ``devices`` told from ``since`` to ``until``, and ``before`` their window's first call."""
     samples = [meter.samples(device, since, until) for device in devices]
     found = summary(samples)
-    idle = []
-    for device, sample in zip(devices, samples, strict=True):
-        used = summary([sample]).get("memory_used_bytes", math.nan)
-        before = [tick for tick in meter.ticks(device, opened - IDLE_SECONDS) if tick.time <= opened]
-        idle.append(loaded_idle_watts(before, meter.samples(device, opened - IDLE_SECONDS, opened), used))
+    used = [summary([sample]).get("memory_used_bytes", math.nan) for sample in samples]
+    idle = list(map(loaded_idle_watts, before.ticks, before.samples, used))
     known = [watts for watts in idle if watts is not None]
     if known and len(known) == len(idle):
         found["loaded_idle_watts"] = sum(known)

@@ -21,7 +21,7 @@ from pytest_joules.meters.ticks import mean_watts
 from pytest_joules.meters.zeus import ZeusMeter, simulated_host
 from pytest_joules.model import BaselineKey, Block, Conditions, Device, Session, Tick
 from pytest_joules.samples import SAMPLED, Reading, SampleLog, Samples, loaded_idle_watts, slowed_share, summary
-from pytest_joules.sampling import Seen, conditions, device_settings, seen, spoiled
+from pytest_joules.sampling import Seen, conditions, device_settings, look_back, seen, spoiled
 from pytest_joules.signals import SIGNALS
 from pytest_joules.testing import launch
 from pytest_joules.unsteady import unsteady
@@ -180,6 +180,13 @@ def test_noise_within_the_tolerance_is_never_unsteady(noise: list[float], tolera
     assert not unsteady(blocks(*(math.exp(wiggle * tolerance / 0.01) for wiggle in noise)), "call", tolerance)
 
 
+def test_no_real_session_is_unsteady() -> None:
+    stored = BaselineStore(Path(__file__).parents[1] / "baselines").load("nvidia-h200")
+    for key, sessions in stored.entries.items():
+        for session in sessions:
+            assert not unsteady(session.blocks, key.unit, 1e-6)
+
+
 # -- on the simulated GPU --
 
 
@@ -246,7 +253,7 @@ def look(meter: ZeusMeter, seconds: float) -> Seen:
     """What the device tells in so many seconds from now on."""
     since = time.monotonic()
     time.sleep(seconds)
-    return seen(meter, meter.devices, since, since, since + seconds)
+    return seen(meter, meter.devices, look_back(meter, meter.devices, since), since, since + seconds)
 
 
 TOLD_BY = {

@@ -15,6 +15,7 @@ from pytest_joules.sampling import (
     conditions,
     idle_watts,
     least_duty,
+    look_back,
     no_joules,
     no_work,
     seen,
@@ -175,8 +176,9 @@ def measure_steady(
         # Each block holds some of its unit, so that those of other units than tokens may be longer.
         totals = {name: work.totals[name] for name in ("token", unit)}
         blocks[unit] = tuple(tick_blocks(ticks, work.times, totals, least)[unit])
-    told = seen(meter, devices, since, since, until)
-    state = conditions(devices, told, idle_watts(meter, devices, since), work.amounts)
+    before = look_back(meter, devices, since)
+    told = seen(meter, devices, before, since, until)
+    state = conditions(devices, told, idle_watts(before), work.amounts)
     period = max(meter.period(device) for device in devices)
     worthless = spoiled(meter, devices, attribution.foreign, told)
     if attribution.foreign:
