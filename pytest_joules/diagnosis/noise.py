@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_joules.decision import half_widths
+from pytest_joules.decision import LOOKS_CORRECTION, half_widths
 from pytest_joules.history import log_mean
 from pytest_joules.hostbound import SECONDS_SD
 from pytest_joules.model import Session, WindowKind
@@ -63,7 +63,8 @@ def noise_between(before: Sequence[Session], after: Sequence[Session], host_boun
     parts = [
         Spread(session.variance * (1 / len(before) + 1 / len(after)), session.df),
         Spread(device.variance * _apart(before, after), device.df),
-        Spread(block_variance * sum(_block_weight(side) for side in (before, after)), block.df),
+        # A run ends at the look that decides it.
+        Spread(LOOKS_CORRECTION**2 * block_variance * sum(_block_weight(side) for side in (before, after)), block.df),
     ]
     text = f"{len(before)} against {len(after)} session(s), which differ by {_sd(session)} on one device"
     text += f" and by {_sd(device)} between devices" if parts[1].variance else ""
