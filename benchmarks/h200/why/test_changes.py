@@ -42,10 +42,10 @@ if not ON_GPU:
     torch.set_num_threads(1)  # Threads that wait for one another on a busy machine take seconds for nothing.
 
 
-def declare(flops: float = 0.0, bytes: float = 0.0) -> None:
-    """What a simulated GPU is told that a call costs."""
+def declare(flops: float = 0.0, bytes: float = 0.0, tensor: bool = True) -> None:
+    """What a simulated GPU is told that a call costs, and whether tensor cores do it."""
     if not ON_GPU:
-        launch(flops=flops, bytes=bytes)
+        launch(flops=flops, bytes=bytes, pipe="tensor" if tensor else "fp32")
         synchronize()
 
 
@@ -72,7 +72,7 @@ def test_stack(energy: Energy) -> None:
     ids = torch.randint(0, 1024, (batch, tokens), device=DEVICE)
 
     def forward() -> object:
-        declare(flops=1e12 * LAYERS * (8 if DTYPE is torch.float32 else 1))
+        declare(flops=(4e12 if DTYPE is torch.bfloat16 else 1e12) * LAYERS, tensor=DTYPE is torch.bfloat16)
         return model(ids).last_hidden_state
 
     with torch.no_grad():
@@ -113,8 +113,6 @@ def test_steps(energy: Energy) -> None:
             step()
             if HOST_SECONDS:
                 work_in_python(HOST_SECONDS)
-                # On the simulated GPU, which waits for no host, waiting is declared as work that takes as long.
-                declare(bytes=HOST_SECONDS * 1e12)
 
     energy.repeat(steps, work={"step": 32})
 
