@@ -84,6 +84,9 @@ HOST_WATTS = 50.0
 """Simulated watts that one busy host core draws on the first device while no declared work runs there."""
 
 IDLE_MHZ = 345
+LINGER_SECONDS = 1.0
+"""How long a device keeps its clock after its last work; assumed.  H200s kept theirs at 1980 MHz through loops in which
+they waited for their host (``benchmarks/results/acceptance/hostbound``)."""
 
 COLD_CELSIUS = 35
 AMBIENT_CELSIUS = 30
@@ -360,7 +363,8 @@ class SimulatedGpu:
     @property
     def clock_mhz(self) -> float:
         """The SM clock; a device that rests has a low one."""
-        return self.mhz * self._state.clock if self.busy else IDLE_MHZ
+        rests = self._state.queue_end < time.monotonic() - LINGER_SECONDS
+        return IDLE_MHZ if rests else self.mhz * self._state.clock
 
     @property
     def memory_used(self) -> float:
