@@ -22,7 +22,7 @@ import pynvml
 from pytest_joules.attribution import attribute
 from pytest_joules.meters.base import CounterStuck, Meter
 from pytest_joules.meters.duty import sensor_duty
-from pytest_joules.meters.nvml import THERMAL_OR_BRAKE, NvmlGpu
+from pytest_joules.meters.nvml import SLOWDOWN_COUNTERS, THERMAL_OR_BRAKE, NvmlGpu
 from pytest_joules.meters.ticks import UNEXPLAINED_SHARE, TickGrid, agreement, mean_watts
 from pytest_joules.meters.zeus import ZeusMeter
 from pytest_joules.model import Device, MeterInfo, Read, Tick
@@ -223,6 +223,7 @@ def _examine(
         check_mig(gpu, device),
         check_virtualization(gpu),
         check_gpm(gpu),
+        check_signals(gpu),
     )
     profile = SensorProfile(
         identity=device.identity,
@@ -570,3 +571,18 @@ def check_gpm(gpu: NvmlGpu) -> Finding:
         "or run with CAP_SYS_ADMIN (docker run --cap-add SYS_ADMIN)"
     )
     return Finding("GPM", Health.WARN, "this user may not take samples: why joules rose is told less well", fix)
+
+
+def check_signals(gpu: NvmlGpu) -> Finding:
+    """Which other signals NVML tells of the device."""
+    told = {
+        "slowdown counters": gpu.slowdown_seconds(tuple(SLOWDOWN_COUNTERS)) or None,
+        "memory in use": gpu.memory_used(),
+        "memory clock": gpu.memory_clock(),
+        "memory bus width": gpu.memory_bus_bytes(),
+    }
+    missing = [name for name, value in told.items() if value is None]
+    if not missing:
+        return Finding("signals", Health.OK, f"told: {', '.join(told)}")
+    fix = "update the driver: 535 and later count slowdowns" if "slowdown counters" in missing else ""
+    return Finding("signals", Health.LEFT_OUT, f"{NOT_TOLD} {', '.join(missing)}", fix)

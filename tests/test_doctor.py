@@ -48,6 +48,7 @@ CHECKS = [
     "MIG",
     "vGPU",
     "GPM",
+    "signals",
 ]
 REAL = Device(3, "NVIDIA H200", DEVICE, driver="580.159", power_limit_watts=700.0, default_power_limit_watts=700.0)
 
@@ -85,7 +86,7 @@ def test_a_sound_gpu_is_ok_in_every_check(tmp_path: Path, cache: Path) -> None:
     assert list(found) == CHECKS
     assert {verdict for verdict, _ in found.values()} == {"ok"}
     assert ran.stdout.startswith("GPU 0: NVIDIA H200 (simulated), driver simulated")
-    assert "doctor: 14 ok, 0 warn, 0 bad, 0 left out" in ran.stdout
+    assert "doctor: 15 ok, 0 warn, 0 bad, 0 left out" in ran.stdout
     assert "what to do" not in ran.stdout
     assert "ticks every 100.00 ms" in found["counter"][1]
     assert "the sensor looks all the time" in found["part-time sensor"][1]
@@ -397,7 +398,16 @@ def test_a_whole_run_on_an_nvml_that_tells_little_does_not_crash(monkeypatch: py
         )
     (examination,) = report.examinations
     left = [finding.check for finding in examination.findings if finding.health is Health.LEFT_OUT]
-    assert left == ["steady load", "persistence mode", "application clock", "clock events", "MIG", "vGPU", "GPM"]
+    assert left == [
+        "steady load",
+        "persistence mode",
+        "application clock",
+        "clock events",
+        "MIG",
+        "vGPU",
+        "GPM",
+        "signals",
+    ]
 
 
 # -- judging --
