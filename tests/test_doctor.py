@@ -767,7 +767,8 @@ def test_runs_on_a_part_time_sensor_take_longer_blocks(suite: Suite, cache: Path
     ran, report = suite.report("--energy-update")
     ran.assert_outcomes(passed=1)
     measurement = report["results"][0]["measurement"]
-    assert {round(block["seconds"], 2) for block in measurement["blocks"]["call"]} == {2.0}
+    # Four times the usual five ticks; one that a busy host completes late is a tick longer.
+    assert all(1.99 < block["seconds"] < 2.35 for block in measurement["blocks"]["call"])
     assert measurement["devices"][0]["sensor_duty"] == 0.25
     assert measurement["conditions"]["sensor_duty"] == 0.25
     stored = suite.store.load("simulated-nvidia-h100-80gb-hbm3")
