@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import time
@@ -109,8 +110,11 @@ def test_a_part_time_sensor_is_told_from_a_full_time_one(tmp_path: Path) -> None
     assert ran.returncode == 1, "a warning counts under --strict"
     verdict, text = rows(ran)["part-time sensor"]
     assert verdict == "warn"
-    assert "about 25 % of the time" in text
-    assert "part-time sensor: nothing to set: repeated calls on this device are measured in blocks 4.0" in ran.stdout
+    # The estimate has steps of 5 %, and a busy host dates the bursts less well.
+    assert re.search("about (20|25|30) % of the time", text)
+    assert re.search(
+        r"part-time sensor: nothing to set: repeated calls on this device are measured in blocks [345]\.\d", ran.stdout
+    )
     (examination,) = json.loads((tmp_path / "found.json").read_text())["examinations"]
     assert examination["profile"]["sensor_duty"] == pytest.approx(0.25, abs=0.05)
     assert [f["check"] for f in examination["findings"] if f["health"] != "ok"] == ["part-time sensor"]
