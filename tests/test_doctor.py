@@ -497,7 +497,7 @@ def test_counter_and_read_cost() -> None:
     grid = TickGrid(0.1, 0.0, 0.003)
     regular = [Read(0.1 * k + 0.05, 0.1 * k + 0.053, float(k)) for k in range(50)]
     assert doctor.check_counter(grid, regular).health is Health.OK
-    assert "explains 100.0 % of 50 reads" in doctor.check_counter(grid, regular).text
+    assert "explains 100.0 % of 49 edges" in doctor.check_counter(grid, regular).text
     assert doctor.check_counter(replace(grid, error=0.02), regular).health is Health.WARN
     standing = [replace(read, joules=1.0) for read in regular]
     assert doctor.check_counter(grid, standing).health is Health.BAD
