@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_joules.meters.ticks import Bracket, GridTracker, TickTracker, fit_grid
+from pytest_joules.meters.ticks import Bracket, GridTracker, TickGrid, TickTracker, fit_grid
 from pytest_joules.model import Read, Tick
 from pytest_joules.sampling import CallLog, whole_tick_blocks
 from pytest_joules.workloads.work import Work
@@ -105,6 +105,47 @@ def test_missed_edges_do_not_make_the_period_a_multiple(missed: int) -> None:
         tracker.add(counter.read())
     assert tracker.grid is not None
     assert tracker.grid.period == pytest.approx(0.1)
+
+
+class Starved(Counter):
+    """A counter whose reader is held up now and then, before, between and after sampling and answering."""
+
+    def __init__(self, random: random.Random) -> None:
+        super().__init__(0.1, random.random())
+        self.random = random
+
+    def held_up(self) -> float:
+        return self.random.expovariate(1 / 0.01) if self.random.random() < 0.3 else 0.0
+
+    def read(self) -> Read:
+        start = self.now
+        self.now += self.held_up()
+        answered = super().read()
+        end = answered.end + self.held_up()
+        self.now = end + self.held_up()
+        return Read(start, end, answered.joules)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_starved_reader_finds_no_wrong_grid(seed: int) -> None:
+    counter, tracker = Starved(random.Random(seed)), TickTracker()
+    follow(counter, tracker, 30)
+    assert tracker.grid is not None
+    assert tracker.grid.period == pytest.approx(0.1, rel=0.01)
+
+
+@pytest.mark.parametrize("wrong", [0.05, 0.048])
+def test_a_grid_that_edges_contradict_is_searched_anew(wrong: float) -> None:
+    counter, tracker = Counter(0.1, 0.03), TickTracker()
+    follow(counter, tracker, 5)
+    tracker.grid = TickGrid(wrong, 0.0, 0.001)
+    for _ in range(60):
+        # In the middle of the cells of the grid that it takes for right.
+        tracker.add(counter.read())
+        counter.now += wrong - READ
+        if tracker.edges_seen < 6:
+            follow(counter, tracker, 20)
+    assert tracker.grid.period == 0.1
 
 
 def test_wide_brackets_are_passed_over() -> None:

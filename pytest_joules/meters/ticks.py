@@ -28,8 +28,13 @@ ROUND_PERIODS = (0.1, 0.05, 0.02, 0.01, 0.005, 0.001)
 """Seconds; firmware timers run on round numbers, so among possible periods the roundest is the likely one."""
 
 FEWEST_BRACKETS = 3
-UNEXPLAINED_SHARE = 0.05
-"""Of the pairs of reads; a host that stops a process for a moment between sampling and answering makes some."""
+FEWEST_EDGES = 3
+UNEXPLAINED_EDGES = 0.2
+"""Of the edges; a grid twice as fine as the counter's, or half as fine, has a half of them wrong."""
+
+DOUBTED_EDGES = 10
+RECENT_READS = 20
+"""So many edges are looked at least, in so many reads; a second or two."""
 
 KEPT_BRACKETS = 64
 """Enough for a phase to 2 ms, few enough to follow a drifting clock."""
@@ -133,54 +138,79 @@ def _densest(intervals: Sequence[tuple[float, float]]) -> tuple[float, float, in
 
 
 def explains(grid: TickGrid, reads: Sequence[Read]) -> bool:
-    """Whether neighbouring reads tell the same joules just where the grid has them in the same cell."""
-    agree, differ = agreement(grid, reads)
-    return agree > 0 and differ <= UNEXPLAINED_SHARE * agree
+    """Whether joules change between neighbouring reads just where the grid has an edge."""
+    edges = edge_agreement(grid, reads)
+    return edges.count(True) >= FEWEST_EDGES and edges.count(False) <= UNEXPLAINED_EDGES * len(edges)
 
 
-def agreement(grid: TickGrid, reads: Sequence[Read]) -> tuple[int, int]:
-    """How many pairs of neighbouring reads the grid explains, and how many it does not.
+def edge_agreement(grid: TickGrid, reads: Sequence[Read]) -> list[bool]:
+    """For every edge between two reads, by the grid or by their joules: whether both say so.
 
-    It explains a pair that tells the same joules within a cell, or different
-    ones in two; reads that may have straddled an edge are not counted.
+    Pairs that would agree with any grid are left out: those without an edge, and other joules more than a cell apart;
+    so are reads that may have straddled an edge.
     """
-    agree = differ = 0
-    for a, b in itertools.pairwise(reads):
-        cells = [(grid.cell(read.start - grid.error), grid.cell(read.end + grid.error)) for read in (a, b)]
-        if all(opens == closes for opens, closes in cells):
-            same = cells[0] == cells[1]
-            agree += same == (a.joules == b.joules)
-            differ += same != (a.joules == b.joules)
-    return agree, differ
+    certain = [(cell, read.joules) for read in reads if (cell := _certain_cell(grid, read)) is not None]
+    agreed = []
+    for (a, before), (b, after) in itertools.pairwise(certain):
+        edges, changed = b - a, before != after
+        if (edges, changed) != (0, False) and not (edges > 1 and changed):
+            agreed.append(edges == 1 and changed)
+    return agreed
+
+
+def _certain_cell(grid: TickGrid, read: Read) -> int | None:
+    """The cell in which the counter was sampled; ``None`` if it may have been either of two."""
+    opens, closes = grid.cell(read.start - grid.error), grid.cell(read.end + grid.error)
+    return opens if opens == closes else None
 
 
 class GridTracker:
-    """Follows the grid through a growing stream of reads."""
+    """Follows the grid through a growing stream of reads.
+
+    Attributes:
+        grid: The grid as it is best known; ``None`` until one is found.
+        latest: The last read.
+        edges_seen: Edges bracketed since the search for a grid began.
+    """
 
     def __init__(self) -> None:
         self.grid: TickGrid | None = None
         self.latest: Read | None = None
         self.edges_seen = 0
+        self._searching = True
+        self._searched: list[Read] = []
         self._brackets: deque[Bracket] = deque(maxlen=KEPT_BRACKETS)
-        self._unexplained: list[Read] = []
+        self._recent: deque[Read] = deque(maxlen=RECENT_READS)
 
     def add(self, read: Read) -> bool:
         """Take the next read; whether it and the last one bracket an edge."""
         last, self.latest = self.latest, read
-        if self.grid is None:
-            self._unexplained.append(read)
+        if self._searching:
+            self._searched.append(read)
+        elif self.grid is not None:
+            self._doubt(self.grid, read)
         if last is None or read.joules == last.joules or read.end - last.start > WIDEST_BRACKET:
             return False
         self._brackets.append(Bracket(last.start, read.end))
         self.edges_seen += 1
-        if self.grid is None:
+        if self._searching:
             self._find_grid()
-        else:
+        elif self.grid is not None:
             self.grid = fit_grid(tuple(self._brackets), around=self.grid.period) or self.grid
         return True
 
+    def _doubt(self, grid: TickGrid, read: Read) -> None:
+        """Search anew where the last edges were not where the grid has them."""
+        self._recent.append(read)
+        edges = edge_agreement(grid, self._recent)
+        if len(edges) >= DOUBTED_EDGES and edges.count(False) > UNEXPLAINED_EDGES * len(edges):
+            self._searching = True
+            self.edges_seen = 0
+            self._brackets.clear()
+            self._recent.clear()
+
     def _find_grid(self) -> None:
-        """Take the coarsest grid that every read so far agrees with: where edges were missed, the brackets
+        """Take the coarsest grid that every read of the search agrees with: where edges were missed, the brackets
         alone would fit a multiple of the period.
         """
         if len(self._brackets) < FEWEST_BRACKETS:
@@ -188,9 +218,10 @@ class GridTracker:
         smallest = min(b.middle - a.middle for a, b in itertools.pairwise(self._brackets))
         for parts in (1, 2, 3, 4):
             grid = fit_grid(tuple(self._brackets), around=smallest / parts)
-            if grid is not None and explains(grid, self._unexplained):
+            if grid is not None and explains(grid, self._searched):
                 self.grid = grid
-                self._unexplained.clear()
+                self._searching = False
+                self._searched.clear()
                 return
 
 
@@ -217,9 +248,10 @@ class TickTracker(GridTracker):
         dated: list[Tick] = []
         newest = -math.inf
         for read in self.reads[bisect_left(self.reads, since, key=lambda read: read.start) :]:
-            cell = grid.cell(read.start - grid.error)
+            if (cell := _certain_cell(grid, read)) is None:
+                continue
             edge = grid.edge(cell)
-            if edge >= since and edge > newest and cell == grid.cell(read.end + grid.error):
+            if edge >= since and edge > newest:
                 dated.append(Tick(edge, read.joules))
                 newest = edge
         return dated
