@@ -4,8 +4,8 @@
 
 First, milliseconds on the measured side: what a window's signals take, by the
 seconds that it lasted: looking back once (``sampling.look_back``, which also
-finds the idle power), and summing up whenever the window is judged
-(``sampling.seen``).  Second, joules per
+finds the idle power), and summing up at each look of the judge
+(``sampling.seen``); and both together where all looks are needed.  Second, joules per
 call with and without collection, in turns: of two reading processes, one that
 collects and one that reads the counters alone, the other is stopped (SIGSTOP)
 meanwhile, in the order on, off, off, on; each stretch is measured by the one
@@ -33,6 +33,7 @@ from tabulate import tabulate
 sys.path.insert(0, str(Path(__file__).parent / "acceptance"))
 from workloads import build, open_meter
 
+from pytest_joules.decision import LOOKS
 from pytest_joules.meters.poller import Poller
 from pytest_joules.meters.zeus import ZeusMeter
 from pytest_joules.sampling import IDLE_SECONDS, look_back, seen, tick_blocks
@@ -95,8 +96,9 @@ def main() -> None:
         calls_for(loads[LOADS[0]].calls[0], completion, IDLE_SECONDS + max(WINDOW_SECONDS))
         until = time.monotonic()
         costs = {seconds: summary_cost(meter, until, seconds) for seconds in WINDOW_SECONDS}
-        table = [(seconds, *cost) for seconds, cost in costs.items()]
-        print(tabulate(table, headers=("window, s", "back, ms", "up, ms"), tablefmt="github", floatfmt=".2f"))
+        table = [(seconds, back, up, back + len(LOOKS) * up) for seconds, (back, up) in costs.items()]
+        headers = ("window, s", "back, ms", "a look, ms", "at most, ms")
+        print(tabulate(table, headers=headers, tablefmt="github", floatfmt=".2f"))
         # The meter's own reader stands still: two others are compared.
         (own,) = children()
         os.kill(own, signal.SIGSTOP)

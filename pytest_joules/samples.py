@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class Reading(str, Enum):
-    """What one sampled number is: of that moment, a total since some time, or a mean since the sample before."""
+    """What one sampled number is: of that moment, a total since some time, or a mean since the sample that told one."""
 
     LEVEL = "level"
     TOTAL = "total"
@@ -134,25 +134,52 @@ _READINGS = {
 _MOST = np.asarray([sampled.most for sampled in SAMPLED])
 
 
-def summary(devices: Sequence[Samples]) -> dict[str, float]:
-    """What the samples of a window tell, by the names of :data:`SAMPLED`.
+def means(samples: Samples) -> Floats:
+    """What one device told in a stretch of time: one number for each column, NaN where unavailable.
 
-    Between the first and the last sample, so that no number covers time outside
-    the window; what some device does not tell is left out.
+    Each is between two samples, so that none covers time outside the stretch.
+
+    Returns:
+        Shape (columns,).
+    """
+    times, values = samples.times, samples.values
+    found = np.full(len(SAMPLED), math.nan)
+    if len(times):
+        found[_READINGS[Reading.LEVEL]] = _weighted(values[:, _READINGS[Reading.LEVEL]], np.ones(len(times)))
+    if len(times) > 1:
+        totals = values[[0, -1]][:, _READINGS[Reading.TOTAL]]
+        rise = totals[1] - totals[0]
+        # A total that fell was set back, and tells nothing.
+        found[_READINGS[Reading.TOTAL]] = np.where(rise >= 0, rise, math.nan) / (times[-1] - times[0])
+    # These are not in every sample, and the first covers time before the stretch.
+    metrics = values[:, _READINGS[Reading.MEAN]]
+    told = ~np.isnan(metrics).all(axis=1)
+    if told.sum() > 1:
+        found[_READINGS[Reading.MEAN]] = _weighted(metrics[told][1:], np.diff(times[told]))
+    limited: Floats = np.minimum(found, _MOST)
+    return limited
+
+
+def summary(devices: Sequence[Floats]) -> dict[str, float]:
+    """What the samples of a window tell, by the names of :data:`SAMPLED`, of the :func:`means` of each device.
+
+    What some device does not tell is left out.
     """
     found = {}
-    each = [_of_device(samples) for samples in devices]
     for place, sampled in enumerate(SAMPLED):
-        numbers = [float(numbers[place]) for numbers in each]
+        numbers = [float(numbers[place]) for numbers in devices]
         if numbers and all(map(math.isfinite, numbers)):
             found[sampled.name] = sum(numbers) if sampled.summed else fmean(numbers)
     return found
 
 
-def slowed_share(devices: Sequence[Samples]) -> float | None:
-    """The largest share of time that heat or the power brake slowed a device down; ``None`` if it is not counted."""
-    each = [_of_device(samples) for samples in devices]
-    shares = [float(numbers[PLACES[name]]) for numbers in each for name in SLOWDOWNS]
+def slowed_share(devices: Sequence[Floats]) -> float | None:
+    """The largest share of time that heat or the power brake slowed a device down; ``None`` if it is not counted.
+
+    Args:
+        devices: The :func:`means` of each.
+    """
+    shares = [float(numbers[PLACES[name]]) for numbers in devices for name in SLOWDOWNS]
     return max(filter(math.isfinite, shares), default=None)
 
 
@@ -164,10 +191,12 @@ def loaded_idle_watts(ticks: Sequence[Tick], before: Samples, used_bytes: float)
         before: What it told meanwhile.
         used_bytes: Its memory in use while measuring.
     """
+    # Where nobody tells that it rests, least power may be that of work.
+    told = ~np.isnan(before.column("sm_active"))
+    before = Samples(before.times[told], before.values[told])
     if len(ticks) < 2 or not len(before.times):
         return None
     empty = ~(before.column("memory_used_bytes") >= LOADED * used_bytes)
-    # Where nobody tells that it rests, least power may be that of work.
     busy = ~(before.column("sm_active") <= RESTING)
     dates = np.asarray([tick.time for tick in ticks])
     watts = np.diff([tick.joules for tick in ticks]) / np.diff(dates)
@@ -185,22 +214,6 @@ def _count(flags: npt.NDArray[np.bool_], first: npt.NDArray[np.intp], last: npt.
     before = np.concatenate([[0.0], np.cumsum(flags)])
     counts: Floats = before[np.minimum(last + 1, len(flags))] - before[np.clip(first, 0, len(flags))]
     return counts
-
-
-def _of_device(samples: Samples) -> Floats:
-    """One number for each column; NaN where unavailable.  Shape (columns,)."""
-    times, values = samples.times, samples.values
-    found = np.full(len(SAMPLED), math.nan)
-    if len(times):
-        found[_READINGS[Reading.LEVEL]] = _weighted(values[:, _READINGS[Reading.LEVEL]], np.ones(len(times)))
-    if len(times) > 1:
-        totals = values[[0, -1]][:, _READINGS[Reading.TOTAL]]
-        rise = totals[1] - totals[0]
-        # A total that fell was set back, and tells nothing.
-        found[_READINGS[Reading.TOTAL]] = np.where(rise >= 0, rise, math.nan) / (times[-1] - times[0])
-        found[_READINGS[Reading.MEAN]] = _weighted(values[1:, _READINGS[Reading.MEAN]], np.diff(times))
-    limited: Floats = np.minimum(found, _MOST)
-    return limited
 
 
 def _weighted(values: Floats, weights: Floats) -> Floats:

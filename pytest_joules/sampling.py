@@ -29,7 +29,7 @@ from pytest_joules.facts import compiling, ratios, wandering, warm
 from pytest_joules.meters.base import Meter, MeterError
 from pytest_joules.meters.ticks import mean_watts
 from pytest_joules.model import Block, Conditions, Device, Measurement, Signals, Tick, WindowKind
-from pytest_joules.samples import Samples, loaded_idle_watts, slowed_share, summary
+from pytest_joules.samples import PLACES, Samples, loaded_idle_watts, means, slowed_share, summary
 from pytest_joules.signals import of_requests
 from pytest_joules.units import format_percent
 from pytest_joules.workloads.work import Work
@@ -607,15 +607,15 @@ class Seen:
 
 def seen(meter: Meter, devices: Sequence[Device], before: Before, since: float, until: float) -> Seen:
     """What ``devices`` told from ``since`` to ``until``, and ``before`` their window's first call."""
-    samples = [meter.samples(device, since, until) for device in devices]
-    found = summary(samples)
-    used = [summary([sample]).get("memory_used_bytes", math.nan) for sample in samples]
+    told = [means(meter.samples(device, since, until)) for device in devices]
+    found = summary(told)
+    used = [float(numbers[PLACES["memory_used_bytes"]]) for numbers in told]
     idle = list(map(loaded_idle_watts, before.ticks, before.samples, used))
     known = [watts for watts in idle if watts is not None]
     if known and len(known) == len(idle):
         found["loaded_idle_watts"] = sum(known)
     signals = [signal for device in devices for signal in meter.signals(device, since, until)]
-    return Seen(signals, found, slowed_share(samples))
+    return Seen(signals, found, slowed_share(told))
 
 
 def conditions(

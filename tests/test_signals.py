@@ -20,7 +20,7 @@ from pytest_joules.meters.simulated import SimulatedHost
 from pytest_joules.meters.ticks import mean_watts
 from pytest_joules.meters.zeus import ZeusMeter, simulated_host
 from pytest_joules.model import BaselineKey, Block, Conditions, Device, Session, Tick
-from pytest_joules.samples import SAMPLED, Reading, SampleLog, Samples, loaded_idle_watts, slowed_share, summary
+from pytest_joules.samples import SAMPLED, Reading, SampleLog, Samples, loaded_idle_watts, means, slowed_share, summary
 from pytest_joules.sampling import Seen, conditions, device_settings, look_back, seen, spoiled
 from pytest_joules.signals import SIGNALS
 from pytest_joules.testing import launch
@@ -49,21 +49,33 @@ def test_levels_are_meant_totals_are_rates_and_means_are_weighted_by_time() -> N
         # The first covers time before the window.
         sm_active=[0.9, 0.2, 0.5],
     )
-    assert summary([one]) == pytest.approx(
+    assert summary([means(one)]) == pytest.approx(
         {"memory_clock_mhz": 2000.0, "power_cap_share": 0.5, "host_cores": 2.0, "sm_active": 0.4}
     )
+
+
+def test_a_mean_that_only_some_samples_tell_counts_for_the_time_since_the_one_before() -> None:
+    unknown = math.nan
+    every_second = samples(
+        [0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.8],
+        sm_active=[unknown, 0.9, unknown, 0.2, unknown, 0.5, unknown],
+        tensor_active=[unknown, 0.9, unknown, unknown, unknown, 0.1, unknown],
+    )
+    # 0.9 covers time before the window; then two tenths of a second, and three.
+    assert summary([means(every_second)]) == pytest.approx({"sm_active": 0.38, "tensor_active": 0.1})
+    assert summary([means(samples([0.1, 0.2], sm_active=[unknown, 0.9]))]) == {}
 
 
 def test_devices_are_meant_or_summed_and_one_that_is_silent_makes_it_unavailable() -> None:
     a = samples([0.0, 1.0], sm_active=[0.0, 0.5], dram_bytes_per_second=[0.0, 1e12], memory_used_bytes=[1e9, 1e9])
     b = samples([0.0, 1.0], sm_active=[0.0, 1.0], dram_bytes_per_second=[0.0, 2e12])
-    assert summary([a, b]) == pytest.approx({"sm_active": 0.75, "dram_bytes_per_second": 3e12})
-    assert summary([]) == summary([Samples.of(())]) == {}
+    assert summary([means(a), means(b)]) == pytest.approx({"sm_active": 0.75, "dram_bytes_per_second": 3e12})
+    assert summary([]) == summary([means(Samples.of(()))]) == {}
 
 
 def test_a_counter_that_was_set_back_tells_nothing_and_no_share_exceeds_the_time() -> None:
-    assert summary([samples([0.0, 1.0], power_brake_share=[3.0, 1.0])]) == {}
-    assert summary([samples([0.0, 1.0], power_brake_share=[3.0, 4.001])]) == {"power_brake_share": 1.0}
+    assert summary([means(samples([0.0, 1.0], power_brake_share=[3.0, 1.0]))]) == {}
+    assert summary([means(samples([0.0, 1.0], power_brake_share=[3.0, 4.001]))]) == {"power_brake_share": 1.0}
 
 
 rows = st.lists(
@@ -73,7 +85,7 @@ rows = st.lists(
 
 @given(rows)
 def test_a_summary_lies_between_its_samples_and_names_no_unknown_column(table: list[list[float]]) -> None:
-    found = summary([Samples.of([(0.1 * n, *row) for n, row in enumerate(table)])])
+    found = summary([means(Samples.of([(0.1 * n, *row) for n, row in enumerate(table)]))])
     for place, sampled in enumerate(SAMPLED):
         column = [row[place] for row in table if not math.isnan(row[place])]
         if not column:
@@ -95,8 +107,8 @@ def test_a_log_gives_the_samples_of_a_stretch(table: list[list[float]], since: i
 def test_the_worst_device_and_cause_decide_whether_a_window_was_slowed_down() -> None:
     cool = samples([0.0, 1.0], hardware_thermal_share=[2.0, 2.0], power_brake_share=[0.0, 0.1])
     hot = samples([0.0, 1.0], software_thermal_share=[2.0, 2.4])
-    assert slowed_share([cool, hot]) == pytest.approx(0.4)
-    assert slowed_share([samples([0.0, 1.0])]) is None
+    assert slowed_share([means(cool), means(hot)]) == pytest.approx(0.4)
+    assert slowed_share([means(samples([0.0, 1.0]))]) is None
 
 
 def test_idle_power_of_a_loaded_device_is_that_of_the_cells_with_its_memory_and_without_its_work() -> None:
@@ -108,6 +120,12 @@ def test_idle_power_of_a_loaded_device_is_that_of_the_cells_with_its_memory_and_
     before = samples(times, memory_used_bytes=memory, sm_active=active)
     assert loaded_idle_watts(ticks, before, 50e9) == pytest.approx(120.0)
     assert loaded_idle_watts(ticks, before, 100e9) is None
+    # It rested since the last sample that tells of it.
+    active[4] = math.nan
+    known = samples(times, memory_used_bytes=memory, sm_active=active)
+    assert loaded_idle_watts(ticks, known, 50e9) == pytest.approx(120.0)
+    active[4:6] = [0.0, math.nan]
+    assert loaded_idle_watts(ticks, samples(times, memory_used_bytes=memory, sm_active=active), 50e9) is None
     # Without GPM nobody knows whether it rested.
     assert loaded_idle_watts(ticks, samples(times, memory_used_bytes=memory), 50e9) is None
     assert loaded_idle_watts(ticks, before, math.nan) is None
@@ -118,7 +136,7 @@ def test_idle_power_of_a_loaded_device_is_that_of_the_cells_with_its_memory_and_
 def test_a_trace_keeps_samples(table: list[list[float]]) -> None:
     before = Samples.of([(float(n), *row) for n, row in enumerate(table)])
     after = DeviceTrace.of((), (), before).log().between(-math.inf, math.inf)
-    assert summary([after]) == pytest.approx(summary([before]), rel=1e-9)
+    assert means(after) == pytest.approx(means(before), rel=1e-9, nan_ok=True)
 
 
 def test_settings_of_devices() -> None:
@@ -269,7 +287,7 @@ TOLD_BY = {
 def test_what_is_withheld_is_unavailable_and_everything_else_is_told(groups: str) -> None:
     with simulated(withhold=groups) as (_, meter):
         launch(bytes=3e12, memory=40e9)
-        told = look(meter, 0.6)
+        told = look(meter, 0.9)
     missing = set().union(*(TOLD_BY.get(group, set()) for group in groups.split("+")))
     assert not missing & set(told.sampled)
     assert set().union(*TOLD_BY.values()) - missing <= set(told.sampled)

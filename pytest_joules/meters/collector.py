@@ -16,6 +16,9 @@ from pytest_joules.meters.hostcpu import HostCpu
 from pytest_joules.meters.nvml import GPM_RATES, GPM_SHARES, MIB, SLOWDOWN_COUNTERS, NvmlGpu
 from pytest_joules.samples import SAMPLED
 
+GPM_SECONDS = 0.15
+"""Least time between two GPM samples: they were tried from so far to 10 s apart, on an H200."""
+
 
 class Collector:
     """Samples one device, and the processor time of a process tree beside it."""
@@ -36,7 +39,7 @@ class Collector:
     def sample(self) -> tuple[float, ...]:
         """The time (s), and then the columns of :data:`pytest_joules.samples.SAMPLED`; NaN where unavailable."""
         now = time.monotonic()
-        found: dict[str, float] = dict(self._gpm.since_last())
+        found: dict[str, float] = dict(self._gpm.since_last(now))
         for name, source in tuple(self._sources.items()):
             if (value := source()) is None:
                 del self._sources[name]
@@ -62,11 +65,13 @@ class _Gpm:
         self._metrics = [*GPM_SHARES.values(), *itertools.chain(*GPM_RATES.values())]
         self._last: Any = None
         self._spare: Any = None
+        self._taken = -math.inf
 
-    def since_last(self) -> Mapping[str, float]:
-        """Means since the call before; nothing at the first one, and where there are none."""
-        if not self._wanted:
+    def since_last(self, now: float) -> Mapping[str, float]:
+        """Means since the sample before; nothing at the first one, soon after one, and where there are none."""
+        if not self._wanted or now - self._taken < GPM_SECONDS:
             return {}
+        self._taken = now
         sample = self._gpu.gpm_sample(self._spare)
         if sample is None:
             self._wanted = False
