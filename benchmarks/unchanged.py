@@ -1,11 +1,15 @@
 """Whether work that did not change gets a mechanism: A/A pairs of what was measured on H200s.
 
-    python benchmarks/unchanged.py --baselines baselines/nvidia-h200.json benchmarks/results/*/unchanged-*.json \
-        benchmarks/results/h200-engines/*/unchanged-*.json
+    python benchmarks/unchanged.py --baselines baselines/nvidia-h200.json \
+        $(find benchmarks/results -name 'unchanged-*.json' -o -name 'record-*.json')
 
-Every two stored sessions of one window on one device are compared in both directions, each as if it were today's and
-the other one the baseline; and every report of unchanged work with its stored sessions.  The noise is what a verdict
-takes: half the width of its interval.
+All pairs that can be formed, in both directions: two stored sessions of one window on one device, each as if it were
+today's and the other one the baseline; every report of unchanged work with its stored sessions; and every two reports,
+as ``pytest-joules explain`` has them.  The noise is half the width of a verdict's interval, in which 98 of 100 pairs
+lie, or that of ``explain``.
+
+Since most pairs lie within it, each is explained once more as if its change were just outside: that tries the signs of
+the rules by themselves.
 """
 
 from __future__ import annotations
@@ -21,9 +25,13 @@ from pytest_joules.baselines import store
 from pytest_joules.decision import Terms, decide
 from pytest_joules.diagnosis.explain import explain
 from pytest_joules.diagnosis.observation import Observation
+from pytest_joules.explaining import explain_sides, read_side
 from pytest_joules.history import Suite
 from pytest_joules.model import BaselineKey, Device, Diagnosis, Measurement, Session, VerdictKind
 from pytest_joules.reporting.json import read
+
+JUST_OUTSIDE = 0.999
+"""Share of a change that is taken for its noise."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +39,24 @@ class Pair:
     """One comparison of unchanged work."""
 
     name: str
-    diagnosis: Diagnosis
+    before: Observation
+    after: Observation
+    noise: float
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """Why the two differ."""
+        return explain(self.before, self.after, self.noise)
 
     @property
     def outside(self) -> bool:
-        """Whether the verdict's interval does not hold it."""
-        return abs(self.diagnosis.change) > self.diagnosis.noise
+        """Whether the interval does not hold the change."""
+        return abs(self.diagnosis.change) > self.noise
+
+    @property
+    def doubted(self) -> Diagnosis:
+        """The same as if the change were just outside the noise."""
+        return explain(self.before, self.after, JUST_OUTSIDE * abs(self.diagnosis.change))
 
 
 def of_sessions(file: store.BaselineFile, tolerance: float = 0.02) -> Iterator[Pair]:
@@ -52,7 +72,7 @@ def of_sessions(file: store.BaselineFile, tolerance: float = 0.02) -> Iterator[P
                     raise ValueError(f"{key}: {verdict.kind.value}: {verdict.reason}")
                 noise = math.log(verdict.ratio_high / verdict.ratio)
                 before = Observation.of_sessions([then], key.unit, file.device)
-                yield Pair(str(key), explain(before, Observation.of_measurement(measured, key.unit), noise))
+                yield Pair(str(key), before, Observation.of_measurement(measured, key.unit), noise)
 
 
 def _measured(key: BaselineKey, session: Session, name: str) -> Measurement:
@@ -80,19 +100,42 @@ def of_report(path: Path, file: store.BaselineFile) -> Iterator[Pair]:
         if stored:
             before = Observation.of_sessions(stored, key.unit, file.device)
             noise = math.log((verdict.ratio_high or 1.0) / (verdict.ratio or 1.0))
-            yield Pair(f"{path.name}: {key}", explain(before, Observation.of_measurement(measured, key.unit), noise))
+            yield Pair(f"{path.name}: {key}", before, Observation.of_measurement(measured, key.unit), noise)
+
+
+def of_reports(paths: Sequence[Path]) -> Iterator[Pair]:
+    """Every two reports that share a series, both ways."""
+    sides = [read_side(str(path)) for path in paths]
+    for before, after in itertools.permutations(sides, 2):
+        if before.series.keys() & after.series.keys():
+            for found in explain_sides(before, after).series:
+                then, now = (side.series[found.after].measurement for side in (before, after))
+                assert then is not None
+                assert now is not None
+                unit = found.after.unit
+                yield Pair(
+                    f"{before.name} -> {after.name}: {found.after}",
+                    Observation.of_measurement(then, unit),
+                    Observation.of_measurement(now, unit),
+                    found.diagnosis.noise,
+                )
 
 
 def summary(what: str, pairs: Sequence[Pair]) -> str:
-    """How many were given a cause, and how many had a change outside the noise."""
+    """How many lie outside the noise, and how many were given a cause, and would be if all lay outside."""
     named = [pair for pair in pairs if pair.diagnosis.causes]
-    outside = sum(pair.outside for pair in pairs)
-    lines = [f"{what}: {len(pairs)} pairs, {outside} outside the noise, {len(named)} given a cause"]
+    doubted = [pair.doubted.causes for pair in pairs]
+    mechanisms = sum(any(cause.explains is not None for cause in causes) for causes in doubted)
+    lines = [
+        f"{what}: {len(pairs)} pairs, {sum(p.outside for p in pairs)} outside the noise, {len(named)} given a cause",
+        f"  just outside the noise: {mechanisms} given a mechanism, {sum(map(bool, doubted)) - mechanisms} a choice of "
+        "several that missing signals leave open",
+    ]
     return "\n".join(lines + [f"  {pair.name}: {pair.diagnosis.causes[0].text}" for pair in named])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a line for sessions and one for reports."""
+    """Print a line for each kind of pair."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("reports", nargs="*", type=Path)
     parser.add_argument("--baselines", type=Path, required=True)
@@ -101,7 +144,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if file is None:
         parser.error(f"no file {options.baselines}")
     print(summary("stored sessions", list(of_sessions(file))))
-    print(summary("reports of unchanged work", [pair for path in options.reports for pair in of_report(path, file)]))
+    print(summary("reports and sessions", [pair for path in options.reports for pair in of_report(path, file)]))
+    print(summary("reports", list(of_reports(options.reports))))
 
 
 if __name__ == "__main__":

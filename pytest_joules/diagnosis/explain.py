@@ -148,7 +148,7 @@ def _holds(sign: Sign, c: Comparison, way: int) -> bool | None:
         return None if level is None else level >= (sign.least or 0.0)
     moved = c.moved(sign.quantity)
     quantity = QUANTITIES[c.compute if sign.quantity == "compute_cycles" else sign.quantity]
-    least = quantity.least if sign.least is None else sign.least
+    least = c.least(sign.quantity) if sign.least is None else sign.least
     if quantity.scale is Scale.RATIO and (sign.beside or sign.way is Way.LEVEL):
         other = c.moved(sign.beside or "seconds")
         if other is None:
@@ -255,7 +255,7 @@ def _recorded(c: Comparison, certain: Sequence[str], told: Sequence[str]) -> lis
         facts.setdefault("model-size", []).extend(facts.pop("output-length"))  # Another model answers at other lengths.
     if facts.keys() - {"more-work"}:
         facts.pop("more-work", None)  # Another amount of arithmetic follows from any other difference of the work.
-    if (batch := c.moved("running_requests")) and abs(batch) >= QUANTITIES["running_requests"].least:
+    if (batch := c.moved("running_requests")) and abs(batch) >= c.least("running_requests"):
         facts.setdefault("batch", []).append("running_requests")
     return [
         _Recorded(rule, settings.get(rule.name, {}), tuple(facts.get(rule.name, ())))
@@ -407,7 +407,7 @@ def _cause(
 
 def _moved(name: str, c: Comparison) -> bool:
     moved = c.moved(name)
-    return moved is not None and abs(moved) >= QUANTITIES[name].least
+    return moved is not None and abs(moved) >= c.least(name)
 
 
 def _out_of_memory(c: Comparison) -> bool:

@@ -13,8 +13,8 @@ from enum import Enum
 
 from pytest_joules.diagnosis.observation import Observation
 from pytest_joules.facts import FACTS
-from pytest_joules.signals import SIGNALS, Kind
-from pytest_joules.units import format_percent, format_seconds
+from pytest_joules.signals import SIGNALS
+from pytest_joules.units import format_bytes, format_percent, format_seconds
 
 SMALLEST_ACTIVE = 0.005
 """A pipe that is active for less of the time does nothing that counts."""
@@ -71,8 +71,11 @@ def _plain(unit: str, digits: int = 0) -> Callable[[float], str]:
     return lambda value: f"{value:.{digits}f} {unit}".rstrip()
 
 
-def _amount(unit: str) -> Callable[[float], str]:
-    return lambda value: f"{value:.3g} {unit}"
+def _count(value: float) -> str:
+    for size, name in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
+        if value >= size:
+            return f"{value / size:.3g} {name}"
+    return f"{value:.3g}"
 
 
 def _share(value: float) -> str:
@@ -112,7 +115,7 @@ def _cycles(*pipes: str) -> Callable[[Observation], float | None]:
         clock = side.conditions.sm_clock_mhz
         if not known or clock is None:
             return None
-        return max(sum(known), SMALLEST_ACTIVE) * clock * side.seconds_per_unit * side.count
+        return max(sum(known), SMALLEST_ACTIVE) * 1e6 * clock * side.seconds_per_unit * side.count
 
     return value
 
@@ -137,7 +140,17 @@ def _batch(side: Observation) -> float | None:
     return None if running is None else max(running, SMALLEST_BATCH)
 
 
-_STEADY = "watts and seconds of unchanged GPU-bound work repeat within 0.1 to 0.5 % from session to session on H200s"
+CAPPED = 0.02
+"""A device that is held by its power cap for more of the time has no clock of its own."""
+
+CAPPED_CLOCK, PARTLY_CAPPED_CLOCK = 0.025, 0.05
+"""Least change of the SM clock where the power cap sets it: all of the time, and some of it, when the mean is one of
+several clocks.  Runs of unchanged work on H200s differed by up to 2.1 and 4.4 %, and not at all below the cap."""
+
+ALL_OF_IT = 0.95
+"""Share of the time that is as good as all of it."""
+
+_STEADY = "half of the runs of unchanged work on H200s kept them to 0.3 %; never less than half of the noise"
 _POINTS = "GPM's shares of a window; two points are taken for its noise"
 _AMOUNTS = "seconds repeat within 0.5 %, GPM's shares within about a percent of themselves"
 _COUNTED = "counted by the driver in nanoseconds; less than a hundredth of the time moves joules by less than that"
@@ -153,9 +166,9 @@ QUANTITIES: Mapping[str, Quantity] = {
                  Scale.DIFFERENCE, 10.0,
                  "at 0.25 %/°C a smaller one is within a tolerance; and what makes 90 W more heats an H200 by 8 °C"),
         Quantity("sm_clock", "SM clock", lambda side: side.conditions.sm_clock_mhz, _plain("MHz"), Scale.RATIO, 0.01,
-                 "clocks move in steps of 15 MHz, 0.8 % at 1980 MHz"),
+                 "clocks move in steps of 15 MHz, 0.8 % at 1980 MHz; more where the power cap sets it"),
         Quantity("power_cap", "power capping", lambda side: side.conditions.power_cap_share, _share,
-                 Scale.DIFFERENCE, 0.15, "unchanged work on H200s had 52 to 59 % and 61 to 65 % between sessions"),
+                 Scale.DIFFERENCE, 0.2, "runs of unchanged work on H200s differed by up to 17 points"),
         *(
             Quantity(name, text, _signal(name), _share, Scale.DIFFERENCE, 0.01, _COUNTED, (name,))
             for name, text in (
@@ -175,16 +188,16 @@ QUANTITIES: Mapping[str, Quantity] = {
                  _AMOUNTS, ("sm_active",)),
         Quantity("busy_seconds", "SMs work, per unit", _seconds(active=True), format_seconds, Scale.RATIO, 0.01,
                  _AMOUNTS, ("sm_active",)),
-        Quantity("tensor_cycles", "tensor core cycles per unit", _cycles("tensor"), _amount("million"), Scale.RATIO,
+        Quantity("tensor_cycles", "tensor core cycles per unit", _cycles("tensor"), _count, Scale.RATIO,
                  0.01, _AMOUNTS, ("tensor_active",)),
         Quantity("other_cycles", "FP32, FP16, FP64 and integer cycles per unit", _cycles(*OTHER_PIPES),
-                 _amount("million"), Scale.RATIO, 0.02, _AMOUNTS, ("fp32_active",)),
+                 _count, Scale.RATIO, 0.02, _AMOUNTS, ("fp32_active",)),
         Quantity("dram_bytes", "device memory traffic per unit", _per_unit("dram_bytes_per_second"),
-                 lambda value: _bytes(value), Scale.RATIO, 0.01, _AMOUNTS, ("dram_bytes_per_second",)),
-        Quantity("flops", "estimated FLOPs per unit", _of_unit("flops_per_"), _amount("FLOPs"), Scale.RATIO, 0.005,
+                 format_bytes, Scale.RATIO, 0.01, _AMOUNTS, ("dram_bytes_per_second",)),
+        Quantity("flops", "estimated FLOPs per unit", _of_unit("flops_per_"), _count, Scale.RATIO, 0.005,
                  "estimated from shapes and counts"),
         Quantity("link_bytes", "NVLink and PCIe traffic per unit",
-                 _per_unit("nvlink_bytes_per_second", "pcie_bytes_per_second"), lambda value: _bytes(value),
+                 _per_unit("nvlink_bytes_per_second", "pcie_bytes_per_second"), format_bytes,
                  Scale.RATIO, 0.1, "driver, prefetching and logging come and go on a link",
                  ("nvlink_bytes_per_second", "pcie_bytes_per_second")),
         Quantity("host_seconds", "host processor time per unit", _host_seconds, format_seconds, Scale.RATIO, 0.1,
@@ -208,21 +221,6 @@ joules that its part of a split moved, and those must lie outside the noise."""
 
 TEXTS = {signal.name: signal.text for signal in SIGNALS}
 ENABLE = {signal.name: signal.enable for signal in SIGNALS}
-
-
-def shown_signal(name: str, value: float) -> str:
-    """A signal's number as a reader wants it."""
-    kind = next((signal.kind for signal in SIGNALS if signal.name == name), Kind.LEVEL)
-    if kind is Kind.SHARE:
-        return format_percent(value)
-    return f"{_bytes(value)}/s" if kind is Kind.RATE else f"{value:.4g}"
-
-
-def _bytes(value: float) -> str:
-    for size, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if value >= size:
-            return f"{value / size:.3g} {name}"
-    return f"{value:.3g} B"
 
 
 _PIPES = {"tensor_cycles": ("tensor",), "other_cycles": OTHER_PIPES}
@@ -284,6 +282,20 @@ class Comparison:
         if QUANTITIES[name].scale is Scale.DIFFERENCE or not then > 0 or not now > 0:
             return now - then
         return math.log(now / then)
+
+    def least(self, name: str) -> float:
+        """The least change of a quantity that counts between these two: more than unchanged work shows of it.
+
+        One of watts and seconds moved by half of what joules did, or more: a smaller change than half of the noise
+        tells nothing of either.
+        """
+        if name in ("watts", "seconds"):
+            return max(QUANTITIES[name].least, self.noise / 2)
+        if name == "sm_clock":
+            shares = [side.conditions.power_cap_share or 0.0 for side in (self.before, self.after)]
+            if max(shares) > CAPPED:
+                return CAPPED_CLOCK if min(shares) >= ALL_OF_IT else PARTLY_CAPPED_CLOCK
+        return QUANTITIES[self.compute if name == "compute_cycles" else name].least
 
     @property
     def compute(self) -> str:

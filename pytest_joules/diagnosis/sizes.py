@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 
-from pytest_joules.diagnosis.quantities import QUANTITIES, Comparison
+from pytest_joules.diagnosis.quantities import Comparison
 from pytest_joules.diagnosis.splits import BUSY_POWER, BUSY_TIME, WAITING, waiting_split
 from pytest_joules.statistics import CAPPED_SLOPE
 
@@ -155,7 +155,7 @@ def batch(c: Comparison, settings: Settings) -> Range | None:
     """A running batch by the law of its kind of work; a cap that was perhaps not reached by at most that."""
     running = c.values("running_requests")
     if running is not None and family(c) != "images":
-        if abs(math.log(running[1] / running[0])) < QUANTITIES["running_requests"].least:
+        if abs(math.log(running[1] / running[0])) < c.least("running_requests"):
             return None
         return _batch_law(c, *running)
     for fact in PER_CALL:
