@@ -315,7 +315,9 @@ class Cause:
         source: Where the rule's size comes from.
         low: Least change of log joules per unit that it can account for; ``None`` if its size is not known.
         high: Most change of log joules per unit that it can account for.
-        explains: What it accounts for of the change that was seen, as a difference of log joules per unit.
+        explains: The point of that range that causes are ranked by, as a difference of log joules per unit: all causes
+            together make up the change with the same share of their ranges, or with the most of each.  No measured
+            number but where the range is one.
     """
 
     rule: str

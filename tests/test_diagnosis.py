@@ -14,7 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pytest_joules.baselines import store
-from pytest_joules.diagnosis.explain import allocate, explain
+from pytest_joules.diagnosis.explain import accountable, allocate, explain
 from pytest_joules.diagnosis.observation import Observation, idle_watts
 from pytest_joules.diagnosis.rules import BY_NAME, RULES
 from pytest_joules.model import Block, Cause, Conditions, Device, Diagnosis, Measurement, Session, WindowKind
@@ -495,6 +495,8 @@ def test_causes_and_the_rest_make_the_change(before: Observation, after: Observa
         assert cause.text
         if cause.explains is not None and cause.low is not None and cause.high is not None:
             assert min(cause.low, 0) - 1e-9 <= cause.explains <= max(cause.high, 0) + 1e-9
+            least, most = sorted(abs(bound) for bound in accountable(cause, found) or ())
+            assert least - 1e-9 <= abs(cause.explains) <= most + 1e-9
 
 
 @given(observations(), observations(), st.floats(-1, 1))

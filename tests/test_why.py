@@ -47,8 +47,8 @@ WAITING = Cause(
     ),
     "turn CUDA graphs on",
     "arXiv 2601.22076",
-    low=math.log(1.14),
-    high=math.log(1.42),
+    low=math.log(1.298),
+    high=math.log(1.298),
     explains=math.log(1.298),
 )
 FOUND = Diagnosis(
@@ -80,7 +80,6 @@ def test_all_of_it_has_advice_source_size_and_every_signal() -> None:
         "1. the GPU waits for the host; it explains +29.8% of +31.0%",
         "tensor: 40% -> 20%",
         "do: turn CUDA graphs on",
-        "may explain +14.0% to +42.0%",
         "rule: host-bound; source: arXiv 2601.22076",
         "watts and time: watts -40.5%, time +120.2%",
         "requests that ran at once would tell more: disable_log_stats=False",
@@ -89,6 +88,33 @@ def test_all_of_it_has_advice_source_size_and_every_signal() -> None:
         "theirs: unavailable -> 3",
     ):
         assert piece in text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "explains", "said", "expected"),
+    [
+        (1.14, 1.42, 1.31, "it explains +14.0% to +31.0% of +31.0%", "to expect of it: +14.0% to +42.0%"),
+        (1.0, 1.42, 1.31, "it may explain up to +31.0% of +31.0%", "to expect of it: up to +42.0%"),
+        (1.0, 1.20, 1.20, "it may explain up to +20.0% of +31.0%", ""),
+        (1.14, 1.20, 1.20, "it explains +14.0% to +20.0% of +31.0%", ""),
+    ],
+)
+def test_a_range_is_said_to_be_one(low: float, high: float, explains: float, said: str, expected: str) -> None:
+    """No share of a range is printed as if somebody had measured it."""
+    cause = Cause("batch", "a smaller batch", low=math.log(low), high=math.log(high), explains=math.log(explains))
+    found = Diagnosis(math.log(1.31), 0.01, causes=(cause,))
+    assert shown.why(found) == f"a smaller batch; {said}"
+    told = [line.strip() for line in shown.whole(found)]
+    assert [line for line in told if line.startswith("to expect")] == [expected] * bool(expected)
+
+
+def test_what_another_cause_takes_at_least_is_not_this_ones() -> None:
+    steps = Cause("steps", "more steps", low=math.log(1.1), high=math.log(1.2), explains=math.log(1.15))
+    host = Cause("host-bound", "the GPU waits", low=0.0, high=math.log(1.32), explains=math.log(1.32 / 1.15))
+    found = Diagnosis(math.log(1.32), 0.01, causes=(steps, host))
+    lines = shown.whole(found)
+    assert "1. more steps; it explains +10.0% to +20.0% of +32.0%" in lines[0]
+    assert any("2. the GPU waits; it may explain up to +20.0% of +32.0%" in line for line in lines)
 
 
 @pytest.mark.parametrize(

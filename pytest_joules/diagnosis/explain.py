@@ -312,11 +312,37 @@ def _accounted(findings: _Findings, c: Comparison, extra: Sequence[Cause]) -> li
     else:
         hidden = [claim.cause for claim in mechanisms if claim not in separate]
         claims = [_with_evidence(claim, hidden) if claim in recorded else claim for claim in claims]
-    return [
-        replace(claim.cause, explains=share)
+    telling = [
+        claim
         for claim, share in zip(claims, shares, strict=True)
         if abs(share) > (c.noise if claim in mechanisms else 0)
     ]
+    shares = allocate([claim.range for claim in telling], c.change)
+    return [replace(claim.cause, explains=share) for claim, share in zip(telling, shares, strict=True) if share]
+
+
+def accountable(cause: Cause, diagnosis: Diagnosis) -> Range | None:
+    """The least and the most of the change that a cause may be at work in; ``None`` if that is not known.
+
+    The least is that of its own range.  The most is what the change leaves of that range beside the least of all other
+    causes.  Ends are differences of log joules per unit; the first is nearer to 0.
+    """
+    if cause.explains is None:
+        return None
+    way = 1.0 if diagnosis.change > 0 else -1.0
+    others = sum(_least(other, way) for other in diagnosis.causes if other is not cause)
+    point = way * cause.explains
+    if point <= 0:
+        return cause.explains, cause.explains
+    bounds = _range(cause) or (0.0, 0.0)
+    most = max(min(max(way * bounds[0], way * bounds[1]), abs(diagnosis.change) - others), point)
+    return way * min(_least(cause, way), point), way * most
+
+
+def _least(cause: Cause, way: float) -> float:
+    """What a cause accounts for at least, along the change."""
+    bounds = _range(cause)
+    return 0.0 if bounds is None or cause.explains is None else max(0.0, min(way * bounds[0], way * bounds[1]))
 
 
 def _with_evidence(claim: _Claim, mechanisms: Sequence[Cause]) -> _Claim:

@@ -12,10 +12,10 @@ from enum import Enum
 from pytest_joules.diagnosis import sizes
 from pytest_joules.diagnosis.sizes import IMAGE_UNITS, Size, elastic, first
 
-LEADERBOARD = "ML.ENERGY leaderboard v3 (H100 and B200)"
+LEADERBOARD = "ML.ENERGY leaderboard v3"
 PAPER = "arXiv 2601.22076"
-H200 = "measured on H200s, benchmarks/results"
-IDENTITY = "an exact part of the change"
+H200 = "H200s (benchmarks/results)"
+IDENTITY = "exact split"
 
 
 class Way(str, Enum):
@@ -124,9 +124,9 @@ RULES: tuple[Rule, ...] = (
         rise="prompts are longer: more to prefill, and every token attends to more",
         fall="prompts are shorter: less to prefill, and every token attends to less",
         advice="compare at one prompt length; shorten, cache or truncate prompts",
-        expect="0 to 1 times the change of their length per token or prompt token, up to 2 times per request; "
-               "5 % longer prompts of 256 tokens took 3.4 % more per token",
-        source=f"{H200}; upper end: attention is quadratic in length",
+        expect="0 to 2 times the change of their length per token or request: attention is quadratic in it; -0.5 to 1 "
+               "times per prompt token; 5 % longer prompts of 256 tokens took 3.4 % more per token",
+        source=f"bounds; {H200}",
         size=elastic("prompt_tokens_per_request",
                      {"token": (0.0, 2.0), "request": (0.0, 2.0), "prompt_token": (-0.5, 1.05)}),
         facts=("prompt_tokens_per_request",), ways=_ANY,
@@ -136,8 +136,9 @@ RULES: tuple[Rule, ...] = (
         rise="requests generate another number of tokens: a longer context for each, or fewer that share a prompt",
         fall="requests generate another number of tokens: a shorter context for each, or more that share a prompt",
         advice="compare at one output length: max_tokens with ignore_eos=True",
-        expect="-1 to 1 times the change of their length per token, 0 to 2 times per request",
-        source="bounds: a prompt shared out (-1), a context read for each token (1)",
+        expect="-1 (a prompt is shared out) to 1 (a context is read) times the change of their length per token, 0 "
+               "to 2 times per request",
+        source="bounds",
         size=elastic("tokens_per_request", {"token": (-1.05, 1.05), "request": (0.0, 2.05)}),
         facts=("tokens_per_request",), ways=_ANY,
     ),
@@ -147,7 +148,7 @@ RULES: tuple[Rule, ...] = (
         fall="fewer denoising steps",
         advice="set num_inference_steps as before",
         expect="0.5 to 1 times the change of their number; text encoder and decoder stay",
-        source="bounds: all joules in the steps (1), half of them",
+        source="bounds",
         size=first(
             elastic("steps_per_image",
                     {**dict.fromkeys(("image", "request", "call"), (0.5, 1.05)), "step": (-0.5, 0.05)}),
@@ -163,7 +164,7 @@ RULES: tuple[Rule, ...] = (
         fall="fewer pixels",
         advice="compare at one height and width",
         expect="0.5 to 2 times the change of their number: attention is quadratic in it",
-        source="bounds: text encoder stays (0.5), attention alone (2)",
+        source="bounds",
         size=first(*(
             elastic(name, dict.fromkeys((*IMAGE_UNITS, "request", "call"), (0.5, 2.05)))
             for name in ("megapixels_per_image", "megapixels_per_frame")
@@ -176,7 +177,7 @@ RULES: tuple[Rule, ...] = (
         fall="videos have another number of frames",
         advice="compare at one number of frames",
         expect="0.5 to 2 times the change of their number per video, -0.5 to 1 times per frame",
-        source="bounds: text encoder stays, attention over all frames is quadratic",
+        source="bounds",
         size=elastic("frames_per_video", {
             **dict.fromkeys(("video", "request", "call", "step"), (0.5, 2.05)), "frame": (-0.5, 1.05),
         }),
@@ -188,7 +189,7 @@ RULES: tuple[Rule, ...] = (
         fall="fewer denoiser forwards a step",
         advice="set guidance_scale and the negative prompt as before",
         expect="0.4 to 1 times the change of their number",
-        source="bounds: as for steps",
+        source="bounds",
         size=elastic("forwards_per_step", dict.fromkeys((*IMAGE_UNITS, "request", "call"), (0.4, 1.05))),
         facts=("forwards_per_step",), settings=("guidance_scale",), ways=_ANY,
     ),
@@ -198,7 +199,7 @@ RULES: tuple[Rule, ...] = (
         fall="the prefix cache serves more of the prompt tokens",
         advice="keep the shared part of prompts first and unchanged; look at enable_prefix_caching and cache room",
         expect="up to the change of the tokens that are computed",
-        source="bound: all joules go with them",
+        source="bounds",
         size=sizes.prefix_cache,
         facts=("cached_prompt_share",), settings=("enable_prefix_caching",), ways=_ANY,
     ),
@@ -208,7 +209,7 @@ RULES: tuple[Rule, ...] = (
         fall="more drafted tokens are accepted",
         advice="look at the draft model and num_speculative_tokens: rejected drafts are joules for nothing",
         expect="up to the change of the share that is accepted",
-        source="bound: every step's joules shared among its accepted tokens",
+        source="bounds",
         size=elastic("draft_acceptance", dict.fromkeys(("token", "request"), (-1.05, 0.0))),
         facts=("draft_acceptance",), settings=("num_speculative_tokens", "speculative_method"), ways=_ANY,
     ),
@@ -227,7 +228,7 @@ RULES: tuple[Rule, ...] = (
         fall="a call does less",
         advice="count what a call produces, and budget joules per that",
         expect="0 to 1 times the change of what a call produces",
-        source="bounds: nothing goes with it, or all",
+        source="bounds",
         size=first(*(elastic(name, {"call": (0.0, 1.05)}) for name in sizes.PER_CALL)),
         facts=sizes.PER_CALL, ways=_ANY, units=frozenset({"call"}),
     ),
@@ -238,8 +239,8 @@ RULES: tuple[Rule, ...] = (
         fall="a larger batch shares what is read and idled once for all of it",
         advice="raise max_num_seqs or the batch, or free memory for it: KV cache, shorter context, narrower weights",
         expect="per doubling of a running batch -13 to -50 % below 32, -3 to -42 % above; diffusion on one GPU is flat "
-               "(-10 to +7 %)",
-        source=f"{LEADERBOARD}, {PAPER}; {H200}: max_num_seqs 256 to 32 +102 %",
+               "(-10 to +7 %); max_num_seqs 256 to 32 took 102 % more; a cap above the load does nothing",
+        source=f"{LEADERBOARD}; {PAPER}; {H200}",
         size=sizes.batch,
         part=sizes.batch,
         signs=_all(_SLOWER, Sign("sm_clock", Way.NOT_DOWN), Sign("running_requests", Way.DOWN),
@@ -260,7 +261,7 @@ RULES: tuple[Rule, ...] = (
         advice="run matrix products in bfloat16 or narrower, or allow TF32; quantize only for batches that gain by it",
         expect="FP8 for BF16: +0 to +56 % up to a batch of 16, -29 to 0 % from 64 on; FP32 for BF16 without tensor "
                "cores up to 15 times",
-        source=f"{PAPER}; peak rates of NVIDIA's H100 data sheet",
+        source=f"{PAPER}; NVIDIA's H100 data sheet",
         size=sizes.precision,
         part=sizes.busy,
         signs=_all(_SLOWER, Sign("tensor_cycles", Way.DOWN, least=0.22), Sign("other_cycles", Way.UP),
@@ -302,8 +303,9 @@ RULES: tuple[Rule, ...] = (
         rise="another model: more parameters or layers to go through for each unit",
         fall="another model: fewer parameters or layers to go through for each unit",
         advice="if it is meant, record its own baseline",
-        expect="0 to 1.15 times the change of the number of parameters, 0.3 to 1.1 times that of layers",
-        source=f"{LEADERBOARD}, families of dense models; {H200}: 42 layers for 41 +2.4 to +2.7 %",
+        expect="0 to 1.15 times the change of the number of parameters, 0.3 to 1.1 times that of layers; 42 layers "
+               "for 41 took 2.4 to 2.7 % more",
+        source=f"{LEADERBOARD}; {H200}",
         size=sizes.model_size,
         settings=("num_hidden_layers", "num_layers", "layers", "hidden_size", "intermediate_size",
                   "num_attention_heads", "num_key_value_heads", "vocab_size", "num_experts", "num_experts_per_tok",
@@ -353,8 +355,8 @@ RULES: tuple[Rule, ...] = (
         rise="the power limit holds the clock lower",
         fall="the power limit leaves the clock higher",
         advice="compare under one power limit, and look what draws more at each clock: other data, a hotter GPU",
-        expect="up to what the clock lost",
-        source="bound: at the same watts time goes with the clock",
+        expect="up to what the clock lost: at the same watts time goes with it",
+        source="bounds",
         part=sizes.slower_clock,
         signs=_all(_SLOWER, Sign("sm_clock", Way.DOWN),
                    (Sign("power_cap", Way.UP), Sign("power_cap", Way.HIGH, least=0.5))),
@@ -367,8 +369,8 @@ RULES: tuple[Rule, ...] = (
         rise="heat, the power brake or the pace of other GPUs held the clock down",
         fall="heat, the power brake or the pace of other GPUs held the clock down before",
         advice="cool the machine and look at its power supply; such a window is INVALID",
-        expect="up to what the clock lost",
-        source="bound: at the same watts time goes with the clock",
+        expect="up to what the clock lost: at the same watts time goes with it",
+        source="bounds",
         part=sizes.slower_clock,
         signs=_all(_SLOWER, Sign("sm_clock", Way.DOWN), (
             Sign("software_thermal_share", Way.UP), Sign("hardware_thermal_share", Way.UP),
@@ -395,8 +397,8 @@ RULES: tuple[Rule, ...] = (
         rise="a faster SM clock takes more watts and saves no time that makes up for it",
         fall="a slower SM clock takes fewer watts and loses no time that matters",
         advice="look at the clock policy: nvidia-smi -lgc, application clocks, power profile",
-        expect="up to 3 times the change of the clock",
-        source="bound: power goes with clock and voltage squared",
+        expect="up to 3 times the change of the clock: power goes with it and with voltage squared",
+        source="bounds",
         part=sizes.faster_clock,
         signs=_all(Sign("watts", Way.UP), Sign("sm_clock", Way.UP), Sign("seconds", Way.NOT_UP)),
         settings=("gpu_power_profile", "sm_clock_lock"),
@@ -407,8 +409,8 @@ RULES: tuple[Rule, ...] = (
         rise="the SM clock is lower, with no cap and no heat to hold it",
         fall="the SM clock is higher",
         advice="look at the clock policy: nvidia-smi -lgc, application clocks, power profile",
-        expect="up to what the clock lost",
-        source="bound: at the same watts time goes with the clock",
+        expect="up to what the clock lost: at the same watts time goes with it",
+        source="bounds",
         part=sizes.slower_clock,
         signs=_all(
             _SLOWER, Sign("sm_clock", Way.DOWN), Sign("power_cap", Way.NOT_UP),

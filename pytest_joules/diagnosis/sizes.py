@@ -329,12 +329,27 @@ def waiting(c: Comparison, settings: Settings) -> Range | None:
 
 
 def busy(c: Comparison, settings: Settings) -> Range | None:
-    """Joules of busy SMs, their time and power; anything up to the whole where nobody knows."""
+    """Joules of busy SMs, their time and power, less what clock and heat may have made of them."""
     split = waiting_split(c.before, c.after)
     if split is None:
         return anything(c, settings)
-    low, high = sorted((0.0, split.parts[BUSY_TIME] + split.parts[BUSY_POWER]))
+    part = split.parts[BUSY_TIME] + split.parts[BUSY_POWER]
+    way = math.copysign(1.0, part)
+    # A slower clock takes busy SMs longer, a hotter GPU takes them more power.
+    others = sum(max(0.0, way * bound) for bound in _beside(c))
+    low, high = sorted((way * max(0.0, abs(part) - others), part))
     return low, high
+
+
+def _beside(c: Comparison) -> list[float]:
+    """The most that clock and temperature account for, where they moved."""
+    clock, degrees = c.moved("sm_clock"), c.moved("temperature")
+    bounds = []
+    if clock is not None and abs(clock) >= c.least("sm_clock"):
+        bounds.append(-clock)
+    if degrees is not None and abs(degrees) >= c.least("temperature"):
+        bounds.append(HEAT[1] * degrees)
+    return bounds
 
 
 def more_work(c: Comparison, settings: Settings) -> Range | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from pytest_joules.diagnosis.explain import accountable
 from pytest_joules.model import Cause, Diagnosis, SignalChange, Split
 from pytest_joules.signals import CONDITIONS, SIGNALS, shown
 from pytest_joules.units import format_percent
@@ -41,7 +42,7 @@ def whole(diagnosis: Diagnosis) -> list[str]:
     """Every cause with its evidence, every split and every signal."""
     told = [*_first_of_all(diagnosis)]
     for number, cause in enumerate(diagnosis.causes, 1):
-        told += [f"{number}. {_claim(cause, diagnosis)}", *(f"   {text}" for text in _told(cause))]
+        told += [f"{number}. {_claim(cause, diagnosis)}", *(f"   {text}" for text in _told(cause, diagnosis))]
     left = [f"{_percent(diagnosis.unexplained)} unexplained", *diagnosis.missing]
     return [*_lines("why", told), *splits(diagnosis), *_lines("left", left), *signals(diagnosis)]
 
@@ -121,16 +122,25 @@ def _left(diagnosis: Diagnosis) -> str:
 
 
 def _claim(cause: Cause, diagnosis: Diagnosis) -> str:
-    """A mechanism, and how much of the change it explains."""
-    if cause.explains is None:
+    """A mechanism, and how much of the change it explains: a number where one was measured, else its range."""
+    bounds = accountable(cause, diagnosis)
+    if bounds is None:
         return f"{cause.text}; how much it explains is not known"
-    return f"{cause.text}; it explains {_percent(cause.explains)} of {_percent(diagnosis.change)}"
+    may = "may explain" if _percent(bounds[0]) == _percent(0.0) else "explains"
+    return f"{cause.text}; it {may} {_span(*bounds)} of {_percent(diagnosis.change)}"
 
 
-def _told(cause: Cause) -> list[str]:
+def _span(least: float, most: float) -> str:
+    low, high = _percent(least), _percent(most)
+    return high if low == high else f"up to {high}" if low == _percent(0.0) else f"{low} to {high}"
+
+
+def _told(cause: Cause, diagnosis: Diagnosis) -> list[str]:
     told = list(cause.evidence)
     if cause.low is not None and cause.high is not None:
-        told.append(f"may explain {_percent(cause.low)} to {_percent(cause.high)}")
+        ends = sorted((cause.low, cause.high), key=abs)
+        if {*map(_percent, ends)} - {*map(_percent, accountable(cause, diagnosis) or ())}:
+            told.append(f"to expect of it: {_span(ends[0], ends[1])}")
     told += [f"do: {cause.advice}"] if cause.advice else []
     told += [f"rule: {cause.rule}" + (f"; source: {cause.source}" if cause.source else "")]
     return told
