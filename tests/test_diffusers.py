@@ -240,7 +240,7 @@ SUITE = """
             synchronize()
         return hook
 
-    forward = float(os.environ.get("FORWARD", "0.015"))
+    forward = float(os.environ.get("FORWARD", "0.02"))
     pipe.unet.register_forward_hook(declares(forward))
     pipe.vae.decoder.register_forward_hook(declares(forward))
 """

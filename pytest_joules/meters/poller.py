@@ -141,8 +141,13 @@ class Poller:
         self._records.seek(-len(record), os.SEEK_CUR)
 
     def _raise_failure(self) -> NoReturn:
-        if self._process.poll() is None:
+        if self._process.poll() is None and all(tracker.grid for tracker in self._trackers):
             raise base.CounterStuck("the process that reads the energy counter answers no more")
+        if self._process.poll() is None:
+            raise base.MeterError(
+                f"the energy counter showed no regular ticks within {_START_SECONDS:g} s: the host is too busy to read "
+                "it in time, or something else polls NVML; pytest-joules doctor tells more"
+            )
         assert self._process.stdout is not None
         if not self._failure:
             said = self._process.stdout.read()
@@ -169,6 +174,11 @@ class _CounterReader:
         self._chasing_edge = False
         self._chase_until = self.due
 
+    @property
+    def searching(self) -> bool:
+        """Whether it reads as fast as it can, to find the grid."""
+        return self._grid.grid is None or self._grid.edges_seen < _ACQUIRE_EDGES
+
     def read(self) -> bytes:
         """One read as a record; plans the next one."""
         start = time.monotonic()
@@ -193,7 +203,7 @@ class _CounterReader:
 
     def _plan(self, now: float, bracketed: bool) -> None:
         grid = self._grid.grid
-        if grid is None or self._grid.edges_seen < _ACQUIRE_EDGES:
+        if grid is None or self.searching:
             self.due = now + _ACQUIRE_PAUSE
             return
         self._chasing_edge = self._chasing_edge and not bracketed
@@ -228,10 +238,17 @@ def poll(assignment: Assignment) -> None:
         records = stack.enter_context(Path(assignment.records).open("ab", buffering=0))
         readers = [_CounterReader(position, NvmlGpu(index)) for position, index in enumerate(assignment.indices)]
         while True:
-            reader = min(readers, key=lambda reader: reader.due)
+            reader = next_reader(readers)
             if _parent_gone(assignment.parent, reader.due - time.monotonic()):
                 return
             records.write(reader.read())
+
+
+def next_reader(readers: Sequence[_CounterReader]) -> _CounterReader:
+    """Which one reads next: they find their grids one after the other, since reads in turns would bracket no edge."""
+    searching = [reader for reader in readers if reader.searching]
+    following = [reader for reader in readers if not reader.searching]
+    return min((*following, *searching[:1]), key=lambda reader: reader.due)
 
 
 def _parent_gone(parent: int, wait: float) -> bool:
