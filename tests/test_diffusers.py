@@ -249,7 +249,7 @@ SUITE = """
             synchronize()
         return hook
 
-    forward = float(os.environ.get("FORWARD", "0.015"))
+    forward = float(os.environ.get("FORWARD", "0.02"))
     pipe.unet.register_forward_hook(declares(forward))
     pipe.vae.decoder.register_forward_hook(declares(forward))
 """
@@ -270,7 +270,8 @@ def test_one_step_more_in_twenty_is_caught_and_named(suite: Suite, monkeypatch: 
     measured = report["results"][0]["measurement"]
     assert report["results"][0]["key"]["unit"] == "image"
     facts = measured["conditions"]["facts"]
-    assert facts == pytest.approx({"steps_per_image": 20, "forwards_per_step": 2, "megapixels_per_image": 0.004096})
+    expected = {"images_per_call": 1, "steps_per_image": 20, "forwards_per_step": 2, "megapixels_per_image": 0.004096}
+    assert facts == pytest.approx(expected)
     assert measured["conditions"]["configuration"]["weights"] == "random"
     level = report["results"][0]["verdict"]["joules_per_unit"]
     for _ in range(3):

@@ -252,6 +252,11 @@ def test_zeus_own_windows_run_on_the_same_simulated_device(monkeypatch: pytest.M
         assert measured.total_energy / measured.time > 300
 
 
+def test_the_grids_of_eight_devices_are_found() -> None:
+    with simulated(8) as meter:
+        assert [meter.period(device) for device in meter.devices] == [pytest.approx(0.1, rel=0.01)] * 8
+
+
 def test_the_reading_process_ends_with_the_meter() -> None:
     before = psutil.Process().children()
     with simulated(1):

@@ -177,7 +177,7 @@ def test_host_processor_time_draws_watts(suite: Suite) -> None:
         energy.repeat(spin, rounds=60, warmup=5, window="spin")
         energy.repeat(rest, rounds=60, warmup=5, window="rest")
         spinning, resting = (m.joules / m.seconds for m in energy.measurements)
-        assert spinning > resting + 15
+        assert spinning > resting + 4, 'even where other processes take most of the core'
     """)
     suite.run().assert_outcomes(passed=1)
 

@@ -169,8 +169,13 @@ class Poller:
         self._records.seek(-len(record), os.SEEK_CUR)
 
     def _raise_failure(self) -> NoReturn:
-        if self._process.poll() is None:
+        if self._process.poll() is None and all(tracker.grid for tracker in self._trackers):
             raise base.CounterStuck("the process that reads the energy counter answers no more")
+        if self._process.poll() is None:
+            raise base.MeterError(
+                f"the energy counter showed no regular ticks within {_START_SECONDS:g} s: the host is too busy to read "
+                "it in time, or something else polls NVML; pytest-joules doctor tells more"
+            )
         assert self._process.stdout is not None
         if not self._failure:
             said = self._process.stdout.read()
@@ -202,6 +207,11 @@ class _CounterReader:
         self._cells = 0
         self._chasing_edge = False
         self._chase_until = self.due
+
+    @property
+    def searching(self) -> bool:
+        """Whether it reads as fast as it can, to find the grid."""
+        return self._grid.grid is None or self._grid.edges_seen < _ACQUIRE_EDGES
 
     def read(self) -> bytes:
         """One read as a record; plans the next one."""
@@ -235,7 +245,7 @@ class _CounterReader:
     def _plan(self, now: float, bracketed: bool) -> None:
         self._in_middle = False
         grid = self._grid.grid
-        if grid is None or self._grid.edges_seen < _ACQUIRE_EDGES:
+        if grid is None or self.searching:
             self.due = now + _ACQUIRE_PAUSE
             return
         self._chasing_edge = self._chasing_edge and not bracketed
@@ -274,7 +284,7 @@ def poll(assignment: Assignment) -> None:
         samples = stack.enter_context(Path(assignment.samples).open("ab", buffering=0))
         readers = _readers(assignment, tells_host=host is None or not host.withholds("host"))
         while True:
-            reader = min(readers, key=lambda reader: reader.due)
+            reader = next_reader(readers)
             waiting = next((reader for reader in readers if reader.due_sample), None)
             # The counters come first.
             if waiting is not None and reader.due - time.monotonic() > _SAMPLE_SECONDS:
@@ -292,6 +302,13 @@ def _readers(assignment: Assignment, tells_host: bool) -> list[_CounterReader]:
         _CounterReader(position, gpu, Collector(gpu, tree) if assignment.collect else None)
         for position, gpu in enumerate(gpus)
     ]
+
+
+def next_reader(readers: Sequence[_CounterReader]) -> _CounterReader:
+    """Which one reads next: they find their grids one after the other, since reads in turns would bracket no edge."""
+    searching = [reader for reader in readers if reader.searching]
+    following = [reader for reader in readers if not reader.searching]
+    return min((*following, *searching[:1]), key=lambda reader: reader.due)
 
 
 def _parent_gone(parent: int, wait: float) -> bool:
