@@ -89,6 +89,11 @@ FOLLOWS = {
 }
 """Settings that an engine derives from others: told of only where none of those differs, too."""
 
+BASELINE = "baseline"
+_AGAINST = ", in the {} "
+IN_BASELINE = _AGAINST.format(BASELINE)
+"""What stands between today's value and theirs where something differs from the stored sessions."""
+
 WARM = 0.5
 """Share of the prompt tokens that a cache of whole blocks serves at least where every prompt is repeated."""
 
@@ -123,7 +128,7 @@ def differences(
     stored: Sequence[Mapping[str, float]],
     settings: Mapping[str, str],
     stored_settings: Sequence[Mapping[str, str]],
-    against: str = "baseline",
+    against: str = BASELINE,
 ) -> Differences:
     """Compare today's facts and settings with those of stored sessions, as far as both know them.
 
@@ -141,10 +146,10 @@ def differences(
         slack = max(fact.floor, fact.slack * max(now, then))
         if min(known) - slack <= now <= max(known) + slack:
             continue
-        text = f"{fact.text}: {fact.shown(now)}, in the {against} {fact.shown(then)}"
+        text = f"{fact.text}: {fact.shown(now)}{_AGAINST.format(against)}{fact.shown(then)}"
         (spoiling if fact.other_work else notes).append(text)
     for name, (value, before) in changed(settings, stored_settings).items():
-        text = f"{name}: {value}, in the {against} {' and '.join(before)}"
+        text = f"{name}: {value}{_AGAINST.format(against)}{' and '.join(before)}"
         (spoiling if name == WEIGHTS else notes).append(text)
     reason = f"this is other work than the {against}'s, so that joules do not compare: {'; '.join(spoiling)}"
     return Differences(reason if spoiling else "", tuple(notes))

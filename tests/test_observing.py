@@ -134,7 +134,7 @@ def test_a_setting_that_changed_is_named(suite: Suite) -> None:
         suite.store.update(SKU, PRODUCT, True, {key: Addition(session)})
     ran = suite.run()
     ran.assert_outcomes(failed=1)
-    ran.stdout.fnmatch_lines(["*enforce_eager: False, in the baseline True*"])
+    ran.stdout.fnmatch_lines(["*enforce_eager: True -> False*"])
     ran.stdout.no_fnmatch_line("*max_num_seqs*")
 
 

@@ -53,27 +53,38 @@ def splits(diagnosis: Diagnosis) -> list[str]:
 
 
 def signals(diagnosis: Diagnosis) -> list[str]:
-    """One line a signal, before and after; then those that neither side has, with what makes them available."""
+    """One line a signal that moved; one for all others; then those that neither side has."""
     told: list[str] = []
+    level: list[str] = []
     lacking: dict[str, list[str]] = {}
     for change in diagnosis.signals:
         known = _KNOWN.get(change.name)
+        name, before, after = _told_of(change)
         if known is not None and change.before is None and change.after is None:
-            lacking.setdefault(known.enable, []).append(known.text)
+            lacking.setdefault(known.enable, []).append(name)
+        elif before == after:
+            level.append(f"{name} {after}")
         else:
             told.append(signal(change))
+    told += [f"level: {', '.join(level)}"] if level else []
     told += [f"unavailable: {', '.join(names)} (needs {enable})" for enable, names in lacking.items()]
     return _lines("signals", told)
 
 
 def signal(change: SignalChange) -> str:
     """``SM active: 93% -> 55%``; what one side does not know is unavailable there."""
+    name, before, after = _told_of(change)
+    return f"{name}: {before} -> {after}"
+
+
+def _told_of(change: SignalChange) -> tuple[str, str, str]:
+    """A signal's name, and what it was before and after, in words."""
     known = _KNOWN.get(change.name)
     before, after = (
         "unavailable" if value is None else shown(known, value) if known else f"{value:.4g}"
         for value in (change.before, change.after)
     )
-    return f"{known.text if known else change.name}: {before} -> {after}"
+    return known.text if known else change.name, before, after
 
 
 def why(diagnosis: Diagnosis) -> str:
@@ -83,6 +94,13 @@ def why(diagnosis: Diagnosis) -> str:
         evidence = "; ".join(_key_evidence(cause, diagnosis))
         told.append(_claim(cause, diagnosis) + (f" ({evidence})" if evidence else ""))
     return "; ".join(told)
+
+
+def evidence(diagnosis: Diagnosis, verbose: bool) -> Sequence[str]:
+    """What :func:`whole`, or else a single line, shows as evidence."""
+    if verbose:
+        return [line for cause in diagnosis.causes for line in cause.evidence]
+    return [line for cause in diagnosis.causes[:1] for line in _key_evidence(cause, diagnosis)]
 
 
 def is_level(diagnosis: Diagnosis) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from tabulate import tabulate
 
+from pytest_joules.facts import IN_BASELINE
 from pytest_joules.model import BaselineChange, BudgetResult, Device, RunResult, Verdict, VerdictKind
 from pytest_joules.reporting import diagnosis
 from pytest_joules.units import format_joules, format_percent, format_seconds
@@ -110,7 +111,7 @@ def details(result: BudgetResult, baselines: str, update_command: str, *, verbos
         lines.append(f"  {_against(verdict):<10} {stored}")
     if verdict.kind is VerdictKind.REGRESSED:
         lines.append(f"  because    {verdict.reason}")
-    lines += [f"  note       {note}" for note in (*verdict.notes, *(measurement.notes if measurement else ()))]
+    lines += [f"  note       {note}" for note in _notes(result, verbose)]
     if verdict.kind in (VerdictKind.REGRESSED, VerdictKind.NO_BASELINE):
         why = "if this is intended" if verdict.kind is VerdictKind.REGRESSED else "record one"
         lines.append(f"  next       {why}: {update_command}")
@@ -154,7 +155,7 @@ def report(run: RunResult, columns: Sequence[str], sort: str, *, verbose: bool =
         lines += [f"{result.test}: {headline(result)}", *_why(result, verbose)]
     noted: dict[str, dict[str, None]] = {}
     for result in run.results:
-        for note in _warnings(result):
+        for note in _notes(result, verbose):
             noted.setdefault(note, {})[result.test] = None
     lines += [f"{_several(tests)}: {note}" for note, tests in noted.items()]
     lines += [f"stored but not collected: {key}" for key in run.not_collected]
@@ -183,8 +184,13 @@ def _against(verdict: Verdict) -> str:
     return "anchor" if verdict.crept else "baseline"
 
 
-def _warnings(result: BudgetResult) -> Sequence[str]:
-    return (*result.verdict.notes, *(result.measurement.notes if result.measurement else ()))
+def _notes(result: BudgetResult, verbose: bool) -> Sequence[str]:
+    """What is to be known beside the verdict, but for differences from the baseline that its diagnosis tells of."""
+    found, notes = result.diagnosis, (*result.verdict.notes, *(result.measurement.notes if result.measurement else ()))
+    if found is None or not (result.failed or _why(result, verbose)):
+        return notes
+    told = {line.partition(":")[0] for line in diagnosis.evidence(found, verbose)}
+    return [note for note in notes if IN_BASELINE not in note or note.partition(":")[0] not in told]
 
 
 def _device_state(result: BudgetResult) -> str:

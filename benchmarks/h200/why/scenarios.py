@@ -57,9 +57,9 @@ class Scenario:
 
 BASELINES: Mapping[str, Mapping[str, Recorded]] = {
     "torch": {
-        # First of all: the machine is cold.
-        "cold": Recorded((f"{CHANGES}::test_steps",), before="idle:12"),
         "changes": Recorded((CHANGES,)),
+        # After the changes, which tell more: until then the machine cools down.
+        "cold": Recorded((f"{CHANGES}::test_steps",), before="idle:12", once="idle:60"),
         "hot": Recorded((f"{CHANGES}::test_steps",), once="heat:20"),
     },
     "vllm": {"offline": Recorded((f"{OFFLINE}::test_generate",))},
@@ -67,19 +67,18 @@ BASELINES: Mapping[str, Mapping[str, Recorded]] = {
 
 SCENARIOS: Mapping[str, tuple[Scenario, ...]] = {
     "torch": (
-        Scenario("cold-unchanged", "cold", (NOTHING,), before="idle:12"),
-        Scenario("hot-after-cold", "cold", (NOTHING, "heat"), before="heat:25"),
-        Scenario("unchanged", "changes", (NOTHING,), runs=2),
         Scenario("float32", "changes", ("tensor-cores",), (f"{CHANGES}::test_stack",), {"WHY_DTYPE": "float32"}),
         Scenario("layers9", "changes", ("model-size", "more-work"), (f"{CHANGES}::test_stack",), {"WHY_LAYERS": "9"}),
         Scenario("unfused", "changes", ("memory-bound",), (f"{CHANGES}::test_attention",), {"WHY_ATTENTION": "math"}),
         Scenario("python", "changes", ("host-bound",), (f"{CHANGES}::test_steps",), {"WHY_HOST_MS": "1.5"}),
         Scenario("neighbour", "changes", ("INVALID",), (f"{CHANGES}::test_steps",), before="neighbour"),
+        Scenario("unchanged", "changes", (NOTHING,), runs=2),
+        Scenario("cold-unchanged", "cold", (NOTHING,), before="idle:12"),
+        Scenario("hot-after-cold", "cold", (NOTHING, "heat"), before="heat:25"),
         Scenario("hot-unchanged", "hot", (NOTHING,), before="heat:5"),
         Scenario("cold-after-hot", "hot", (NOTHING, "heat"), before="idle:30"),
     ),
     "vllm": (
-        Scenario("unchanged", "offline", (NOTHING,)),
         Scenario(
             "eager", "offline", ("host-bound",), (f"{OFFLINE}::test_generate[8]",),
             {"VLLM_ARGUMENTS": '{"enforce_eager": true}'},
@@ -94,6 +93,8 @@ SCENARIOS: Mapping[str, tuple[Scenario, ...]] = {
             "layers33", "offline", ("model-size", "more-work"), (f"{OFFLINE}::test_generate[64]",),
             {"VLLM_ARGUMENTS": '{"hf_overrides": {"num_hidden_layers": 33}}'},
         ),
+        Scenario("unchanged", "offline", (NOTHING,)),
     ),
 }  # fmt: skip
-"""In the order in which they run.  ``test_capped`` is among the unchanged of torch: a load at the power limit."""
+"""In the order in which they run, the most telling first.  ``test_capped`` is among the unchanged of torch: a load at
+the power limit."""

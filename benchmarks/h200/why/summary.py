@@ -67,7 +67,7 @@ def _right(result: BudgetResult, scenario: Scenario, pid: str) -> bool:
     kind, diagnosis, expected = result.verdict.kind, result.diagnosis, scenario.expected
     rules = [cause.rule for cause in diagnosis.causes] if diagnosis is not None else []
     if "INVALID" in expected:
-        return kind is VerdictKind.INVALID and pid in result.verdict.reason
+        return kind is VerdictKind.INVALID and bool(pid) and pid in result.verdict.reason
     if not rules:
         return NOTHING in expected and (kind in LEVEL or (kind is VerdictKind.IMPROVED and "heat" in expected))
     return rules[0] in expected
