@@ -374,9 +374,9 @@ class Recorder:
         blocks = len(measurement.any_blocks)
         if any(verdict.kind is VerdictKind.NO_BASELINE for verdict in verdicts) or not verdicts:
             return Step.DONE if blocks >= RECORDED_BLOCKS else Step.MORE
-        bad = (VerdictKind.REGRESSED, VerdictKind.OVER_LIMIT)
-        other = any(verdict.kind is VerdictKind.INVALID and verdict.other_work for verdict in verdicts)
-        return Step.CONFIRM if other or any(verdict.kind in bad for verdict in verdicts) else Step.DONE
+        # Other work, or a change in mid-window, may be over after another warm-up.
+        bad = (VerdictKind.REGRESSED, VerdictKind.OVER_LIMIT, VerdictKind.INVALID)
+        return Step.CONFIRM if any(verdict.kind in bad for verdict in verdicts) else Step.DONE
 
     def _result(self, budget: EnergyBudget, declared: bool) -> BudgetResult:
         measurement, missing = self._measurement_for(budget)
