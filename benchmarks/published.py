@@ -29,8 +29,8 @@ from pytest_joules.units import format_percent
 
 Row = Mapping[str, Any]
 
-OUTCOMES = re.compile(r"energy|avg_|power|latency|itl|throughput|nickname|median|p9\d")
-"""Fields that say what came out; all others are settings."""
+OUTCOMES = re.compile(r"energy|avg_|mean_|median_|p\d\d_|power_watts|latency|itl|ttft|throughput|per_sec|nickname")
+"""Fields that say what came out, or what a model is called."""
 
 DEGREES = ("num_gpus", "tensor_parallel", "expert_parallel", "data_parallel", "pipeline_parallel", "ulysses_degree",
            "ring_degree")  # fmt: skip
@@ -44,9 +44,16 @@ THINGS = {
     "model size": ("model_size", "total_params_billions", "activated_params_billions"),
     "steps": ("inference_steps", "num_inference_steps"),
     "resolution": ("image_height", "image_width", "video_height", "video_width", "height", "width"),
-    "frames": ("num_frames", "video_frames", "frames"),
+    "frames": ("num_frames", "video_frames", "video_num_frames", "frames"),
 }
 """What two rows may differ by; any other setting is a thing of its own."""
+
+KNOWN = frozenset({*itertools.chain.from_iterable(THINGS.values()), "guidance_scale", "model_family"})
+"""Settings, whatever their values look like."""
+
+FEWEST_ROWS = 10
+OWN_VALUES = 0.5
+"""Of so many rows or more, a number that takes another value in more than half of them was measured, not chosen."""
 
 NAMES = {
     "batch": "batch",
@@ -129,7 +136,7 @@ class Case:
         """The pair and the range in one line."""
         fields = THINGS.get(self.thing, (self.thing,))
         differs = ", ".join(
-            f"{name} {self.before[name]} -> {self.after[name]}"
+            f"{name} {self.before.get(name)} -> {self.after.get(name)}"
             for name in ("model_id", *fields)
             if self.before.get(name) != self.after.get(name)
         )
@@ -142,8 +149,10 @@ class Case:
 
 
 def cases(rows: Sequence[Row], noise: float) -> Iterator[Case]:
-    """Every ordered pair of ``rows`` that differs by one thing."""
-    for one, other in itertools.combinations([_prepared(row) for row in rows], 2):
+    """Every ordered pair of ``rows`` with joules and watts that differs by one thing."""
+    whole = [row for row in rows if complete(row)]
+    measured = outcomes(whole)
+    for one, other in itertools.combinations([_prepared(row, measured) for row in whole], 2):
         thing = difference(one, other)
         if thing:
             for before, after in ((one, other), (other, one)):
@@ -158,8 +167,40 @@ def difference(one: Row, other: Row) -> str:
     return things.pop() if len(things) == 1 else ""
 
 
-def _prepared(row: Row) -> dict[str, Any]:
-    """A row with its model told apart into family and size; the precision is a field of its own."""
+def outcomes(rows: Sequence[Row]) -> frozenset[str]:
+    """Fields that say what came out: by their names; and of those that nobody here knows, by their values.
+
+    Somebody chose a text, a switch or a whole number, and chose it for several rows.  Tables, fractions, and numbers
+    that most rows have for themselves were measured.
+    """
+    names = {name for row in rows for name in row}
+    return frozenset(name for name in names if OUTCOMES.search(name) or (name not in KNOWN and _measured(rows, name)))
+
+
+def _measured(rows: Sequence[Row], name: str) -> bool:
+    values = [row[name] for row in rows if row.get(name) is not None]
+    if any(isinstance(value, (list, dict)) or (isinstance(value, float) and value % 1) for value in values):
+        return True
+    numbers = [value for value in values if isinstance(value, (int, float))]
+    return len(numbers) >= FEWEST_ROWS and len(set(numbers)) > OWN_VALUES * len(numbers)
+
+
+def complete(row: Row) -> bool:
+    """Whether a row has joules of some unit, watts and a GPU."""
+    return unit_of(row) != "" and _positive(row.get("avg_power_watts")) and bool(row.get("gpu_model"))
+
+
+def _positive(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 < value < math.inf
+
+
+def _prepared(row: Row, measured: frozenset[str]) -> dict[str, Any]:
+    """A row without what came out of it, but for what an observation takes; its model told apart into family and size.
+
+    The precision is a field of its own.
+    """
+    kept = {"avg_power_watts", "avg_batch_size", "avg_output_len", f"energy_per_{unit_of(row)}_joules"}
+    row = {name: value for name, value in row.items() if value is not None and (name in kept or name not in measured)}
     name = str(row.get("model_id", ""))
     name = re.sub(r"[-_](FP8|NVFP4|INT8|AWQ|BF16)\b", "", name, flags=re.IGNORECASE)
     size = "".join(re.findall(r"\d+(?:\.\d+)?B\b|A\d+B|small|medium|large", name, flags=re.IGNORECASE))
@@ -168,9 +209,13 @@ def _prepared(row: Row) -> dict[str, Any]:
 
 
 def unit_of(row: Row) -> str:
-    """The unit of a row's joules: a token, an image, a video, before a request."""
-    units = [found[1] for name in row if (found := re.fullmatch(r"energy_per_(\w+)_joules", name))]
-    return next((unit for unit in units if unit != "request"), units[0])
+    """The unit of a row's joules: a token, an image, a video, before a request; empty if it has none."""
+    units = [
+        found[1]
+        for name, value in row.items()
+        if (found := re.fullmatch(r"energy_per_(\w+)_joules", name)) and _positive(value)
+    ]
+    return next((unit for unit in units if unit != "request"), next(iter(units), ""))
 
 
 def observe(row: Row) -> Observation:
@@ -182,10 +227,10 @@ def observe(row: Row) -> Observation:
         for name, value in row.items()
         if not OUTCOMES.search(name) and name not in ("gpu_model", "num_gpus", "model_family", "model_size")
     }
-    steps, length = row.get("inference_steps"), row.get("avg_output_len")
+    steps, length = row.get("inference_steps", row.get("num_inference_steps")), row.get("avg_output_len")
     heights = [row[name] for name in ("image_height", "video_height", "height") if name in row]
     widths = [row[name] for name in ("image_width", "video_width", "width") if name in row]
-    frames = next((row[name] for name in ("num_frames", "video_frames", "frames") if name in row), None)
+    frames = next((row[name] for name in THINGS["frames"] if name in row), None)
     piece = "frame" if unit == "video" else "image"
     told = {
         f"steps_per_{unit}": steps,
@@ -199,7 +244,7 @@ def observe(row: Row) -> Observation:
         seconds_per_unit=joules / float(row["avg_power_watts"]),
         unit=unit,
         device=f"NVIDIA {row['gpu_model']}",
-        count=int(row["num_gpus"]),
+        count=int(row.get("num_gpus", 1)),
         conditions=Conditions(
             facts={name: float(value) for name, value in told.items() if value is not None},
             configuration=settings,
@@ -253,7 +298,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for path in options.files:
         task = json.loads(path.read_text(encoding="utf-8"))
         found = list(cases(task["configurations"], math.log1p(options.noise / 100)))
-        print(f"\n{task.get('task', path.stem)}: {len(task['configurations'])} rows\n\n{table(found)}")
+        rows = task["configurations"]
+        left_out = len(rows) - sum(map(complete, rows))
+        print(f"\n{task.get('task', path.stem)}: {len(rows)} rows", f"({left_out} incomplete)" if left_out else "")
+        print(f"\n{table(found)}")
         for thing in sorted({case.thing for case in found}):
             missed = [case for case in found if case.thing == thing and not case.level and not case.within]
             for case in sorted(missed, key=lambda case: -case.rest)[: options.misses]:

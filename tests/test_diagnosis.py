@@ -663,3 +663,21 @@ def test_a_published_row_may_be_of_any_unit() -> None:
     found = list(published.cases(rows, 0.02))
     assert [case.thing for case in found] == ["steps", "steps"]
     assert all(case.named and case.within for case in found)
+
+
+def test_outcomes_of_a_task_nobody_has_seen_are_no_settings() -> None:
+    rows = [
+        row(0.3 / (1 + i % 2), max_num_seqs=64 * (1 + i % 2), avg_batch_size=63.0 * (1 + i % 2),
+            mean_ttft_ms=i, prompt_seconds=1.5 + i, total_tokens=1000 + i, lengths=[i], images=1, modality="image")
+        for i in range(12)
+    ]  # fmt: skip
+    assert {"mean_ttft_ms", "prompt_seconds", "total_tokens", "lengths"} <= published.outcomes(rows)
+    assert published.outcomes(rows).isdisjoint({"images", "modality", "max_num_seqs", "total_params_billions"})
+    assert {case.thing for case in published.cases(rows, 0.02)} == {"batch"}
+
+
+def test_published_rows_without_joules_or_watts_are_left_out() -> None:
+    nothing: dict[str, object] = {"gpu_model": "H100"}
+    rows = [row(0.3), row(0.2, avg_power_watts=None), row(0.0, energy_per_request_joules=None), nothing]
+    assert [published.complete(one) for one in rows] == [True, False, False, False]
+    assert list(published.cases(rows, 0.02)) == []

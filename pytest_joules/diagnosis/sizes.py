@@ -68,10 +68,11 @@ TENSOR_PEAK = 14.8
 TF32_PEAK = 7.4
 """The same of TF32 on tensor cores: 495 over 67 TFLOPS."""
 
-PARAMETERS: Range = (0.0, 1.15)
+PARAMETERS: Mapping[str, Range] = {"tokens": (0.0, 1.15), "images": (0.25, 1.15), "": (0.0, 1.15)}
 LAYERS: Range = (0.3, 1.1)
-"""Exponents in the number of parameters (leaderboard, families of dense models: 0.3 to 1.1) and of layers (a 42nd one
-on an H200: 0.98 to 1.09)."""
+"""Exponents in the number of parameters (leaderboard: 0.2 to 1.0 for nine of ten pairs of a family of dense language
+models, -0.1 to 1.1 for all; 0.3 to 1.0 for all of two families of image models) and of layers (a 42nd one on an H200:
+0.98 to 1.09)."""
 
 HEAT: Range = (0.001, 0.004)
 """Relative rise of watts per °C: 0.2 to 0.37 % for a memory-bound load on H200s, -0.1 to 0.38 % for convolutions."""
@@ -295,7 +296,7 @@ def model_size(c: Comparison, settings: Settings) -> Range | None:
     logs = [log for name in ("activated_parameters", "parameters") if (log := ratio(settings, name)) is not None]
     if not logs:
         return None
-    ends = list(itertools.chain.from_iterable(scaled(PARAMETERS, log) for log in logs))
+    ends = list(itertools.chain.from_iterable(scaled(PARAMETERS[family(c)], log) for log in logs))
     return min(ends), max(ends)
 
 
