@@ -202,6 +202,20 @@ def test_traffic_between_gpus() -> None:
     assert "host-bound" not in {cause.rule for cause in found.causes}
 
 
+def test_links_that_carry_nothing_tell_nothing() -> None:
+    waits = {
+        name: DECODE[name] / 2 if name.endswith("_active") or name.startswith("dram") else DECODE[name]
+        for name in DECODE
+    }
+    found = explain(
+        side(1000, 1.0, signals=DECODE, count=2, limit=1400),
+        side(650, 2.0, signals=waits, count=2, limit=1400),
+        NOISE,
+    )
+    assert found.causes[0].rule == "host-bound"
+    assert not any("NVLink" in line for cause in found.causes for line in cause.evidence)
+
+
 def test_the_power_limit_holds_the_clock() -> None:
     capped = {**PREFILL, "tensor_active": 0.80}
     found = explain(

@@ -7,7 +7,7 @@ more work has more, one that lost its tensor cores has fewer tensor cycles.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -224,6 +224,10 @@ ENABLE = {signal.name: signal.enable for signal in SIGNALS}
 
 
 _PIPES = {"tensor_cycles": ("tensor",), "other_cycles": OTHER_PIPES}
+_TRAFFIC = {
+    "dram_bytes": ("dram_bytes_per_second",),
+    "link_bytes": ("nvlink_bytes_per_second", "pcie_bytes_per_second"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +283,8 @@ class Comparison:
         if name in _PIPES and not any(self.uses(pipe) for pipe in _PIPES[name]):
             # Else the least that is taken for their share would rise with the time.
             return 0.0
+        if name in _TRAFFIC and not any(self._moves(side, _TRAFFIC[name]) for side in (self.before, self.after)):
+            return 0.0
         if QUANTITIES[name].scale is Scale.DIFFERENCE or not then > 0 or not now > 0:
             return now - then
         return math.log(now / then)
@@ -305,6 +311,11 @@ class Comparison:
     def uses(self, pipe: str) -> bool:
         """Whether a pipe does anything that counts on either side."""
         return self._most(pipe) > SMALLEST_ACTIVE
+
+    @staticmethod
+    def _moves(side: Observation, rates: Sequence[str]) -> bool:
+        """Whether more bytes flow than are bookkeeping."""
+        return sum(side.signal(name) or 0.0 for name in rates) > SMALLEST_BYTES * side.count
 
     def _most(self, pipe: str) -> float:
         return max(side.signal(f"{pipe}_active") or 0.0 for side in (self.before, self.after))
