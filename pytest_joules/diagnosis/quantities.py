@@ -7,7 +7,7 @@ more work has more, one that lost its tensor cores has fewer tensor cycles.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -283,7 +283,7 @@ class Comparison:
         if name in _PIPES and not any(self.uses(pipe) for pipe in _PIPES[name]):
             # Else the least that is taken for their share would rise with the time.
             return 0.0
-        if name in _TRAFFIC and not any(self._moves(side, _TRAFFIC[name]) for side in (self.before, self.after)):
+        if self._nothing_flows(name):
             return 0.0
         if QUANTITIES[name].scale is Scale.DIFFERENCE or not then > 0 or not now > 0:
             return now - then
@@ -312,10 +312,11 @@ class Comparison:
         """Whether a pipe does anything that counts on either side."""
         return self._most(pipe) > SMALLEST_ACTIVE
 
-    @staticmethod
-    def _moves(side: Observation, rates: Sequence[str]) -> bool:
-        """Whether more bytes flow than are bookkeeping."""
-        return sum(side.signal(name) or 0.0 for name in rates) > SMALLEST_BYTES * side.count
+    def _nothing_flows(self, name: str) -> bool:
+        """Whether a quantity is traffic, and neither side has more of it than bookkeeping."""
+        rates = _TRAFFIC.get(name, ())
+        most = max(sum(side.signal(rate) or 0.0 for rate in rates) / side.count for side in (self.before, self.after))
+        return bool(rates) and most <= SMALLEST_BYTES
 
     def _most(self, pipe: str) -> float:
         return max(side.signal(f"{pipe}_active") or 0.0 for side in (self.before, self.after))
@@ -325,7 +326,7 @@ class Comparison:
         if name == "compute_cycles":
             return self.evidence(self.compute)
         quantity, values = QUANTITIES[name], self.values(name)
-        if values is None:
+        if values is None or self._nothing_flows(name):
             return ""
         then, now = values
         percent = f" ({format_percent(now / then - 1, signed=True)})" if quantity.scale is Scale.RATIO and then else ""
