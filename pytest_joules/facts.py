@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from pytest_joules.units import format_percent
+from pytest_joules.units import format_count, format_percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,10 @@ class Fact:
 
     def shown(self, value: float) -> str:
         """The number as a reader wants it."""
-        return format_percent(value) if self.share else f"{value:.4g}"
+        if self.share:
+            return format_percent(value)
+        # Estimates are of billions.
+        return f"{value:.4g}" if self.told else format_count(value)
 
 
 def _estimated(amount: str, text: str, unit: str) -> Fact:

@@ -110,6 +110,14 @@ def format_bytes(count: float) -> str:
     return _format_si(count, "B", 3) if count >= 1 else f"{count:.0f} B"
 
 
+def format_count(count: float) -> str:
+    """``1.28e6`` as ``"1.28 million"``."""
+    for size, name in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
+        if count >= size:
+            return f"{count / size:.3g} {name}"
+    return f"{count:.3g}"
+
+
 def format_percent(fraction: float, *, signed: bool = False, digits: int = 1) -> str:
     """``0.0213`` as ``"2.1%"``, or ``"+2.1%"`` when ``signed``."""
     return f"{100 * fraction:{'+' if signed else ''}.{digits}f}%"

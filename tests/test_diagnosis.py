@@ -189,6 +189,38 @@ def test_unfused_attention_moves_more_bytes() -> None:
     assert "FlashAttention" in first(found).advice
 
 
+def test_an_unfused_attention_that_lost_its_tensor_cores_too_has_the_busy_time_once() -> None:
+    """The math kernel runs its products in float32: the setting that brought it about is one cause, not two."""
+    unfused = {**PREFILL, "tensor_active": 0.28, "fp32_active": 0.30, "dram_bytes_per_second": 2.8e12}
+    found = explain(
+        side(690, 1.0, signals=PREFILL, clock=1620, capped=1.0, settings={"sdpa_backends": "flash+math"}),
+        side(600, 1.8, signals=unfused, clock=1980, settings={"sdpa_backends": "math"}),
+        NOISE,
+    )
+    assert first(found).rule == "memory-bound"
+    assert [cause.rule for cause in found.causes if cause.explains] == ["memory-bound"]
+
+
+def test_a_measured_part_narrows_what_is_known_of_a_setting() -> None:
+    slow = {**PREFILL, "tensor_active": 0.0, "fp32_active": 0.92, "dram_bytes_per_second": 0.2e12}
+    found = explain(
+        side(690, 1.0, signals=PREFILL, clock=1500, capped=1.0, settings={"dtype": "bfloat16"}),
+        side(610, 10.5, signals=slow, clock=1900, settings={"dtype": "float32"}),
+        NOISE,
+    )
+    assert first(found).low == pytest.approx(first(found).high)
+
+
+def test_more_arithmetic_by_the_engines_estimate() -> None:
+    found = explain(
+        side(540, 1.0, signals={}, facts={"flops_per_token": 1.00e10}),
+        side(540, 1.024, signals={}, facts={"flops_per_token": 1.024e10}),
+        0.006,
+    )
+    assert first(found).rule == "more-work"
+    assert first(found).evidence[0] == "FLOPs per token: 10 billion -> 10.2 billion (+2.4%)"
+
+
 def test_traffic_between_gpus() -> None:
     linked = {**DECODE, "nvlink_bytes_per_second": 40e9}
     slower = {**DECODE, "sm_active": 0.70, "tensor_active": 0.075, "dram_bytes_per_second": 2.35e12,

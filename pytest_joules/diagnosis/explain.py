@@ -41,6 +41,9 @@ FIRST = frozenset({"gpu-model", "gpu-count"})
 ALONE = frozenset({"versions", "setting"})
 """Rules that nothing has to show itself for."""
 
+BUSY = frozenset({"more-work", "memory-bound", "tensor-cores"})
+"""Mechanisms of one part of the joules, that of SMs at work: what was recorded for one of them has it."""
+
 
 def explain(before: Observation, after: Observation, noise: float, extra: Sequence[Cause] = ()) -> Diagnosis:
     """Why ``after`` does not cost what ``before`` did.
@@ -267,11 +270,18 @@ def _recorded(c: Comparison, certain: Sequence[str], told: Sequence[str]) -> lis
 def _sized(
     recorded: Sequence[_Recorded], c: Comparison, shown: Iterable[str]
 ) -> Iterator[tuple[_Recorded, Range | None]]:
-    """What was recorded with its range: a published one, or that of the mechanism if it shows itself."""
+    """What was recorded with its range: the published one, that of a mechanism that shows itself, or both."""
     names = set(shown)
     for one in recorded:
         size = one.rule.size(c, one.settings)
-        yield one, one.rule.part(c, one.settings) if size is None and one.rule.name in names else size
+        part = one.rule.part(c, one.settings) if one.rule.name in names else None
+        yield one, _overlap(size, part) if size and part else size or part
+
+
+def _overlap(size: Range, part: Range) -> Range:
+    """What both allow; the first if there is nothing."""
+    low, high = max(size[0], part[0]), min(size[1], part[1])
+    return (low, high) if low <= high else size
 
 
 # Accounting.
@@ -301,7 +311,7 @@ def _accounted(findings: _Findings, c: Comparison, extra: Sequence[Cause]) -> li
             mechanisms.append(_Claim(_cause(BY_NAME[name], c, None, *size, settled=True), size))
     inner = {way for claim in mechanisms for way in BY_NAME[claim.cause.rule].ways if way != claim.cause.rule}
     mechanisms = [claim for claim in mechanisms if claim.cause.rule not in inner]
-    shown = {way for name in names for way in BY_NAME[name].ways}
+    shown = {way for name in names for way in BY_NAME[name].ways} | (BUSY if names & BUSY else frozenset())
     separate = [claim for claim in mechanisms if claim.cause.rule not in shown]
     claims = [*recorded, *separate, *others]
     shares = allocate([claim.range for claim in claims], c.change)

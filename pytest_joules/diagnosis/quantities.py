@@ -14,7 +14,7 @@ from enum import Enum
 from pytest_joules.diagnosis.observation import Observation
 from pytest_joules.facts import FACTS
 from pytest_joules.signals import SIGNALS
-from pytest_joules.units import format_bytes, format_percent, format_seconds
+from pytest_joules.units import format_bytes, format_count, format_percent, format_seconds
 
 SMALLEST_ACTIVE = 0.005
 """A pipe that is active for less of the time does nothing that counts."""
@@ -69,13 +69,6 @@ class Quantity:
 
 def _plain(unit: str, digits: int = 0) -> Callable[[float], str]:
     return lambda value: f"{value:.{digits}f} {unit}".rstrip()
-
-
-def _count(value: float) -> str:
-    for size, name in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
-        if value >= size:
-            return f"{value / size:.3g} {name}"
-    return f"{value:.3g}"
 
 
 def _share(value: float) -> str:
@@ -152,7 +145,7 @@ ALL_OF_IT = 0.95
 
 _STEADY = "half of the runs of unchanged work on H200s kept them to 0.3 %; never less than half of the noise"
 _POINTS = "GPM's shares of a window; two points are taken for its noise"
-_AMOUNTS = "seconds repeat within 0.5 %, GPM's shares within about a percent of themselves"
+_AMOUNTS = "half as much again as the percent of themselves that GPM's shares repeat within"
 _COUNTED = "counted by the driver in nanoseconds; less than a hundredth of the time moves joules by less than that"
 _ENGINE = "a running batch wanders by a few percent with when requests come and end"
 
@@ -186,15 +179,15 @@ QUANTITIES: Mapping[str, Quantity] = {
                  _POINTS, ("dram_active",)),
         Quantity("waiting_seconds", "SMs wait, per unit", _seconds(active=False), format_seconds, Scale.RATIO, 0.02,
                  _AMOUNTS, ("sm_active",)),
-        Quantity("busy_seconds", "SMs work, per unit", _seconds(active=True), format_seconds, Scale.RATIO, 0.01,
+        Quantity("busy_seconds", "SMs work, per unit", _seconds(active=True), format_seconds, Scale.RATIO, 0.015,
                  _AMOUNTS, ("sm_active",)),
-        Quantity("tensor_cycles", "tensor core cycles per unit", _cycles("tensor"), _count, Scale.RATIO,
-                 0.01, _AMOUNTS, ("tensor_active",)),
+        Quantity("tensor_cycles", "tensor core cycles per unit", _cycles("tensor"), format_count, Scale.RATIO,
+                 0.015, _AMOUNTS, ("tensor_active",)),
         Quantity("other_cycles", "FP32, FP16, FP64 and integer cycles per unit", _cycles(*OTHER_PIPES),
-                 _count, Scale.RATIO, 0.02, _AMOUNTS, ("fp32_active",)),
+                 format_count, Scale.RATIO, 0.02, _AMOUNTS, ("fp32_active",)),
         Quantity("dram_bytes", "device memory traffic per unit", _per_unit("dram_bytes_per_second"),
-                 format_bytes, Scale.RATIO, 0.01, _AMOUNTS, ("dram_bytes_per_second",)),
-        Quantity("flops", "estimated FLOPs per unit", _of_unit("flops_per_"), _count, Scale.RATIO, 0.005,
+                 format_bytes, Scale.RATIO, 0.015, _AMOUNTS, ("dram_bytes_per_second",)),
+        Quantity("flops", "estimated FLOPs per unit", _of_unit("flops_per_"), format_count, Scale.RATIO, 0.005,
                  "estimated from shapes and counts"),
         Quantity("link_bytes", "NVLink and PCIe traffic per unit",
                  _per_unit("nvlink_bytes_per_second", "pcie_bytes_per_second"), format_bytes,

@@ -359,8 +359,15 @@ def more_work(c: Comparison, settings: Settings) -> Range | None:
     known = [change for change in moved if change is not None]
     if len(known) == len(moved):
         return min(known), max(known)
+    return estimated_work(c, settings) or anything(c, settings)
+
+
+def estimated_work(c: Comparison, settings: Settings) -> Range | None:
+    """At most all joules go with the arithmetic that an engine estimates."""
     arithmetic = c.moved("flops")
-    return scaled((0.0, 1.05), arithmetic) if arithmetic else anything(c, settings)
+    if arithmetic is None or abs(arithmetic) < c.least("flops"):
+        return None
+    return scaled((0.0, 1.05), arithmetic)
 
 
 def anything(c: Comparison, settings: Settings) -> Range | None:
