@@ -175,6 +175,7 @@ def test_a_single_session_says_what_would_help() -> None:
     verdict = decide(today([0.028] * 8), quiet_sessions(1), replace(TERMS, family=100))
     assert verdict.kind is VerdictKind.INCONCLUSIVE
     assert "compare with the base in turns (pytest-joules ab)" in verdict.reason
+    assert not verdict.more_gpu_time_helps
     # Recording what looks like a regression would make it the baseline; a level run may ask for more sessions.
     level = decide(today([0.01] * 24), quiet_sessions(1), replace(TERMS, tolerance=0.011))
     assert level.kind is VerdictKind.INCONCLUSIVE
@@ -196,7 +197,7 @@ def test_the_advised_tolerance_passes(logs: list[float], stored: list[Session]) 
     if verdict.kind is VerdictKind.INCONCLUSIVE and "a tolerance of" in verdict.reason:
         advised = float(verdict.reason.rpartition("tolerance of ")[2].partition("%")[0]) / 100
         assert decide(measured, stored, replace(TERMS, tolerance=advised)).kind is VerdictKind.PASS
-    assert not verdict.more_gpu_time_helps
+        assert not verdict.more_gpu_time_helps
 
 
 def test_noisy_blocks_ask_for_more_gpu_time() -> None:
