@@ -487,7 +487,7 @@ def _unknown(rules: Sequence[Rule], c: Comparison, way: int) -> list[str]:
 
 
 def _needs(name: str, c: Comparison) -> list[str]:
-    needs = ("tensor_active", "fp32_active") if name == "compute_cycles" else QUANTITIES[name].needs
+    needs = ("tensor_active", "fp32_active", "sm_clock_mhz") if name == "compute_cycles" else QUANTITIES[name].needs
     return [need for need in needs if c.before.signal(need) is None or c.after.signal(need) is None]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TypeVar
 
+from pytest_joules.diagnosis.seen import told
 from pytest_joules.history import log_mean, log_seconds
 from pytest_joules.model import Conditions, Measurement, Session, WindowKind
 
@@ -115,7 +116,7 @@ class Observation:
 
     def signal(self, name: str) -> float | None:
         """A signal; ``None`` is "unavailable"."""
-        return self.conditions.signals.get(name)
+        return told(self.conditions, name)
 
 
 def merged(conditions: Sequence[Conditions]) -> Conditions:

@@ -13,7 +13,7 @@ from enum import Enum
 
 from pytest_joules.diagnosis.observation import Observation
 from pytest_joules.facts import FACTS
-from pytest_joules.signals import SIGNALS
+from pytest_joules.signals import CONDITIONS, SIGNALS
 from pytest_joules.units import format_bytes, format_count, format_percent, format_seconds
 
 SMALLEST_ACTIVE = 0.005
@@ -106,7 +106,8 @@ def _cycles(*pipes: str) -> Callable[[Observation], float | None]:
         shares = [side.signal(f"{pipe}_active") for pipe in pipes]
         known = [share for share in shares if share is not None]
         clock = side.conditions.sm_clock_mhz
-        if not known or clock is None:
+        # One that is not known may be the one that works.
+        if len(known) < len(shares) or clock is None:
             return None
         return max(sum(known), SMALLEST_ACTIVE) * 1e6 * clock * side.seconds_per_unit * side.count
 
@@ -157,11 +158,14 @@ QUANTITIES: Mapping[str, Quantity] = {
                  0.005, _STEADY),
         Quantity("temperature", "temperature", lambda side: side.conditions.temperature_celsius, _plain("°C"),
                  Scale.DIFFERENCE, 10.0,
-                 "at 0.25 %/°C a smaller one is within a tolerance; and what makes 90 W more heats an H200 by 8 °C"),
+                 "at 0.25 %/°C a smaller one is within a tolerance; and what makes 90 W more heats an H200 by 8 °C",
+                 ("temperature_celsius",)),
         Quantity("sm_clock", "SM clock", lambda side: side.conditions.sm_clock_mhz, _plain("MHz"), Scale.RATIO, 0.01,
-                 "clocks move in steps of 15 MHz, 0.8 % at 1980 MHz; more where the power cap sets it"),
+                 "clocks move in steps of 15 MHz, 0.8 % at 1980 MHz; more where the power cap sets it",
+                 ("sm_clock_mhz",)),
         Quantity("power_cap", "power capping", lambda side: side.conditions.power_cap_share, _share,
-                 Scale.DIFFERENCE, 0.2, "runs of unchanged work on H200s differed by up to 17 points"),
+                 Scale.DIFFERENCE, 0.2, "runs of unchanged work on H200s differed by up to 17 points",
+                 ("power_cap_share",)),
         *(
             Quantity(name, text, _signal(name), _share, Scale.DIFFERENCE, 0.01, _COUNTED, (name,))
             for name, text in (
@@ -182,9 +186,9 @@ QUANTITIES: Mapping[str, Quantity] = {
         Quantity("busy_seconds", "SMs work, per unit", _seconds(active=True), format_seconds, Scale.RATIO, 0.015,
                  _AMOUNTS, ("sm_active",)),
         Quantity("tensor_cycles", "tensor core cycles per unit", _cycles("tensor"), format_count, Scale.RATIO,
-                 0.015, _AMOUNTS, ("tensor_active",)),
+                 0.015, _AMOUNTS, ("tensor_active", "sm_clock_mhz")),
         Quantity("other_cycles", "FP32, FP16, FP64 and integer cycles per unit", _cycles(*OTHER_PIPES),
-                 format_count, Scale.RATIO, 0.02, _AMOUNTS, ("fp32_active",)),
+                 format_count, Scale.RATIO, 0.02, _AMOUNTS, ("fp32_active", "sm_clock_mhz")),
         Quantity("dram_bytes", "device memory traffic per unit", _per_unit("dram_bytes_per_second"),
                  format_bytes, Scale.RATIO, 0.015, _AMOUNTS, ("dram_bytes_per_second",)),
         Quantity("flops", "estimated FLOPs per unit", _of_unit("flops_per_"), format_count, Scale.RATIO, 0.005,
@@ -212,8 +216,8 @@ QUANTITIES: Mapping[str, Quantity] = {
 """By name.  A least change is what counts as one, not what is significant: what a cause explains is bounded by the
 joules that its part of a split moved, and those must lie outside the noise."""
 
-TEXTS = {signal.name: signal.text for signal in SIGNALS}
-ENABLE = {signal.name: signal.enable for signal in SIGNALS}
+TEXTS = {signal.name: signal.text for signal in (*CONDITIONS, *SIGNALS)}
+ENABLE = {signal.name: signal.enable for signal in (*CONDITIONS, *SIGNALS)}
 
 
 _PIPES = {"tensor_cycles": ("tensor",), "other_cycles": OTHER_PIPES}

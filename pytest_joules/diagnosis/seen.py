@@ -10,10 +10,11 @@ def signal_changes(before: Conditions, after: Conditions) -> tuple[SignalChange,
     """All that :mod:`pytest_joules.signals` names, known or not, then those that only the sessions know."""
     own = {*before.signals, *after.signals} - {signal.name for signal in SIGNALS}
     names = [signal.name for signal in (*CONDITIONS, *SIGNALS)] + sorted(own)
-    return tuple(SignalChange(name, _value(before, name), _value(after, name)) for name in names)
+    return tuple(SignalChange(name, told(before, name), told(after, name)) for name in names)
 
 
-def _value(conditions: Conditions, name: str) -> float | None:
+def told(conditions: Conditions, name: str) -> float | None:
+    """A signal of either kind; ``None`` is "unavailable"."""
     if any(signal.name == name for signal in CONDITIONS):
         value: float | None = getattr(conditions, name)
         return value
