@@ -342,6 +342,7 @@ def test_a_cap_that_was_not_reached_does_nothing() -> None:
     assert first(found).rule == "more-work"
     assert found.causes[-1].rule == "batch"
     assert found.causes[-1].explains is None
+    assert found.causes[-1].text == "max_num_seqs differs, and as many requests ran at once as before"
 
 
 @pytest.mark.parametrize(

@@ -416,7 +416,8 @@ def _cause(
         what = _listed([*recorded.settings, *(QUANTITIES[name].text for name in recorded.facts)])
         text = f"{what} differ{'s' if len(recorded.settings) + len(recorded.facts) == 1 else ''}, and "
         if low is None or high is None:
-            text += "what that accounts for is not known"
+            level = rule.name == "batch" and c.moved("running_requests") is not None
+            text += "as many requests ran at once as before" if level else "what that accounts for is not known"
         elif _in_direction((low, high), c.change):
             text += "other causes leave nothing to account for"
         else:

@@ -64,7 +64,6 @@ class Rule:
 
     Attributes:
         name: What reports and the documentation call it.
-        group: The kind of mechanism.
         rise: What happened where joules per unit rose.
         fall: What happened where they fell.
         advice: What to do about a rise.
@@ -84,7 +83,6 @@ class Rule:
     """
 
     name: str
-    group: str
     rise: str
     fall: str
     advice: str
@@ -120,7 +118,7 @@ _GPM_SHOWN = ("sm_active", "tensor_active", "dram_active")
 RULES: tuple[Rule, ...] = (
     # Work: the unit is another amount of work.
     Rule(
-        "prompt-length", "work",
+        "prompt-length",
         rise="prompts are longer: more to prefill, and every token attends to more",
         fall="prompts are shorter: less to prefill, and every token attends to less",
         advice="compare at one prompt length; shorten, cache or truncate prompts",
@@ -132,7 +130,7 @@ RULES: tuple[Rule, ...] = (
         facts=("prompt_tokens_per_request",), ways=_ANY,
     ),
     Rule(
-        "output-length", "work",
+        "output-length",
         rise="requests generate another number of tokens: a longer context for each, or fewer that share a prompt",
         fall="requests generate another number of tokens: a shorter context for each, or more that share a prompt",
         advice="compare at one output length: max_tokens with ignore_eos=True",
@@ -143,7 +141,7 @@ RULES: tuple[Rule, ...] = (
         facts=("tokens_per_request",), ways=_ANY,
     ),
     Rule(
-        "steps", "work",
+        "steps",
         rise="more denoising steps",
         fall="fewer denoising steps",
         advice="set num_inference_steps as before",
@@ -159,7 +157,7 @@ RULES: tuple[Rule, ...] = (
         settings=("num_inference_steps", "inference_steps"), ways=_ANY,
     ),
     Rule(
-        "resolution", "work",
+        "resolution",
         rise="more pixels",
         fall="fewer pixels",
         advice="compare at one height and width",
@@ -172,7 +170,7 @@ RULES: tuple[Rule, ...] = (
         facts=("megapixels_per_image", "megapixels_per_frame"), settings=("height", "width"), ways=_ANY,
     ),
     Rule(
-        "frames", "work",
+        "frames",
         rise="videos have another number of frames",
         fall="videos have another number of frames",
         advice="compare at one number of frames",
@@ -184,7 +182,7 @@ RULES: tuple[Rule, ...] = (
         facts=("frames_per_video",), settings=("num_frames",), ways=_ANY,
     ),
     Rule(
-        "guidance", "work",
+        "guidance",
         rise="more denoiser forwards a step: guidance by a second forward, or as a batch twice as large",
         fall="fewer denoiser forwards a step",
         advice="set guidance_scale and the negative prompt as before",
@@ -194,7 +192,7 @@ RULES: tuple[Rule, ...] = (
         facts=("forwards_per_step",), settings=("guidance_scale",), ways=_ANY,
     ),
     Rule(
-        "prefix-cache", "work",
+        "prefix-cache",
         rise="the prefix cache serves fewer of the prompt tokens",
         fall="the prefix cache serves more of the prompt tokens",
         advice="keep the shared part of prompts first and unchanged; look at enable_prefix_caching and cache room",
@@ -204,7 +202,7 @@ RULES: tuple[Rule, ...] = (
         facts=("cached_prompt_share",), settings=("enable_prefix_caching",), ways=_ANY,
     ),
     Rule(
-        "drafts", "work",
+        "drafts",
         rise="fewer drafted tokens are accepted",
         fall="more drafted tokens are accepted",
         advice="look at the draft model and num_speculative_tokens: rejected drafts are joules for nothing",
@@ -214,7 +212,7 @@ RULES: tuple[Rule, ...] = (
         facts=("draft_acceptance",), settings=("num_speculative_tokens", "speculative_method"), ways=_ANY,
     ),
     Rule(
-        "unfinished", "work",
+        "unfinished",
         rise="another share of the requests finished",
         fall="another share of the requests finished",
         advice="look why requests were aborted: their joules count, their tokens may not",
@@ -223,7 +221,7 @@ RULES: tuple[Rule, ...] = (
         facts=("finished_share",), ways=_ANY,
     ),
     Rule(
-        "call-size", "work",
+        "call-size",
         rise="a call does more",
         fall="a call does less",
         advice="count what a call produces, and budget joules per that",
@@ -234,7 +232,7 @@ RULES: tuple[Rule, ...] = (
     ),
     # Knobs: a recorded setting that has a published size.
     Rule(
-        "batch", "memory and batch",
+        "batch",
         rise="a smaller batch shares what is read and idled once for all of it",
         fall="a larger batch shares what is read and idled once for all of it",
         advice="raise max_num_seqs or the batch, or free memory for it: KV cache, shorter context, narrower weights",
@@ -255,7 +253,7 @@ RULES: tuple[Rule, ...] = (
         brief=("a smaller batch", "a larger batch"),
     ),
     Rule(
-        "tensor-cores", "precision",
+        "tensor-cores",
         rise="the arithmetic runs on slower or wider units: tensor cores are lost, or numbers are wider",
         fall="the arithmetic runs on faster or narrower units",
         advice="run matrix products in bfloat16 or narrower, or allow TF32; quantize only for batches that gain by it",
@@ -273,7 +271,7 @@ RULES: tuple[Rule, ...] = (
         brief=("lost tensor cores or wider numbers", "tensor cores or narrower numbers"),
     ),
     Rule(
-        "gpu-count", "parallelism",
+        "gpu-count",
         rise="the work is shared out among the GPUs in another way, and takes more GPU time or power for each unit",
         fall="the work is shared out among the GPUs in another way, and takes less GPU time or power for each unit",
         advice="use as few GPUs as hold the model and meet the latency limit, with larger batches on each",
@@ -288,7 +286,7 @@ RULES: tuple[Rule, ...] = (
         shows=("link_bytes", "sm_active"),
     ),
     Rule(
-        "gpu-model", "hardware",
+        "gpu-model",
         rise="another kind of GPU",
         fall="another kind of GPU",
         advice="compare on one SKU; each has its own baseline file",
@@ -299,7 +297,7 @@ RULES: tuple[Rule, ...] = (
         shows=("sm_clock",),
     ),
     Rule(
-        "model-size", "model",
+        "model-size",
         rise="another model: more parameters or layers to go through for each unit",
         fall="another model: fewer parameters or layers to go through for each unit",
         advice="if it is meant, record its own baseline",
@@ -315,7 +313,7 @@ RULES: tuple[Rule, ...] = (
     ),
     # Mechanisms: seen in what the devices did.
     Rule(
-        "host-bound", "host",
+        "host-bound",
         rise="the GPU waits for the host, and idles at a cost",
         fall="the GPU waits less for the host",
         advice="CUDA graphs (enforce_eager=False), torch.compile, a larger batch, or less Python between steps",
@@ -336,7 +334,7 @@ RULES: tuple[Rule, ...] = (
         brief=("the GPU waits for the host", "the GPU waits less for the host"),
     ),
     Rule(
-        "communication", "communication",
+        "communication",
         rise="more bytes over NVLink or PCIe for each unit, for which the SMs wait",
         fall="fewer bytes over NVLink or PCIe for each unit",
         advice="fewer GPUs for one model, or another sharding; keep tensors on the device",
@@ -351,7 +349,7 @@ RULES: tuple[Rule, ...] = (
         brief=("more traffic between GPUs", "less traffic between GPUs"),
     ),
     Rule(
-        "power-cap", "cap",
+        "power-cap",
         rise="the power limit holds the clock lower",
         fall="the power limit leaves the clock higher",
         advice="compare under one power limit, and look what draws more at each clock: other data, a hotter GPU",
@@ -365,7 +363,7 @@ RULES: tuple[Rule, ...] = (
         brief=("the power limit holds the clock", "the power limit holds the clock less"),
     ),
     Rule(
-        "thermal", "thermal",
+        "thermal",
         rise="heat, the power brake or the pace of other GPUs held the clock down",
         fall="heat, the power brake or the pace of other GPUs held the clock down before",
         advice="cool the machine and look at its power supply; such a window is INVALID",
@@ -381,7 +379,7 @@ RULES: tuple[Rule, ...] = (
         brief=("heat or the power brake holds the clock", "heat or the power brake held the clock before"),
     ),
     Rule(
-        "heat", "heat",
+        "heat",
         rise="a hotter GPU leaks more current: not the code",
         fall="a cooler GPU leaks less current: not the code",
         advice="measure after the same warm-up, in the same air; nothing is wrong with the code",
@@ -393,7 +391,7 @@ RULES: tuple[Rule, ...] = (
         brief=("a hotter GPU", "a cooler GPU"),
     ),
     Rule(
-        "clocks", "clocks",
+        "clocks",
         rise="a faster SM clock takes more watts and saves no time that makes up for it",
         fall="a slower SM clock takes fewer watts and loses no time that matters",
         advice="look at the clock policy: nvidia-smi -lgc, application clocks, power profile",
@@ -405,7 +403,7 @@ RULES: tuple[Rule, ...] = (
         brief=("a faster clock", "a slower clock"),
     ),
     Rule(
-        "slow-clocks", "clocks",
+        "slow-clocks",
         rise="the SM clock is lower, with no cap and no heat to hold it",
         fall="the SM clock is higher",
         advice="look at the clock policy: nvidia-smi -lgc, application clocks, power profile",
@@ -420,7 +418,7 @@ RULES: tuple[Rule, ...] = (
         brief=("a slower clock", "a faster clock"),
     ),
     Rule(
-        "more-work", "more work",
+        "more-work",
         rise="more arithmetic for each unit, at the same utilization",
         fall="less arithmetic for each unit, at the same utilization",
         advice="look for another layer, a longer context, a lost fusion or cache, work that is done twice",
@@ -438,7 +436,7 @@ RULES: tuple[Rule, ...] = (
         brief=("more arithmetic", "less arithmetic"),
     ),
     Rule(
-        "memory-bound", "memory traffic",
+        "memory-bound",
         rise="more device memory traffic for the same arithmetic: unfused kernels, wider numbers, a smaller batch",
         fall="less device memory traffic for the same arithmetic",
         advice="use a fused attention (FlashAttention, SDPA) and torch.compile; look at dtypes and copies",
@@ -456,7 +454,7 @@ RULES: tuple[Rule, ...] = (
     ),
     # What differs and fits nowhere else.
     Rule(
-        "versions", "knob",
+        "versions",
         rise="other versions of libraries or of the driver",
         fall="other versions of libraries or of the driver",
         advice="run with the earlier versions once to see whether they are it",
@@ -465,7 +463,7 @@ RULES: tuple[Rule, ...] = (
         ways=_ANY,
     ),
     Rule(
-        "setting", "knob",
+        "setting",
         rise="a recorded setting differs",
         fall="a recorded setting differs",
         advice="run with the earlier setting once to see whether it is it",
