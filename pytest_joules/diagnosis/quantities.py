@@ -106,8 +106,8 @@ def _cycles(*pipes: str) -> Callable[[Observation], float | None]:
         shares = [side.signal(f"{pipe}_active") for pipe in pipes]
         known = [share for share in shares if share is not None]
         clock = side.conditions.sm_clock_mhz
-        # One that is not known may be the one that works.
-        if len(known) < len(shares) or clock is None:
+        # The first does most of such work: where it is not known, the others tell little.
+        if shares[0] is None or clock is None:
             return None
         return max(sum(known), SMALLEST_ACTIVE) * 1e6 * clock * side.seconds_per_unit * side.count
 
