@@ -72,7 +72,7 @@ def explain(before: Observation, after: Observation, noise: float, extra: Sequen
     undecided: list[Rule] = []
     if abs(unexplained) > noise and unexplained * c.change > 0:
         undecided = findings.undecided({cause.rule for cause in causes})
-        causes += [_merged(undecided, c, unexplained)] if 0 < len(undecided) <= MOST_TOGETHER else []
+        causes += [_merged(undecided, c)] if 0 < len(undecided) <= MOST_TOGETHER else []
     causes += findings.unsized(causes)
     causes += [cause for cause in extra if _range(cause) is None]
     return replace(
@@ -455,7 +455,7 @@ def _out_of_memory(c: Comparison) -> bool:
     return preempted >= QUANTITIES["preemptions_per_request"].least or (full and ((waits or 0.0) >= 1 or preempted > 0))
 
 
-def _merged(rules: Sequence[Rule], c: Comparison, left: float) -> Cause:
+def _merged(rules: Sequence[Rule], c: Comparison) -> Cause:
     """One cause of several rules that the known signals do not tell apart."""
     way = 1 if c.up else -1
     texts = [rule.brief[0 if way > 0 else 1] for rule in rules]
@@ -463,7 +463,6 @@ def _merged(rules: Sequence[Rule], c: Comparison, left: float) -> Cause:
     either = f"either {', or '.join(texts)}" if len(texts) > 1 else f"perhaps {texts[0]}"
     one = _cause(rules[0], c, None, None, None, settled=True)
     evidence = [line for rule in rules for line in _cause(rule, c, None, None, None, settled=True).evidence]
-    low, high = sorted((0.0, left))
     return replace(
         one,
         rule=" or ".join(rule.name for rule in rules),
@@ -471,8 +470,6 @@ def _merged(rules: Sequence[Rule], c: Comparison, left: float) -> Cause:
         evidence=_distinct(evidence),
         advice="; or ".join(rule.advice for rule in rules),
         source="; ".join(_distinct(rule.source for rule in rules)),
-        low=low,
-        high=high,
     )
 
 
