@@ -124,7 +124,7 @@ def read_side(text: str) -> Side:
         name, _, chosen = text.rpartition(AT)
         path = Path(name)
     if not path.is_file():
-        raise RunError(f"{path}: there is no such file")
+        raise RunError(f"{path}: {'is a directory; name a file in it' if path.is_dir() else 'there is no such file'}")
     try:
         if not _is_baseline(path):
             if chosen:

@@ -104,6 +104,7 @@ def test_a_session_of_a_baseline_file_is_chosen_by_time_or_commit(
     ("before", "complaint"),
     [
         ("nowhere.json", "nowhere.json: there is no such file"),
+        (".", ".: is a directory; name a file in it"),
         ("text.json", "text.json: neither a report of pytest --energy-json nor a baseline file"),
         ("list.json", "list.json: neither a report of pytest --energy-json nor a baseline file"),
         ("newer.json", "newer.json: schema 99 is newer than this pytest-joules knows"),
