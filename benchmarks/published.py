@@ -5,8 +5,8 @@
 A file is a task file of the leaderboard v3: ``{"task": ..., "configurations": [...]}``, each row with an
 ``energy_per_*_joules``, ``avg_power_watts`` and the settings that it was measured with.  All pairs of rows of a file
 are formed that differ by exactly one thing, in both directions.  That the thing is named says little, since it was
-recorded; what counts is whether the change lies in the range that the rule states for it, how wide that is, and what
-stays unexplained.
+recorded; what counts is whether the change lies in the range that the rule states for it, how wide that is, how much of
+the change it accounts for at least, and what stays unexplained.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from pytest_joules.diagnosis.explain import explain
+from pytest_joules.diagnosis.explain import accountable, explain
 from pytest_joules.diagnosis.observation import Observation
 from pytest_joules.model import Conditions, Diagnosis
 from pytest_joules.units import format_percent
@@ -126,6 +126,12 @@ class Case:
         """Upper over lower end of the stated range, as a factor of joules per unit."""
         cause = self.diagnosis.causes[0]
         return math.exp((cause.high or 0.0) - (cause.low or 0.0))
+
+    @property
+    def least(self) -> float:
+        """What the range says that the thing accounts for at least, as a share of the change."""
+        bounds = accountable(self.diagnosis.causes[0], self.diagnosis) if self.named else None
+        return 0.0 if bounds is None else max(0.0, bounds[0] / self.diagnosis.change)
 
     @property
     def rest(self) -> float:
@@ -257,8 +263,8 @@ def table(found: Iterable[Case]) -> str:
     """How many of how many, by what differs."""
     lines = [
         "| differs by | pairs | level | named first | right direction, where one is stated | in the stated range "
-        "| that range, end to end | unexplained, median and nine of ten |",
-        "|---|---|---|---|---|---|---|---|",
+        "| that range, end to end | explained at least, median | unexplained, median and nine of ten |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     groups: dict[str, list[Case]] = {}
     for case in found:
@@ -269,12 +275,13 @@ def table(found: Iterable[Case]) -> str:
         rest = (
             f"{format_percent(median(rests))}, {format_percent(rests[int(0.9 * (len(rests) - 1))])}" if rests else "-"
         )
+        least = format_percent(median(case.least for case in moved), digits=0) if moved else "-"
         directed = (case.directed for case in moved)
         widths = [case.width for case in moved if case.sized]
         lines.append(
             f"| {thing} | {len(group)} | {len(group) - len(moved)} | {_of(case.named for case in moved)} "
             f"| {_of(right for right in directed if right is not None)} | {_of(case.within for case in moved)} "
-            f"| {f'x {median(widths):.2f}' if widths else '-'} | {rest} |"
+            f"| {f'x {median(widths):.2f}' if widths else '-'} | {least} | {rest} |"
         )
     return "\n".join(lines)
 
