@@ -91,14 +91,9 @@ def _of_unit(fact: str) -> Callable[[Observation], float | None]:
     return lambda side: side.conditions.facts.get(fact + side.unit)
 
 
-def _seconds(active: bool) -> Callable[[Observation], float | None]:
-    def value(side: Observation) -> float | None:
-        share = side.signal("sm_active")
-        if share is None:
-            return None
-        return max(share if active else 1 - share, SMALLEST_ACTIVE) * side.seconds_per_unit
-
-    return value
+def _busy_seconds(side: Observation) -> float | None:
+    share = side.signal("sm_active")
+    return None if share is None else max(share, SMALLEST_ACTIVE) * side.seconds_per_unit
 
 
 def _cycles(*pipes: str) -> Callable[[Observation], float | None]:
@@ -181,9 +176,7 @@ QUANTITIES: Mapping[str, Quantity] = {
                  _POINTS, ("tensor_active",)),
         Quantity("dram_active", "memory bandwidth in use", _signal("dram_active"), _share, Scale.DIFFERENCE, 0.02,
                  _POINTS, ("dram_active",)),
-        Quantity("waiting_seconds", "SMs wait, per unit", _seconds(active=False), format_seconds, Scale.RATIO, 0.02,
-                 _AMOUNTS, ("sm_active",)),
-        Quantity("busy_seconds", "SMs work, per unit", _seconds(active=True), format_seconds, Scale.RATIO, 0.015,
+        Quantity("busy_seconds", "SMs work, per unit", _busy_seconds, format_seconds, Scale.RATIO, 0.015,
                  _AMOUNTS, ("sm_active",)),
         Quantity("tensor_cycles", "tensor core cycles per unit", _cycles("tensor"), format_count, Scale.RATIO,
                  0.015, _AMOUNTS, ("tensor_active", "sm_clock_mhz")),

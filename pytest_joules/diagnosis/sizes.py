@@ -149,7 +149,7 @@ def prefix_cache(c: Comparison, settings: Settings) -> Range | None:
 
 BATCH_SIZES = ("batch_size", "num_images_per_prompt", "num_videos_per_prompt")
 PER_CALL = ("requests_per_call", "images_per_call", "videos_per_call")
-BATCH_CAPS = ("max_num_seqs", "max_running_requests", "max_batch_size")
+BATCH_CAPS = ("max_num_seqs",)
 
 
 def batch(c: Comparison, settings: Settings) -> Range | None:
@@ -290,7 +290,7 @@ def precision(c: Comparison, settings: Settings) -> Range | None:
 
 def model_size(c: Comparison, settings: Settings) -> Range | None:
     """More parameters, or more layers of the same."""
-    layers = ratio(settings, "num_hidden_layers", "num_layers", "layers")
+    layers = ratio(settings, "num_hidden_layers")
     if layers is not None:
         return scaled(LAYERS, layers)
     logs = [log for name in ("activated_parameters", "parameters") if (log := ratio(settings, name)) is not None]
