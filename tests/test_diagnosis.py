@@ -115,6 +115,21 @@ def test_the_gpu_waits_for_the_host() -> None:
     assert cause.explains == pytest.approx(waiting)
 
 
+def test_small_kernels_keep_sms_active_for_longer() -> None:
+    """As H200s did without CUDA graphs: watts -41 %, SM active 93 to 55 % in 2.4 times the time."""
+    eager = {**DECODE, "sm_active": 0.55, "tensor_active": 0.042, "fp32_active": 0.0125, "integer_active": 0.0166,
+             "dram_bytes_per_second": 1.3e12}  # fmt: skip
+    found = explain(side(540, 1.0), side(319, 2.4, signals=eager), NOISE)
+    cause = first(found)
+    assert cause.rule == "host-bound"
+    assert found.unexplained == pytest.approx(0, abs=1e-9)
+    waiting = next(split for split in found.splits if split.name.startswith("waiting")).parts["waiting"]
+    bounds = accountable(cause, found)
+    assert bounds is not None
+    assert bounds[0] == pytest.approx(waiting)
+    assert bounds[1] == pytest.approx(found.change)
+
+
 def test_it_waits_no_more() -> None:
     cause = first(explain(side(365, 1.73, signals=STALLED), side(540, 1.0), NOISE))
     assert cause.rule == "host-bound"

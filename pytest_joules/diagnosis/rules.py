@@ -317,7 +317,8 @@ RULES: tuple[Rule, ...] = (
         rise="the GPU waits for the host, and idles at a cost",
         fall="the GPU waits less for the host",
         advice="CUDA graphs (enforce_eager=False), torch.compile, a larger batch, or less Python between steps",
-        expect="idle power times the time waited; enforce_eager=True took 42 % at a batch of 8, 14 % at 256",
+        expect="idle power times the time waited, and what SMs took longer for the same work; "
+               "enforce_eager=True took 42 % at a batch of 8, 14 % at 256",
         source=f"{IDENTITY}; {H200}",
         part=sizes.waiting,
         signs=_all(

@@ -82,6 +82,10 @@ CUBIC = 3.0
 waits for memory gains no time by it."""
 
 
+SAME_WORK = 0.25
+"""Arithmetic and traffic that changed by less than this share of the time for them are the same."""
+
+
 def unknown(c: Comparison, settings: Settings) -> None:
     """Nobody knows how much."""
 
@@ -322,11 +326,21 @@ def faster_clock(c: Comparison, settings: Settings) -> Range | None:
 
 
 def waiting(c: Comparison, settings: Settings) -> Range | None:
-    """Joules of SMs that wait; anything up to the whole where nobody knows how long they do."""
+    """Joules of SMs that wait, and at most those of SMs that take longer for the same arithmetic and traffic.
+
+    An SM counts as active while it has anything to do: without graphs and fusion it has little for longer.  Anything up
+    to the whole where nobody knows how long SMs wait.
+    """
     split = waiting_split(c.before, c.after)
     if split is None:
         return anything(c, settings)
-    return split.parts[WAITING], split.parts[WAITING]
+    part, beyond = split.parts[WAITING], split.parts[BUSY_TIME] + split.parts[BUSY_POWER]
+    longer, work = c.moved("busy_seconds") or 0.0, [c.moved(name) for name in ("compute_cycles", "dram_bytes")]
+    level = all(moved is not None and abs(moved) < SAME_WORK * abs(longer) for moved in work)
+    if not level or abs(longer) < c.least("busy_seconds") or beyond * part <= 0:
+        return part, part
+    low, high = sorted((part, part + beyond))
+    return low, high
 
 
 def busy(c: Comparison, settings: Settings) -> Range | None:
