@@ -74,7 +74,7 @@ def summary_cost(meter: ZeusMeter, until: float, seconds: float) -> tuple[float,
     back, up = [], []
     for _ in range(50):
         began = time.perf_counter()
-        before = look_back(meter, meter.devices, until - seconds)
+        before = look_back(meter, meter.devices, until - seconds, until)
         between = time.perf_counter()
         seen(meter, meter.devices, before, until - seconds, until)
         up.append(1000 * (time.perf_counter() - between))

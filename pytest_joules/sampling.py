@@ -29,7 +29,7 @@ from pytest_joules.facts import compiling, ratios, wandering, warm
 from pytest_joules.meters.base import Meter, MeterError
 from pytest_joules.meters.ticks import mean_watts
 from pytest_joules.model import Block, Conditions, Device, Measurement, Signals, Tick, WindowKind
-from pytest_joules.samples import PLACES, Samples, loaded_idle_watts, means, slowed_share, summary
+from pytest_joules.samples import PLACES, loaded_idle_watts, means, slowed_share, summary
 from pytest_joules.signals import of_requests
 from pytest_joules.units import format_percent
 from pytest_joules.workloads.work import Work
@@ -433,7 +433,7 @@ class Sampler:
         end = self._log.times[-1]
         devices = self._attribution.devices
         if self._before is None:
-            self._before = look_back(self._meter, devices, self.logs[0].times[0])
+            self._before = look_back(self._meter, devices, self.logs[0].times[0], end)
         told = seen(self._meter, devices, self._before, self._log.times[0], end)
         blocks = {unit: tuple(found) for unit, found in self._blocks().items()}
         attribution = attribute(self._meter, self._plan.devices)
@@ -447,7 +447,7 @@ class Sampler:
             blocks=blocks,
             calls=calls,
             warmup_seconds=self._warm_seconds,
-            conditions=conditions(devices, told, idle_watts(self._before), self._log.everything, self._log.elapsed),
+            conditions=conditions(devices, told, self._before.idle_watts, self._log.everything, self._log.elapsed),
             notes=tuple(note for note in (*self._notes, self._stopped, charged.note, *self._work_notes()) if note),
             invalid=spoiled(self._meter, devices, attribution.foreign, told)
             or (self._stopped if not self._measuring else "")
@@ -532,7 +532,7 @@ class OneShot:
             padding = idle_before * (start - before[-1].time) + idle_after * (after[0].time - end)
             joules += after[0].joules - before[-1].joules - padding
             idle_watts += idle_before
-        past = look_back(self._meter, attribution.devices, start)
+        past = look_back(self._meter, attribution.devices, start, end)
         told = seen(self._meter, attribution.devices, past, start, end)
         blocks = {u: (Block(joules, count, end - start),) for u, count in work.counts.items() if count > 0}
         return Measurement(
@@ -552,26 +552,33 @@ class OneShot:
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What was seen of each device in the half minute before a window's first call: its ticks, and its samples."""
+    """What was seen of the devices in the half minute before a window's first call.
 
-    ticks: Sequence[Sequence[Tick]]
-    samples: Sequence[Samples]
+    Attributes:
+        idle_watts: The least power between two ticks; ``None`` if nobody looked.
+        loaded_idle_watts: The same with the model loaded; ``None`` if nobody knows.
+    """
+
+    idle_watts: float | None
+    loaded_idle_watts: float | None
 
 
-def look_back(meter: Meter, devices: Sequence[Device], opened: float) -> Before:
-    """What was seen of ``devices`` before ``opened``."""
+def look_back(meter: Meter, devices: Sequence[Device], opened: float, until: float) -> Before:
+    """What was seen of ``devices`` before ``opened``, with the memory in use from then to ``until``."""
     since = opened - IDLE_SECONDS
+    ticks = [[tick for tick in meter.ticks(device, since) if tick.time <= opened] for device in devices]
+    seen_before = [meter.samples(device, since, opened) for device in devices]
+    used = [float(means(meter.samples(device, opened, until))[PLACES["memory_used_bytes"]]) for device in devices]
     return Before(
-        [[tick for tick in meter.ticks(device, since) if tick.time <= opened] for device in devices],
-        [meter.samples(device, since, opened) for device in devices],
+        _total([min(map(mean_watts, itertools.pairwise(each))) if len(each) > 1 else None for each in ticks]),
+        _total(list(map(loaded_idle_watts, ticks, seen_before, used))),
     )
 
 
-def idle_watts(before: Before) -> float | None:
-    """The least power between two ticks; ``None`` if nobody looked."""
-    if any(len(ticks) < 2 for ticks in before.ticks):
-        return None
-    return sum(min(mean_watts(pair) for pair in itertools.pairwise(ticks)) for ticks in before.ticks)
+def _total(watts: Sequence[float | None]) -> float | None:
+    """Of all devices, if all are known."""
+    known = [each for each in watts if each is not None]
+    return sum(known) if len(known) == len(watts) else None
 
 
 def wait_for_tick(meter: Meter, devices: Sequence[Device], until: float) -> None:
@@ -609,11 +616,8 @@ def seen(meter: Meter, devices: Sequence[Device], before: Before, since: float, 
     """What ``devices`` told from ``since`` to ``until``, and ``before`` their window's first call."""
     told = [means(meter.samples(device, since, until)) for device in devices]
     found = summary(told)
-    used = [float(numbers[PLACES["memory_used_bytes"]]) for numbers in told]
-    idle = list(map(loaded_idle_watts, before.ticks, before.samples, used))
-    known = [watts for watts in idle if watts is not None]
-    if known and len(known) == len(idle):
-        found["loaded_idle_watts"] = sum(known)
+    if before.loaded_idle_watts is not None:
+        found["loaded_idle_watts"] = before.loaded_idle_watts
     signals = [signal for device in devices for signal in meter.signals(device, since, until)]
     return Seen(signals, found, slowed_share(told))
 

@@ -271,7 +271,8 @@ def look(meter: ZeusMeter, seconds: float) -> Seen:
     """What the device tells in so many seconds from now on."""
     since = time.monotonic()
     time.sleep(seconds)
-    return seen(meter, meter.devices, look_back(meter, meter.devices, since), since, since + seconds)
+    until = since + seconds
+    return seen(meter, meter.devices, look_back(meter, meter.devices, since, until), since, until)
 
 
 TOLD_BY = {

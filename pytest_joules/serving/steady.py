@@ -13,7 +13,6 @@ from pytest_joules.meters.base import Meter
 from pytest_joules.model import Block, Measurement, WindowKind
 from pytest_joules.sampling import (
     conditions,
-    idle_watts,
     least_duty,
     look_back,
     no_joules,
@@ -176,9 +175,9 @@ def measure_steady(
         # Each block holds some of its unit, so that those of other units than tokens may be longer.
         totals = {name: work.totals[name] for name in ("token", unit)}
         blocks[unit] = tuple(tick_blocks(ticks, work.times, totals, least)[unit])
-    before = look_back(meter, devices, since)
+    before = look_back(meter, devices, since, until)
     told = seen(meter, devices, before, since, until)
-    state = conditions(devices, told, idle_watts(before), work.amounts)
+    state = conditions(devices, told, before.idle_watts, work.amounts)
     period = max(meter.period(device) for device in devices)
     worthless = spoiled(meter, devices, attribution.foreign, told)
     if attribution.foreign:
