@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from pytest_joules.diagnosis.explain import accountable, explain
+from pytest_joules.diagnosis.explain import explain
 from pytest_joules.diagnosis.observation import Observation
 from pytest_joules.model import Conditions, Diagnosis
 from pytest_joules.units import format_percent
@@ -130,7 +130,7 @@ class Case:
     @property
     def least(self) -> float:
         """What the range says that the thing accounts for at least, as a share of the change."""
-        bounds = accountable(self.diagnosis.causes[0], self.diagnosis) if self.named else None
+        bounds = self.diagnosis.accountable(self.diagnosis.causes[0]) if self.named else None
         return 0.0 if bounds is None else max(0.0, bounds[0] / self.diagnosis.change)
 
     @property

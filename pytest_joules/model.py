@@ -329,6 +329,19 @@ class Cause:
     high: float | None = None
     explains: float | None = None
 
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """What it can account for, as differences of log joules per unit; ``None`` if its size is not known."""
+        if self.low is not None and self.high is not None:
+            return self.low, self.high
+        return None if self.explains is None else (self.explains, self.explains)
+
+    def least(self, way: float) -> float:
+        """What it accounts for at least, along a rise (``way`` = 1) or a fall (-1)."""
+        if self.bounds is None or self.explains is None:
+            return 0.0
+        return max(0.0, min(way * bound for bound in self.bounds))
+
 
 @dataclass(frozen=True, slots=True)
 class SignalChange:
@@ -368,6 +381,22 @@ class Diagnosis:
     missing: tuple[str, ...] = ()
     incomparable: tuple[str, ...] = ()
     signals: tuple[SignalChange, ...] = ()
+
+    def accountable(self, cause: Cause) -> tuple[float, float] | None:
+        """The least and the most of the change that a cause may be at work in; ``None`` if that is not known.
+
+        The least is that of its own range.  The most is what the change leaves of that range beside the least of all
+        other causes.  Ends are differences of log joules per unit; the first is nearer to 0.
+        """
+        if cause.explains is None or cause.bounds is None:
+            return None
+        way = 1.0 if self.change > 0 else -1.0
+        point = way * cause.explains
+        if point <= 0:
+            return cause.explains, cause.explains
+        others = sum(other.least(way) for other in self.causes if other is not cause)
+        most = max(min(max(way * bound for bound in cause.bounds), abs(self.change) - others), point)
+        return way * min(cause.least(way), point), way * most
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pytest_joules.baselines import store
-from pytest_joules.diagnosis.explain import accountable, allocate, explain
+from pytest_joules.diagnosis.explain import allocate, explain
 from pytest_joules.diagnosis.observation import Observation, idle_watts
 from pytest_joules.diagnosis.rules import BY_NAME, RULES
 from pytest_joules.model import Block, Cause, Conditions, Device, Diagnosis, Measurement, Session, WindowKind
@@ -124,7 +124,7 @@ def test_small_kernels_keep_sms_active_for_longer() -> None:
     assert cause.rule == "host-bound"
     assert found.unexplained == pytest.approx(0, abs=1e-9)
     waiting = next(split for split in found.splits if split.name.startswith("waiting")).parts["waiting"]
-    bounds = accountable(cause, found)
+    bounds = found.accountable(cause)
     assert bounds is not None
     assert bounds[0] == pytest.approx(waiting)
     assert bounds[1] == pytest.approx(found.change)
@@ -557,7 +557,7 @@ def test_causes_and_the_rest_make_the_change(before: Observation, after: Observa
         assert cause.text
         if cause.explains is not None and cause.low is not None and cause.high is not None:
             assert min(cause.low, 0) - 1e-9 <= cause.explains <= max(cause.high, 0) + 1e-9
-            least, most = sorted(abs(bound) for bound in accountable(cause, found) or ())
+            least, most = sorted(abs(bound) for bound in found.accountable(cause) or ())
             assert least - 1e-9 <= abs(cause.explains) <= most + 1e-9
 
 

@@ -74,7 +74,7 @@ def explain(before: Observation, after: Observation, noise: float, extra: Sequen
         undecided = findings.undecided({cause.rule for cause in causes})
         causes += [_merged(undecided, c)] if 0 < len(undecided) <= MOST_TOGETHER else []
     causes += findings.unsized(causes)
-    causes += [cause for cause in extra if _range(cause) is None]
+    causes += [cause for cause in extra if cause.bounds is None]
     return replace(
         diagnosis,
         causes=tuple(sorted(causes, key=lambda cause: (cause.rule not in FIRST, -abs(cause.explains or 0.0)))),
@@ -297,7 +297,7 @@ class _Claim:
 
 def _accounted(findings: _Findings, c: Comparison, extra: Sequence[Cause]) -> list[Cause]:
     """The causes that account for something, each with how much."""
-    others = [_Claim(cause, bounds) for cause in extra if (bounds := _range(cause)) is not None]
+    others = [_Claim(cause, bounds) for cause in extra if (bounds := cause.bounds) is not None]
     recorded = [
         _Claim(_cause(one.rule, c, one, *size, settled=True), size)
         for one, size in findings.recorded
@@ -329,30 +329,6 @@ def _accounted(findings: _Findings, c: Comparison, extra: Sequence[Cause]) -> li
     ]
     shares = allocate([claim.range for claim in telling], c.change)
     return [replace(claim.cause, explains=share) for claim, share in zip(telling, shares, strict=True) if share]
-
-
-def accountable(cause: Cause, diagnosis: Diagnosis) -> Range | None:
-    """The least and the most of the change that a cause may be at work in; ``None`` if that is not known.
-
-    The least is that of its own range.  The most is what the change leaves of that range beside the least of all other
-    causes.  Ends are differences of log joules per unit; the first is nearer to 0.
-    """
-    if cause.explains is None:
-        return None
-    way = 1.0 if diagnosis.change > 0 else -1.0
-    others = sum(_least(other, way) for other in diagnosis.causes if other is not cause)
-    point = way * cause.explains
-    if point <= 0:
-        return cause.explains, cause.explains
-    bounds = _range(cause) or (0.0, 0.0)
-    most = max(min(max(way * bounds[0], way * bounds[1]), abs(diagnosis.change) - others), point)
-    return way * min(_least(cause, way), point), way * most
-
-
-def _least(cause: Cause, way: float) -> float:
-    """What a cause accounts for at least, along the change."""
-    bounds = _range(cause)
-    return 0.0 if bounds is None or cause.explains is None else max(0.0, min(way * bounds[0], way * bounds[1]))
 
 
 def _with_evidence(claim: _Claim, mechanisms: Sequence[Cause]) -> _Claim:
@@ -393,12 +369,6 @@ def _shares(bounds: Sequence[Range], aim: float) -> list[float]:
 
 def _in_direction(bounds: Range, change: float) -> bool:
     return max(bounds[0] * change, bounds[1] * change) > 0
-
-
-def _range(cause: Cause) -> Range | None:
-    if cause.low is not None and cause.high is not None:
-        return cause.low, cause.high
-    return None if cause.explains is None else (cause.explains, cause.explains)
 
 
 # Words.

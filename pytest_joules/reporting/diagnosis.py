@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pytest_joules.diagnosis.explain import accountable
 from pytest_joules.model import Cause, Diagnosis, SignalChange, Split
 from pytest_joules.signals import CONDITIONS, SIGNALS, shown
 from pytest_joules.units import format_percent
@@ -141,7 +140,7 @@ def _left(diagnosis: Diagnosis) -> str:
 
 def _claim(cause: Cause, diagnosis: Diagnosis) -> str:
     """A mechanism, and how much of the change it explains: a number where one was measured, else its range."""
-    bounds = accountable(cause, diagnosis)
+    bounds = diagnosis.accountable(cause)
     if bounds is None:
         return f"{cause.text}; how much it explains is not known"
     may = "may explain" if _percent(bounds[0]) == _percent(0.0) else "explains"
@@ -157,7 +156,7 @@ def _told(cause: Cause, diagnosis: Diagnosis) -> list[str]:
     told = list(cause.evidence)
     if cause.low is not None and cause.high is not None:
         ends = sorted((cause.low, cause.high), key=abs)
-        if {*map(_percent, ends)} - {*map(_percent, accountable(cause, diagnosis) or ())}:
+        if {*map(_percent, ends)} - {*map(_percent, diagnosis.accountable(cause) or ())}:
             told.append(f"to expect of it: {_span(ends[0], ends[1])}")
     told += [f"do: {cause.advice}"] if cause.advice else []
     told += [f"rule: {cause.rule}" + (f"; source: {cause.source}" if cause.source else "")]
