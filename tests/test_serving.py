@@ -149,7 +149,7 @@ def test_a_load_of_ones_own_and_what_the_server_tells(suite: Suite) -> None:
 
 
 def test_metrics_that_moved_and_come_slowly(suite: Suite) -> None:
-    suite.write(one_test("moved=True, slow=1").replace("**LOAD", "**{**LOAD, 'requests': 64}"), prelude=SERVED)
+    suite.write(one_test("moved=True, slow=1").replace("**LOAD", "**{**LOAD, 'requests': 104}"), prelude=SERVED)
     ran, report = suite.report("--energy-missing=warn")
     ran.assert_outcomes(passed=1)
     assert per_token(report["results"][0]["measurement"], "joules") == pytest.approx(TOKEN_JOULES, rel=0.02)

@@ -103,11 +103,11 @@ SDXL_TINY = Shape(
     },
     text=(8, 32),
     inputs={"height": 64, "width": 64},
-    denoiser_flops=6e12,
-    vae_flops=100e12,
+    denoiser_flops=20e12,
+    vae_flops=200e12,
 )
-"""The same classes, small enough for a test on a CPU.  A declared forward is about that of the real one; decoding is
-declared large, so that two seconds on a busy machine tell it from nothing."""
+"""The same classes, small enough for a test on a CPU.  They declare a few times the work of the real ones, so that a
+busy host keeps the simulated GPU busy, and two seconds tell decoding from nothing."""
 
 WAN = Shape(
     denoiser={
