@@ -25,7 +25,7 @@ from pytest_joules.meters.duty import sensor_duty
 from pytest_joules.meters.nvml import SLOWDOWN_COUNTERS, THERMAL_OR_BRAKE, NvmlGpu
 from pytest_joules.meters.ticks import TickGrid, edge_agreement, mean_watts
 from pytest_joules.meters.zeus import ZeusMeter
-from pytest_joules.model import Device, MeterInfo, Read, Tick
+from pytest_joules.model import LIMIT_WATTS, Device, MeterInfo, Read, Tick
 from pytest_joules.profiles import SensorProfile
 from pytest_joules.sampling import CAPPED_WARMUP_SECONDS, TICK_WAIT_SECONDS
 from pytest_joules.units import utc_now
@@ -71,9 +71,6 @@ EXPLAINED_EDGES = 0.9
 
 LARGEST_GRID_ERROR = 0.1
 """Of a period; a one-shot window of a second would then err by 1 %."""
-
-LIMIT_WATTS = 0.5
-"""Two power limits that differ by less are the same."""
 
 NOT_TOLD = "NVML does not tell"
 

@@ -40,6 +40,10 @@ class Fact:
     other_work: bool = False
     told: bool = True
 
+    def least(self, a: float, b: float) -> float:
+        """The difference between ``a`` and ``b`` that is nothing yet."""
+        return max(self.floor, self.slack * max(a, b))
+
     def shown(self, value: float) -> str:
         """The number as a reader wants it."""
         if self.share:
@@ -146,7 +150,7 @@ def differences(
         if fact.name not in today or not known:
             continue
         now, then = today[fact.name], median(known)
-        slack = max(fact.floor, fact.slack * max(now, then))
+        slack = fact.least(now, then)
         if min(known) - slack <= now <= max(known) + slack:
             continue
         text = f"{fact.text}: {fact.shown(now)}{_AGAINST.format(against)}{fact.shown(then)}"

@@ -14,6 +14,9 @@ from typing import Any
 
 from pytest_joules.budget import EnergyBudget
 
+LIMIT_WATTS = 0.5
+"""Two power limits that differ by no more are the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class Device:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from pytest_joules.model import Device
+from pytest_joules.model import LIMIT_WATTS, Device
 
 LONGEST_SLUG = 60
 
@@ -38,7 +38,7 @@ def sku_key(devices: Sequence[Device]) -> str:
 
 def _one(device: Device) -> str:
     limit, default = device.power_limit_watts, device.default_power_limit_watts
-    limited = limit is not None and default is not None and abs(limit - default) > 0.5
+    limited = limit is not None and default is not None and abs(limit - default) > LIMIT_WATTS
     return (
         slug(device.name)
         + (f"+{limit:.0f}w" if limited else "")

@@ -13,7 +13,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from pytest_joules.diagnosis.incomparable import LIMIT_WATTS, incomparable
+from pytest_joules.diagnosis.incomparable import incomparable
 from pytest_joules.diagnosis.observation import Observation
 from pytest_joules.diagnosis.quantities import ENABLE, QUANTITIES, TEXTS, Comparison, Scale
 from pytest_joules.diagnosis.rules import BY_NAME, RULES, Rule, Sign, Way, Where
@@ -21,7 +21,7 @@ from pytest_joules.diagnosis.seen import signal_changes
 from pytest_joules.diagnosis.sizes import Range, Settings, unknown, widths
 from pytest_joules.diagnosis.splits import exact_splits
 from pytest_joules.facts import FACTS, WEIGHTS, changed
-from pytest_joules.model import Cause, Diagnosis
+from pytest_joules.model import LIMIT_WATTS, Cause, Diagnosis
 
 BESIDE = 0.5
 """A quantity that moved by less than half of another one stayed level beside it."""
@@ -114,7 +114,7 @@ def facts_that_differ(c: Comparison) -> list[str]:
         if not fact.told and fact.name != f"flops_per_{c.before.unit}":
             continue  # The bytes follow from the arithmetic and its precision.
         values = c.values(fact.name)
-        if values is not None and abs(values[1] - values[0]) > max(fact.floor, fact.slack * max(values)):
+        if values is not None and abs(values[1] - values[0]) > fact.least(*values):
             differ.append(fact.name)
     return differ
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pytest_joules.diagnosis.observation import Observation
 from pytest_joules.facts import WEIGHTS
-
-LIMIT_WATTS = 0.5
-"""Two power limits that differ by less are the same."""
+from pytest_joules.model import LIMIT_WATTS
 
 
 def incomparable(before: Observation, after: Observation) -> tuple[str, ...]:

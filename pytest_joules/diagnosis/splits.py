@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from pytest_joules.diagnosis.observation import Observation, idle_watts
+from pytest_joules.diagnosis.quantities import QUANTITIES
 from pytest_joules.model import Split
 
 SMALLEST_SHARE = 1e-6
@@ -131,7 +132,7 @@ def _static(before: Observation, after: Observation) -> Split | None:
 
 
 def _tensor(before: Observation, after: Observation) -> Split | None:
-    then, now = tensor_cycles(before), tensor_cycles(after)
+    then, now = (QUANTITIES["tensor_cycles"].of(side) for side in (before, after))
     shares = before.signal("tensor_active"), after.signal("tensor_active")
     if not then or not now or min(share or 0.0 for share in shares) < FEWEST_TENSOR:
         return None
@@ -172,9 +173,3 @@ def _estimated(what: str, fact: str, before: Observation, after: Observation) ->
             f"{what}s per unit": (then, now),
         },
     )
-
-
-def tensor_cycles(side: Observation) -> float | None:
-    """Cycles that tensor cores worked for one unit, in millions, over all devices; ``None`` if it is not known."""
-    share, clock = side.signal("tensor_active"), side.conditions.sm_clock_mhz
-    return None if share is None or clock is None else share * clock * side.seconds_per_unit * side.count
