@@ -28,7 +28,7 @@ ENERGY_UNITS = {
 """Joules in one of each energy unit that a limit may be written in."""
 
 SMALLEST_NUMBER, LARGEST_NUMBER = 1e-15, 1e24
-"""Joules, seconds, counts of work and facts that a baseline file holds; a call of an engine does 1e15 FLOPs and more."""
+"""Joules, seconds, counts of work and facts that a baseline file holds; one call of an engine is 1e15 FLOPs or more."""
 
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _QUANTITY = rf"\s*({_NUMBER})\s*([A-Za-zµ]+)\s*/\s*([A-Za-z_][A-Za-z0-9_]*)\s*"
