@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 from conftest import SKU, Suite
+from test_disabled import loaded_by
+
+from pytest_joules.cli import COMMANDS, main
 
 
 def joules(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -79,9 +82,28 @@ def test_a_corrupt_file_is_named_with_its_line(suite: Suite) -> None:
     assert f"{SKU}.json:5: not JSON" in ran.stderr
 
 
-def test_help_names_the_commands(tmp_path: Path) -> None:
-    ran = joules("--help", cwd=tmp_path)
-    assert ran.returncode == 0
-    assert "record" in ran.stdout
-    assert "show" in ran.stdout
-    assert "doctor" in ran.stdout
+NAMES = tuple(command.__name__.rpartition(".")[2] for command in COMMANDS)
+
+
+def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    assert all(f"    {name} " in shown for name in NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_command_s_help_reads_well(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([name, "--help"])
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: pytest-joules {name} ")
+    assert f"examples:\n  pytest-joules {name}" in shown
+
+
+def test_help_loads_nothing_heavy() -> None:
+    run_all = "from pytest_joules.cli import main\nimport contextlib, io\n"
+    run_all += f"for name in {NAMES!r}:\n"
+    run_all += "    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
+    run_all += "        main([name, '--help'])\n"
+    assert loaded_by(run_all) == set()

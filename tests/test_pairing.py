@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_joules import cli, pairing
+from pytest_joules import pairing
 from pytest_joules.budget import EnergyBudget
+from pytest_joules.commands.ab import PAIRS
 from pytest_joules.model import (
     TEST_FAILED,
     BaselineKey,
@@ -179,7 +180,7 @@ def test_quiet_neighbours_do_not_hide_a_series_noisy_blocks() -> None:
 
 
 def test_the_command_offers_the_looks() -> None:
-    assert cli.PAIRS == LOOKS
+    assert PAIRS == LOOKS
 
 
 def simulate(rise: float, runs: int, sd: float = 0.003, tolerance: float = 0.02) -> list[VerdictKind]:

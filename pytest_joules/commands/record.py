@@ -1,0 +1,48 @@
+"""``pytest-joules record``: baselines from several fresh processes."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+from pytest_joules.commands.shared import FINE, REGRESSED, USAGE, Commands, described, positive, say
+from pytest_joules.units import utc_now
+
+
+def add(commands: Commands) -> None:
+    """``record [--sessions N] [--anchor] [-- PYTEST ARGUMENTS]``."""
+    parser = commands.add_parser(
+        "record",
+        help="run pytest in fresh processes, each adding one session to the baselines",
+        usage="pytest-joules record [--sessions N] [--anchor] [-- PYTEST ARGUMENTS]",
+        **described(
+            "Run pytest in fresh processes, each adding one session to the baselines.\n"
+            "Three sessions or more let the baseline know its own spread. Everything\n"
+            "behind -- goes to pytest.",
+            "record",
+            "record --sessions 5 -- tests/energy -k decode",
+            "record --anchor",
+        ),
+    )
+    parser.add_argument("--sessions", type=positive, default=3, metavar="N", help="how many (default: 3)")
+    parser.add_argument(
+        "--anchor", action="store_true", help="pin these sessions as what slow creep is measured from, not older ones"
+    )
+    parser.set_defaults(run=run, takes_pytest=True)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run pytest that often, each process storing one session, pinned or not."""
+    sessions: int = options.sessions
+    # The first process drops the older pins, and the others leave those of this command alone.
+    pin = [f"--energy-anchor={utc_now()}"] if options.anchor else []
+    command = [sys.executable, "-m", "pytest", "--energy", "--energy-update", *pin, *options.pytest_arguments]
+    for number in range(1, sessions + 1):
+        print(f"pytest-joules: session {number} of {sessions}: {' '.join(command[1:])}", flush=True)
+        code = subprocess.run(command, check=False).returncode
+        if code:
+            say(f"session {number} failed with exit code {code}; {number - 1} stored")
+            return REGRESSED if code == 1 else USAGE
+    print(f"pytest-joules: {sessions} session(s) stored{' as the anchor' if options.anchor else ''}")
+    return FINE
