@@ -403,6 +403,19 @@ class Diagnosis:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a test is written.
+
+    Attributes:
+        file: Its file, relative to the repository's root, or to pytest's where there is none, with ``/``.
+        line: The first line of its function, from 1; ``None`` if that is not known.
+    """
+
+    file: str
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetResult:
     """One budget of one test, and what came of it.
 
@@ -417,6 +430,7 @@ class BudgetResult:
         tolerance: The tolerance in force; ``None`` if only a limit counts.
         measurement: What was measured, if anything was.
         diagnosis: Why it is not what the baseline is, if it is not.
+        place: Where the test is written.
     """
 
     test: str
@@ -429,6 +443,7 @@ class BudgetResult:
     tolerance: float | None = None
     measurement: Measurement | None = None
     diagnosis: Diagnosis | None = None
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
