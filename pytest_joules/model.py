@@ -87,7 +87,13 @@ class Signals:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The smallest scored piece of a window: a whole number of ticks."""
+    """The smallest scored piece of a window: a whole number of ticks.
+
+    Attributes:
+        joules: Energy (J) of all charged devices.
+        units: Units of work; a fraction where a call was cut.
+        seconds: How long it took.
+    """
 
     joules: float
     units: float
@@ -198,7 +204,13 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class BaselineKey:
-    """Names one stored series: a test (node id or explicit key), window and unit."""
+    """Names one stored series: a test (node id or explicit key), window and unit.
+
+    Attributes:
+        test: The test's node id, or an explicit key.
+        window: The window's name.
+        unit: The unit of work.
+    """
 
     test: str
     window: str
