@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
@@ -15,13 +16,14 @@ from pytest_joules.baselines.keys import sku_key
 from pytest_joules.baselines.store import BaselineError
 from pytest_joules.budget import EnergyBudget
 from pytest_joules.decision import LOOKS, Terms, decide
-from pytest_joules.history import Suite
+from pytest_joules.history import Suite, history_of
 from pytest_joules.meters.base import Meter, MeterError
 from pytest_joules.meters.replay import ReplayMeter, WindowTrace
 from pytest_joules.model import (
     BaselineKey,
     BudgetResult,
     Conditions,
+    History,
     Measurement,
     Session,
     Verdict,
@@ -383,16 +385,25 @@ class Recorder:
         if measurement is None:
             return BudgetResult(self._test, budget, declared, missing)
         verdict, unit, sku = self._decide(budget, measurement)
+        key = BaselineKey(budget.key or self._key(measurement.window), measurement.window, unit) if unit else None
         return BudgetResult(
             test=self._test,
             budget=budget,
             declared=declared,
             verdict=verdict,
-            key=BaselineKey(budget.key or self._key(measurement.window), measurement.window, unit) if unit else None,
+            key=key,
             sku=sku,
             tolerance=self._tolerance(budget),
             measurement=measurement,
+            history=self._history(sku, key, measurement) if key and sku else None,
         )
+
+    def _history(self, sku: str, key: BaselineKey, measurement: Measurement) -> History | None:
+        """The stored sessions of this kind of window; a file that cannot be read has made the verdict already."""
+        with suppress(BaselineError):
+            sessions = [s for s in self._bench.sessions(sku, key) if s.kind is measurement.kind]
+            return history_of(sessions, [device.identity for device in measurement.devices])
+        return None
 
     def _measurement_for(self, budget: EnergyBudget) -> tuple[Measurement | None, Verdict]:
         names = [m.window for m in self.measurements]

@@ -18,7 +18,7 @@ import itertools
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from statistics import fmean, variance
 
@@ -29,6 +29,7 @@ from pytest_joules.facts import compiling, ratios, wandering, warm
 from pytest_joules.meters.base import Meter, MeterError
 from pytest_joules.meters.ticks import mean_watts
 from pytest_joules.model import Block, Conditions, Device, Measurement, Signals, Tick, WindowKind
+from pytest_joules.powertrace import power_trace
 from pytest_joules.samples import PLACES, loaded_idle_watts, means, slowed_share, summary
 from pytest_joules.signals import of_requests
 from pytest_joules.units import format_percent
@@ -233,6 +234,11 @@ def tick_blocks(
     return blocks
 
 
+def first_edge(ticks: Sequence[Sequence[Tick]], times: Sequence[float], min_ticks: int) -> float:
+    """When the first of these blocks begins; the first time if there is none."""
+    return next((edge[0].time for edge in _edges(ticks, times, min_ticks)), times[0])
+
+
 def _edges(ticks: Sequence[Sequence[Tick]], times: Sequence[float], min_ticks: int) -> list[tuple[Tick, ...]]:
     """Where a block may begin or end: a tick of every device, at a cut of the first."""
     within = [[tick for tick in found if times[0] <= tick.time <= times[-1]] for found in ticks]
@@ -324,7 +330,7 @@ class Sampler:
         """No further call can be made: finish with the blocks so far."""
         if self._finished is None:
             self._stopped = because if self._measuring else f"{because} before warm-up was over"
-            self._finished = self._measure()
+            self._finish(self._measure())
 
     def _complete(self, time: float) -> None:
         seconds = self._log.complete(time)
@@ -405,7 +411,7 @@ class Sampler:
         if self._plan.rounds is not None:
             if self._log.calls >= self._plan.rounds:
                 self._wait_for_tick(now)
-                self._finished = self._measure()
+                self._finish(self._measure())
             return
         if now < self._next_check:
             return
@@ -427,7 +433,14 @@ class Sampler:
             self._notes.append("confirmed on fresh blocks after a second warm-up")
             self._start_phase(measuring=False)
         elif step is not Step.MORE or out_of_time or look >= self._plan.looks[-1]:
-            self._finished = measurement
+            self._finish(measurement)
+
+    def _finish(self, measurement: Measurement) -> None:
+        """No more calls: now there is time to draw what was read."""
+        since, until = self.logs[0].times[0], self._log.times[-1]
+        first = first_edge(self._ticks(), self._log.times, self._block_ticks())
+        trace = power_trace(self._meter, measurement.devices, since, until, first, measurement.any_blocks)
+        self._finished = replace(measurement, trace=trace)
 
     def _measure(self) -> Measurement:
         end = self._log.times[-1]
@@ -462,10 +475,13 @@ class Sampler:
         wait_for_tick(self._meter, self._attribution.devices, until)
 
     def _blocks(self) -> dict[str, list[Block]]:
+        return whole_tick_blocks(self._ticks(), self._log, self._block_ticks())
+
+    def _block_ticks(self) -> int:
         ticks = CAPPED_BLOCK_TICKS if self._capped() else BLOCK_TICKS
         # A sensor that looks part of the time sees a share of the work: so many more ticks see as much of it.
         duty = least_duty(self._attribution.devices) or 1.0
-        return whole_tick_blocks(self._ticks(), self._log, math.ceil(ticks / duty))
+        return math.ceil(ticks / duty)
 
     def _ticks(self) -> list[Sequence[Tick]]:
         return [self._meter.ticks(device, self._log.times[0]) for device in self._attribution.devices]
@@ -535,6 +551,7 @@ class OneShot:
         past = look_back(self._meter, attribution.devices, start, end)
         told = seen(self._meter, attribution.devices, past, start, end)
         blocks = {u: (Block(joules, count, end - start),) for u, count in work.counts.items() if count > 0}
+        shown = next(iter(blocks.values()), ())
         return Measurement(
             window=self._window,
             kind=WindowKind.ONE_SHOT,
@@ -547,6 +564,7 @@ class OneShot:
             invalid=spoiled(self._meter, attribution.devices, attribution.foreign, told)
             or no_work(work.counts)
             or no_joules(blocks, "no joules above idle: the window is too short or did no GPU work"),
+            trace=power_trace(self._meter, attribution.devices, opened, math.inf, start, shown),
         )
 
 
