@@ -65,7 +65,10 @@ def _decode(kind: Any, data: Any, place: str) -> Any:
         return _decode_dataclass(kind, data, place)
     accepted = (int, float) if kind is float else kind
     _expect(isinstance(data, accepted) and (kind is bool or not isinstance(data, bool)), kind.__name__, data, place)
-    return kind(data)
+    try:
+        return kind(data)
+    except OverflowError as error:
+        raise CodecError(f"{place}: a number of {len(str(data))} digits is too large") from error
 
 
 def _column(kind: Any, data: list[Any]) -> tuple[Any, ...] | None:

@@ -39,12 +39,14 @@ from pytest_joules.model import (
     BudgetResult,
     Cause,
     MeterInfo,
+    Place,
     RunResult,
     Session,
     Verdict,
     VerdictKind,
 )
 from pytest_joules.options import Options
+from pytest_joules.places import place_of, repository_of
 from pytest_joules.policy import fails
 from pytest_joules.recorder import Bench, Recorder
 from pytest_joules.reporting import json as json_report
@@ -97,6 +99,7 @@ class Gate:
         self.results: dict[str, Sequence[BudgetResult]] = {}
         self.extra_info: dict[str, Mapping[str, Any]] = {}
         self.declared: dict[str, tuple[EnergyBudget, ...]] = {}
+        self.places: dict[str, Place] = {}
         self.info: MeterInfo | None = None
         self.run: RunResult | None = None
         self.collected: set[str] = set()
@@ -106,6 +109,7 @@ class Gate:
         self.why_unmeasured: dict[str, str] = {}
         self.traces: list[WindowTrace] | None = None if options.trace is None else []
         self._meter: Meter | None = None
+        self._repository = repository_of(config.rootpath)
         self._store = BaselineStore(options.baselines)
         # One read of a SKU's file a run: every verdict is against the same baseline.
         self._load = cache(self._store.load)
@@ -180,7 +184,7 @@ class Gate:
             except BudgetError as error:  # a marker that a conftest added after collection
                 raise pytest.UsageError(f"{item.nodeid}: {MARKER}: {error}") from error
             if budgets:
-                self.declared[item.nodeid] = budgets
+                self._declare(item, budgets)
         if self.options.only:
             others = [item for item in items if item.nodeid not in self.declared]
             items[:] = [item for item in items if item.nodeid in self.declared]
@@ -189,6 +193,15 @@ class Gate:
         # The error rate is shared out before anything is measured, whatever becomes of the tests.
         self._family = sum(len(self.declared.get(item.nodeid, ())) for item in items)
         self._refuse_shared_keys(items)
+
+    def _declare(self, item: pytest.Item, budgets: tuple[EnergyBudget, ...]) -> None:
+        self.declared[item.nodeid] = budgets
+        if place := self._place(item):
+            self.places[item.nodeid] = place
+
+    def _place(self, item: pytest.Item) -> Place | None:
+        file, line, _ = item.location
+        return place_of(self.config.rootpath / file, line, self._repository)
 
     def _refuse_shared_keys(self, items: Sequence[pytest.Item]) -> None:
         owners: dict[str, str] = {}
@@ -204,7 +217,7 @@ class Gate:
         for item in items:
             with contextlib.suppress(BudgetError):
                 if budgets := budgets_of(item):
-                    self.declared[item.nodeid] = budgets
+                    self._declare(item, budgets)
                     self.why_unmeasured[item.nodeid] = "deselected"
 
     def pytest_report_collectionfinish(self) -> str:
@@ -290,7 +303,10 @@ class Gate:
         else:
             reason = "the test carries a budget but does not use the energy fixture"
             results = [BudgetResult(item.nodeid, b, True, Verdict(VerdictKind.UNMEASURED, reason)) for b in budgets]
-        results = [replace(self._explained(result), failed=fails(result, self.options)) for result in results]
+        place = self._place(item)
+        results = [
+            replace(self._explained(result), failed=fails(result, self.options), place=place) for result in results
+        ]
         self.results[item.nodeid] = results
         if ENERGY in item.stash and item.stash[ENERGY].extra_info:
             self.extra_info[item.nodeid] = as_json(item.stash[ENERGY].extra_info)
@@ -418,7 +434,8 @@ class Gate:
         for test, budgets in self.declared.items():
             if test not in self.results:
                 verdict = Verdict(VerdictKind.UNMEASURED, self.why_unmeasured.get(test, "the test did not run"))
-                missing = [BudgetResult(test, budget, True, verdict) for budget in budgets]
+                place = self.places.get(test)
+                missing = [BudgetResult(test, budget, True, verdict, place=place) for budget in budgets]
                 results += [replace(r, failed=self.options.strict and r.budget.gate) for r in missing]
         return RunResult(
             created=utc_now(),

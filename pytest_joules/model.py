@@ -87,7 +87,13 @@ class Signals:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The smallest scored piece of a window: a whole number of ticks."""
+    """The smallest scored piece of a window: a whole number of ticks.
+
+    Attributes:
+        joules: Energy (J) of all charged devices.
+        units: Units of work; a fraction where a call was cut.
+        seconds: How long it took.
+    """
 
     joules: float
     units: float
@@ -221,7 +227,13 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class BaselineKey:
-    """Names one stored series: a test (node id or explicit key), window and unit."""
+    """Names one stored series: a test (node id or explicit key), window and unit.
+
+    Attributes:
+        test: The test's node id, or an explicit key.
+        window: The window's name.
+        unit: The unit of work.
+    """
 
     test: str
     window: str
@@ -449,6 +461,19 @@ class Diagnosis:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a test is written.
+
+    Attributes:
+        file: Its file, relative to the repository's root, or to pytest's where there is none, with ``/``.
+        line: The first line of its function, from 1; ``None`` if that is not known.
+    """
+
+    file: str
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetResult:
     """One budget of one test, and what came of it.
 
@@ -464,6 +489,7 @@ class BudgetResult:
         measurement: What was measured, if anything was.
         diagnosis: Why it is not what the baseline is, if it is not.
         history: The stored sessions of its series; ``None`` without any.
+        place: Where the test is written.
     """
 
     test: str
@@ -477,6 +503,7 @@ class BudgetResult:
     measurement: Measurement | None = None
     diagnosis: Diagnosis | None = None
     history: History | None = None
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,12 @@ class UnitError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class EnergyPerUnit:
-    """A limit: ``joules`` (J) per one ``unit`` of work."""
+    """A limit: ``joules`` (J) per one ``unit`` of work.
+
+    Attributes:
+        joules: Most joules (J) per unit.
+        unit: The unit of work.
+    """
 
     joules: float
     unit: str

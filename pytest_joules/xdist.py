@@ -13,7 +13,7 @@ import pytest
 from pytest_joules.budget import EnergyBudget
 from pytest_joules.codec import decode, encode
 from pytest_joules.gate import Gate
-from pytest_joules.model import BudgetResult, MeterInfo
+from pytest_joules.model import BudgetResult, MeterInfo, Place
 from pytest_joules.options import Options
 
 OUTPUT = "pytest_joules"
@@ -36,6 +36,7 @@ class WorkerRun:
     declared: Mapping[str, tuple[EnergyBudget, ...]]
     collected: tuple[str, ...]
     why_unmeasured: Mapping[str, str]
+    places: Mapping[str, Place]
     usage_error: str = ""
 
 
@@ -95,6 +96,7 @@ class WorkerGate(Gate):
             declared=self.declared,
             collected=tuple(sorted(self.collected)),
             why_unmeasured=self.why_unmeasured,
+            places=self.places,
             usage_error=self.usage_error,
         )
         self.config.workeroutput[OUTPUT] = json.dumps(encode(found))  # type: ignore[attr-defined]
@@ -145,5 +147,6 @@ class ControllerGate(Gate):
             raise pytest.UsageError(found.usage_error)
         self.info = found.meter
         self.declared.update(found.declared)
+        self.places.update(found.places)
         self.collected.update(found.collected)
         self.why_unmeasured.update({**found.why_unmeasured, **self.why_unmeasured})

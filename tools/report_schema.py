@@ -11,7 +11,7 @@ import re
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -44,9 +44,8 @@ def report_schema() -> dict[str, Any]:
 def _object(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     hints = typing.get_type_hints(kind)
     told = _attributes(kind)
-    names = [field.name for field in fields(kind)]
     properties = {}
-    for name in names:
+    for name in (field.name for field in fields(kind)):
         properties[name] = _schema(hints[name], definitions)
         if name in told:
             properties[name] = {**properties[name], "description": told[name]}
@@ -54,9 +53,14 @@ def _object(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
         "description": _plain((inspect.getdoc(kind) or "").split("\n\n")[0]),
         "type": "object",
         "additionalProperties": False,
-        "required": names,
+        # Everything is written, but a report of before a field was there still fits.
+        "required": [field.name for field in fields(kind) if not _has_default(field)],
         "properties": properties,
     }
+
+
+def _has_default(field: Field[Any]) -> bool:
+    return field.default is not MISSING or field.default_factory is not MISSING
 
 
 def _schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:

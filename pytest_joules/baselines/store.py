@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import hashlib
 import json
@@ -109,15 +110,7 @@ class BaselineStore:
         """
         path = self.path(sku)
         found = read(path)
-        if found is None:
-            return BaselineFile(sku)
-        if found.sku != sku:
-            raise BaselineError(
-                f"{path}: holds baselines of {found.sku!r}, not of {sku!r}; rename it to {found.sku}.json"
-            )
-        if found.simulated != sku.startswith("simulated-"):
-            raise BaselineError(f"{path}: 'simulated' contradicts the SKU's name; simulated and real joules never mix")
-        return found
+        return BaselineFile(sku) if found is None else of_sku(found, sku, path)
 
     @_no_garbage_collection()
     def update(
@@ -157,20 +150,42 @@ class BaselineStore:
         )
 
 
-@_no_garbage_collection()
 def read(path: Path) -> BaselineFile | None:
     """Read a baseline file, whatever it is called; ``None`` if there is none.
 
     Raises:
         BaselineError: if it is not a sound one.
     """
-    text = _read(path)
-    if text is None:
-        return None
+    data = _read(path)
+    return None if data is None else parse(data, path)
+
+
+@_no_garbage_collection()
+def parse(data: bytes, name: Path | str) -> BaselineFile:
+    """Read a baseline file's content; ``name`` is what errors call it.
+
+    Raises:
+        BaselineError: if it is not a sound one.
+    """
     try:
-        return _parse(text, path)
+        return _parse(data.decode("utf-8"), name)
+    except UnicodeDecodeError as error:
+        raise BaselineError(f"{name}: not UTF-8 text at byte {error.start}; restore it from git") from error
     except RecursionError as error:
-        raise BaselineError(f"{path}: nested too deeply for a baseline file; restore it from git") from error
+        raise BaselineError(f"{name}: nested too deeply for a baseline file; restore it from git") from error
+
+
+def of_sku(file: BaselineFile, sku: str, name: Path | str) -> BaselineFile:
+    """The file, if it is one of ``sku``.
+
+    Raises:
+        BaselineError: if it is another's, or says of itself that it is.
+    """
+    if file.sku != sku:
+        raise BaselineError(f"{name}: holds baselines of {file.sku!r}, not of {sku!r}; rename it to {file.sku}.json")
+    if file.simulated != sku.startswith("simulated-"):
+        raise BaselineError(f"{name}: 'simulated' contradicts the SKU's name; simulated and real joules never mix")
+    return file
 
 
 def merge(stored: Sequence[Session], addition: Addition) -> tuple[Session, ...]:
@@ -250,22 +265,32 @@ def _joules_per_unit(sessions: Sequence[Session]) -> float:
 # -- reading --
 
 
-def _read(path: Path) -> str | None:
+def _read(path: Path) -> bytes | None:
+    """The bytes of a regular file, which is the one that was looked at: a link is not opened, a pipe not waited for."""
     try:
-        mode = path.lstat()
-        if not stat.S_ISREG(mode.st_mode):
-            raise BaselineError(
-                f"{path}: not a regular file (a link, a directory or a device); put the file itself there"
-            )
-        if mode.st_size > LARGEST_FILE:
-            raise BaselineError(f"{path}: {mode.st_size} bytes is too large for a baseline file; restore it from git")
-        return path.read_bytes().decode("utf-8")
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
-    except UnicodeDecodeError as error:
-        raise BaselineError(f"{path}: not UTF-8 text at byte {error.start}; restore it from git") from error
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, or a socket
+            raise _not_regular(path) from error
+        raise BaselineError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise _not_regular(path)
+            if found.st_size > LARGEST_FILE:
+                raise BaselineError(
+                    f"{path}: {found.st_size} bytes is too large for a baseline file; restore it from git"
+                )
+            return file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise BaselineError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _not_regular(path: Path) -> BaselineError:
+    return BaselineError(f"{path}: not a regular file (a link, a directory or a device); put the file itself there")
 
 
 class _Refused(ValueError):
@@ -276,7 +301,7 @@ class _Refused(ValueError):
         self.word, self.twice = word, twice
 
 
-def _parse(text: str, path: Path) -> BaselineFile:
+def _parse(text: str, path: Path | str) -> BaselineFile:
     def refuse(literal: str) -> NoReturn:
         raise _Refused(f"the number {literal[:20]}", literal)
 

@@ -11,6 +11,7 @@ from tabulate import tabulate
 from pytest_joules.facts import IN_BASELINE
 from pytest_joules.model import BaselineChange, BudgetResult, Device, RunResult, Verdict, VerdictKind
 from pytest_joules.reporting import diagnosis
+from pytest_joules.reporting.rows import SEVERITY, seconds_per_unit, watts
 from pytest_joules.units import format_joules, format_percent, format_seconds
 
 DASH = "-"
@@ -28,17 +29,6 @@ _SUMMARY_WORDS = {
 _ALWAYS_COUNTED = (VerdictKind.PASS, VerdictKind.REGRESSED, VerdictKind.INCONCLUSIVE, VerdictKind.UNMEASURED)
 
 _MOVED = (VerdictKind.REGRESSED, VerdictKind.IMPROVED)
-
-_SEVERITY = (
-    VerdictKind.REGRESSED,
-    VerdictKind.OVER_LIMIT,
-    VerdictKind.INVALID,
-    VerdictKind.UNMEASURED,
-    VerdictKind.NO_BASELINE,
-    VerdictKind.INCONCLUSIVE,
-    VerdictKind.IMPROVED,
-    VerdictKind.PASS,
-)
 
 
 def summary_line(results: Sequence[BudgetResult]) -> str:
@@ -69,13 +59,13 @@ def headline(result: BudgetResult) -> str:
     today = f"{simulated}{format_joules(verdict.joules_per_unit)}/{result.key.unit}"
     if verdict.kind is VerdictKind.OVER_LIMIT or verdict.ratio is None or verdict.baseline_joules_per_unit is None:
         return f"{verdict.kind.value}: {today}" + (f": {verdict.reason}" if verdict.reason else "")
-    assert verdict.ratio_low is not None
-    assert verdict.ratio_high is not None
+    known = verdict.ratio_low is not None and verdict.ratio_high is not None
+    interval = f", 98% interval {verdict.ratio_low:.4f} to {verdict.ratio_high:.4f}" if known else ""
     baseline = f"{_against(verdict)}'s {format_joules(verdict.baseline_joules_per_unit)}"
     because = f": {verdict.reason}" if verdict.kind is VerdictKind.INCONCLUSIVE else ""
     return (
         f"{verdict.kind.value}: {today} is {format_percent(verdict.ratio - 1, signed=True)} against the {baseline} "
-        f"(ratio {verdict.ratio:.4f}, 98% interval {verdict.ratio_low:.4f} to {verdict.ratio_high:.4f}"
+        f"(ratio {verdict.ratio:.4f}{interval}"
         + (f", tolerance {format_percent(result.tolerance)})" if result.tolerance is not None else ")")
         + because
     )
@@ -219,18 +209,6 @@ def _joules(result: BudgetResult) -> str:
     return f"{format_joules(verdict.joules_per_unit)}/{result.key.unit}{uncertainty}"
 
 
-def _watts(result: BudgetResult) -> float | None:
-    measurement = result.measurement
-    return measurement.joules / measurement.seconds if measurement and measurement.any_blocks else None
-
-
-def _seconds(result: BudgetResult) -> float | None:
-    measurement = result.measurement
-    if measurement is None or result.key is None or result.key.unit not in measurement.blocks:
-        return None
-    return measurement.seconds / sum(block.units for block in measurement.blocks[result.key.unit])
-
-
 def _ratio(result: BudgetResult) -> str:
     verdict = result.verdict
     if verdict.ratio is None or verdict.ratio_high is None:
@@ -247,8 +225,8 @@ _COLUMNS: dict[str, tuple[str, Callable[[BudgetResult], str]]] = {
     "window": ("window", _window),
     "sku": ("SKU", lambda r: r.sku or DASH),
     "joules": ("joules", _joules),
-    "watts": ("watts", lambda r: _shown(_watts(r), lambda w: f"{w:.0f}")),
-    "seconds": ("s/unit", lambda r: _shown(_seconds(r), format_seconds)),
+    "watts": ("watts", lambda r: _shown(watts(r), lambda w: f"{w:.0f}")),
+    "seconds": ("s/unit", lambda r: _shown(seconds_per_unit(r), format_seconds)),
     "baseline": ("baseline", lambda r: _shown(r.verdict.baseline_joules_per_unit, format_joules)),
     "ratio": ("ratio", _ratio),
     "verdict": ("verdict", lambda r: r.verdict.kind.value if r.declared else f"({r.verdict.kind.value})"),
@@ -260,15 +238,15 @@ def _sort_key(sort: str) -> Callable[[BudgetResult], tuple[float, str]]:
     def key(result: BudgetResult) -> tuple[float, str]:
         rank: float | None = 0.0
         if sort == "verdict":
-            rank = _SEVERITY.index(result.verdict.kind)
+            rank = SEVERITY.index(result.verdict.kind)
         elif sort == "ratio":
             rank = -result.verdict.ratio if result.verdict.ratio is not None else None
         elif sort == "joules":
             rank = -result.verdict.joules_per_unit if result.verdict.joules_per_unit is not None else None
         elif sort == "watts":
-            rank = -watts if (watts := _watts(result)) is not None else None
+            rank = -power if (power := watts(result)) is not None else None
         elif sort == "seconds":
-            rank = -seconds if (seconds := _seconds(result)) is not None else None
+            rank = -each if (each := seconds_per_unit(result)) is not None else None
         return (math.inf if rank is None else rank, result.test)
 
     return key

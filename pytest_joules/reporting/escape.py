@@ -1,0 +1,141 @@
+"""One escaper for each language that a report is written in.
+
+Names of tests, reasons and notes come from the code under test and from stored
+files: nothing of them may act on who reads a report.  What the eye does not see
+is spelled out everywhere (:func:`visible`); beyond that each language has its
+own function, and a renderer uses no other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html as stdlib_html
+import re
+
+LONGEST_NAME = 300
+"""Characters of a name that are shown where people read; a parametrized id may have a hundred thousand."""
+
+_PLAIN = re.compile(r"[\w ./:,=+()\[\]\-]*", re.ASCII)
+"""What stands in a code span of any Markdown as it is, in a table, too."""
+
+_PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
+
+_REFERENCES = re.compile(r"[@#!~%$&](?=\w)|:(?=//)|(?<=\bwww)\.", re.IGNORECASE)
+"""Where GitHub and GitLab would find somebody's name, an issue or an address in plain text."""
+
+_WORD_JOINER = "&#8288;"
+
+_COMMAND = re.compile(r"^(\s*)::|##\[", re.MULTILINE)
+
+
+def visible(text: str, keep: str = "") -> str:
+    r"""Spell out what cannot be seen or stored: controls, bidirectional marks, lone surrogates, odd spaces.
+
+    ``keep`` names characters that stay, such as ``"\n"``.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else _spelled(c) for c in text)
+
+
+def _spelled(character: str) -> str:
+    known = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+    code = ord(character)
+    return known.get(character) or (
+        f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    )
+
+
+def short(text: str, longest: int = LONGEST_NAME) -> str:
+    """At most ``longest`` characters; what is left out of the middle is marked."""
+    if len(text) <= longest:
+        return text
+    head = (longest - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (longest - 1 - head) :]}"
+
+
+def unique(text: str, longest: int) -> str:
+    """At most ``longest`` characters that still tell two names apart: a shortened one ends with its hash."""
+    if len(text) <= longest:
+        return text
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{text[: longest - 13]}-{digest}"
+
+
+def identifier(text: str) -> str:
+    """A name's part that every format takes: ASCII letters, digits and ``_``."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", text)
+
+
+def log(text: str) -> str:
+    """Lines of a log.
+
+    A GitHub runner takes a line that begins with ``::``, and whatever follows ``##[``, for a command to itself.
+    """
+    return _COMMAND.sub(lambda found: f"{found[1] or ''}\\{found[0].lstrip()}", visible(text, keep="\n"))
+
+
+def github_data(text: str) -> str:
+    """The message of a workflow command (GitHub: "Workflow commands for GitHub Actions"); lines stay lines."""
+    return visible(text, keep="\n").replace("%", "%25").replace("\n", "%0A")
+
+
+def github_property(text: str) -> str:
+    """The value of a property of a workflow command."""
+    return visible(text).replace("%", "%25").replace(":", "%3A").replace(",", "%2C")
+
+
+def markdown_code(text: str) -> str:
+    """A name in a line or table cell of GitHub's Markdown, in a fixed-width font; nobody is mentioned by it.
+
+    Code spans cannot hold every text in a cell; what they cannot is HTML.
+    """
+    shown = short(visible(text))
+    if _PLAIN.fullmatch(shown) and shown.strip():
+        return f"`{shown}`"
+    return f"<code>{_PUNCTUATION.sub(_entity, shown)}</code>"
+
+
+def markdown(text: str) -> str:
+    """Prose in a line or table cell: no markup, no mention, no link."""
+    shown, told, at = visible(text), [], 0
+    for found in _REFERENCES.finditer(shown):
+        told += [_PUNCTUATION.sub(_entity, shown[at : found.end()]), _WORD_JOINER]
+        at = found.end()
+    return "".join(told) + _PUNCTUATION.sub(_entity, shown[at:])
+
+
+def markdown_block(text: str) -> str:
+    """Lines in a fixed-width font; the fence is longer than any in the text."""
+    shown = visible(text, keep="\n")
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", shown)), default=0))
+    return f"{fence}text\n{shown}\n{fence}"
+
+
+def _entity(found: re.Match[str]) -> str:
+    return f"&#{ord(found[0])};"
+
+
+def html(text: str) -> str:
+    """Text or the quoted value of an attribute in HTML."""
+    return stdlib_html.escape(visible(text, keep="\n"))
+
+
+def xml(text: str) -> str:
+    """Text as XML 1.0 can hold it; the markup in it is escaped by ``xml.etree``."""
+    return visible(text, keep="\n")
+
+
+def openmetrics(text: str) -> str:
+    """The value of a label in OpenMetrics text.
+
+    GitLab takes all that follows a ``#`` for a comment, in a label, too.
+    """
+    shown = visible(text, keep="\n").replace("#", r"\x23")
+    return shown.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+def csv(text: str) -> str:
+    """A cell of text; a spreadsheet would take one that begins so for a formula (OWASP: "CSV Injection")."""
+    shown = visible(text)
+    return f"'{shown}" if shown.lstrip().startswith(("=", "+", "-", "@")) else shown
