@@ -4,13 +4,15 @@
 
 First, milliseconds on the measured side: what a window's signals take, by the
 seconds that it lasted: looking back once (``sampling.look_back``, which also
-finds the idle power), and summing up at each look of the judge
-(``sampling.seen``); and both together where all looks are needed.  Second, joules per
+finds the idle power), what decides at each look of the judge
+(``sampling.seen``), and summing all up at the end (``sampling.sampled``); and
+all together where every look is needed.  Second, joules per
 call with and without collection, in turns: of two reading processes, one that
 collects and one that reads the counters alone, the other is stopped (SIGSTOP)
 meanwhile, in the order on, off, off, on; each stretch is measured by the one
 that runs.  Half the deviation of each quadruple's two pairs is its own scatter;
-the mean over all is the cost.  ``--simulated`` rehearses it.
+the mean over all is the cost.  What is known so far is written after every load.
+``--simulated`` rehearses it.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from workloads import build, open_meter
 from pytest_joules.decision import LOOKS
 from pytest_joules.meters.poller import Poller
 from pytest_joules.meters.zeus import ZeusMeter
-from pytest_joules.sampling import IDLE_SECONDS, look_back, seen, tick_blocks
+from pytest_joules.sampling import IDLE_SECONDS, look_back, sampled, seen, tick_blocks
 from pytest_joules.workloads.completion import Completion
 
 LOADS = ("decode", "prefill", "hostbound")
@@ -69,17 +71,25 @@ def joules_per_call(poller: Poller, call: Callable[[], object], completion: Comp
     return sum(b.joules for b in blocks) / sum(b.units for b in blocks)
 
 
-def summary_cost(meter: ZeusMeter, until: float, seconds: float) -> tuple[float, float]:
-    """Median milliseconds of looking back, and of summing up."""
-    back, up = [], []
+def summary_cost(meter: ZeusMeter, until: float, seconds: float) -> tuple[float, float, float]:
+    """Median milliseconds of looking back, of a look, and of summing up."""
+    since, devices = until - seconds, meter.devices
+    before = look_back(meter, devices, since, until)
+    return (
+        milliseconds(lambda: look_back(meter, devices, since, until)),
+        milliseconds(lambda: seen(meter, devices, since, until)),
+        milliseconds(lambda: sampled(meter, devices, before, since, until)),
+    )
+
+
+def milliseconds(call: Callable[[], object]) -> float:
+    """The median of fifty calls."""
+    taken = []
     for _ in range(50):
         began = time.perf_counter()
-        before = look_back(meter, meter.devices, until - seconds, until)
-        between = time.perf_counter()
-        seen(meter, meter.devices, before, until - seconds, until)
-        up.append(1000 * (time.perf_counter() - between))
-        back.append(1000 * (between - began))
-    return statistics.median(back), statistics.median(up)
+        call()
+        taken.append(1000 * (time.perf_counter() - began))
+    return statistics.median(taken)
 
 
 def main() -> None:
@@ -96,9 +106,9 @@ def main() -> None:
         calls_for(loads[LOADS[0]].calls[0], completion, IDLE_SECONDS + max(WINDOW_SECONDS))
         until = time.monotonic()
         costs = {seconds: summary_cost(meter, until, seconds) for seconds in WINDOW_SECONDS}
-        table = [(seconds, back, up, back + len(LOOKS) * up) for seconds, (back, up) in costs.items()]
-        headers = ("window, s", "back, ms", "a look, ms", "at most, ms")
-        print(tabulate(table, headers=headers, tablefmt="github", floatfmt=".2f"))
+        costed = [(seconds, *cost, cost[0] + len(LOOKS) * cost[1] + cost[2]) for seconds, cost in costs.items()]
+        headers = ("window, s", "back, ms", "a look, ms", "all, ms", "at most, ms")
+        print(tabulate(costed, headers=headers, tablefmt="github", floatfmt=".2f"), flush=True)
         # The meter's own reader stands still: two others are compared.
         (own,) = children()
         os.kill(own, signal.SIGSTOP)
@@ -133,10 +143,17 @@ def main() -> None:
                 raw[name].append(math.log(on * on_again / off / off_again) / 2)
             error = statistics.stdev(raw[name]) / math.sqrt(len(raw[name]))
             rows.append((name, len(raw[name]), f"{statistics.fmean(raw[name]):+.3%}", f"±{error:.3%}"))
-        headers = ("load", "quadruples", "joules a call with collection", "s.e.")
-        print(tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True))
-    if options.out:
-        options.out.write_text(json.dumps({"summary_ms": costs, "joules": raw}))
+            print(*rows[-1], flush=True)
+            if options.out:
+                options.out.write_text(json.dumps({"summary_ms": costs, "joules": raw}))
+        print(
+            tabulate(
+                rows,
+                headers=("load", "quadruples", "joules a call with collection", "s.e."),
+                tablefmt="github",
+                disable_numparse=True,
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -459,6 +459,13 @@ class Diagnosis:
         most = max(min(max(way * bound for bound in cause.bounds), abs(self.change) - others), point)
         return way * min(cause.least(way), point), way * most
 
+    @property
+    def left(self) -> tuple[float, float]:
+        """The least and the most of the change that no cause accounts for, as differences of log joules per unit."""
+        way = 1.0 if self.change > 0 else -1.0
+        least = sum(min(cause.least(way), way * (cause.explains or 0.0)) for cause in self.causes)
+        return self.unexplained, max(self.unexplained, self.change - way * least, key=abs)
+
 
 @dataclass(frozen=True, slots=True)
 class Place:

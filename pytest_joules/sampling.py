@@ -18,7 +18,7 @@ import itertools
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from statistics import fmean, variance
 
@@ -30,7 +30,7 @@ from pytest_joules.meters.base import Meter, MeterError
 from pytest_joules.meters.ticks import mean_watts
 from pytest_joules.model import Block, Conditions, Device, Measurement, Signals, Tick, WindowKind
 from pytest_joules.powertrace import power_trace
-from pytest_joules.samples import PLACES, loaded_idle_watts, means, slowed_share, summary
+from pytest_joules.samples import PLACES, Floats, loaded_idle_watts, means, rates, slowed_share, summary
 from pytest_joules.signals import of_requests
 from pytest_joules.units import format_percent
 from pytest_joules.workloads.work import Work
@@ -436,18 +436,21 @@ class Sampler:
             self._finish(measurement)
 
     def _finish(self, measurement: Measurement) -> None:
-        """No more calls: now there is time to draw what was read."""
-        since, until = self.logs[0].times[0], self._log.times[-1]
+        """Now that nothing waits for it: with all signals, and what was read over time."""
+        since, until = self._log.times[0], self._log.times[-1]
+        assert self._before is not None
+        devices, blocks = measurement.devices, measurement.any_blocks
+        found = sampled(self._meter, devices, self._before, since, until)
         first = first_edge(self._ticks(), self._log.times, self._block_ticks())
-        trace = power_trace(self._meter, measurement.devices, since, until, first, measurement.any_blocks)
-        self._finished = replace(measurement, trace=trace)
+        trace = power_trace(self._meter, devices, self.logs[0].times[0], until, first, blocks)
+        self._finished = replace(measurement, conditions=with_signals(measurement.conditions, found), trace=trace)
 
     def _measure(self) -> Measurement:
         end = self._log.times[-1]
         devices = self._attribution.devices
         if self._before is None:
             self._before = look_back(self._meter, devices, self.logs[0].times[0], end)
-        told = seen(self._meter, devices, self._before, self._log.times[0], end)
+        told = seen(self._meter, devices, self._log.times[0], end)
         blocks = {unit: tuple(found) for unit, found in self._blocks().items()}
         attribution = attribute(self._meter, self._plan.devices)
         calls = sum(block.units for block in blocks.get("call", ()))
@@ -548,20 +551,22 @@ class OneShot:
             padding = idle_before * (start - before[-1].time) + idle_after * (after[0].time - end)
             joules += after[0].joules - before[-1].joules - padding
             idle_watts += idle_before
-        past = look_back(self._meter, attribution.devices, start, end)
-        told = seen(self._meter, attribution.devices, past, start, end)
+        devices = attribution.devices
+        told = seen(self._meter, devices, start, end)
+        state = conditions(devices, told, idle_watts, {**work.facts, **work.counts}, end - start)
+        found = sampled(self._meter, devices, look_back(self._meter, devices, start, end), start, end)
         blocks = {u: (Block(joules, count, end - start),) for u, count in work.counts.items() if count > 0}
         shown = next(iter(blocks.values()), ())
         return Measurement(
             window=self._window,
             kind=WindowKind.ONE_SHOT,
-            devices=attribution.devices,
+            devices=devices,
             blocks=blocks,
             calls=1.0,
             warmup_seconds=0.0,
-            conditions=conditions(attribution.devices, told, idle_watts, {**work.facts, **work.counts}, end - start),
+            conditions=with_signals(state, found),
             notes=tuple(note for note in (attribution.note, compiling(work.facts)) if note),
-            invalid=spoiled(self._meter, attribution.devices, attribution.foreign, told)
+            invalid=spoiled(self._meter, devices, attribution.foreign, told)
             or no_work(work.counts)
             or no_joules(blocks, "no joules above idle: the window is too short or did no GPU work"),
             trace=power_trace(self._meter, attribution.devices, opened, math.inf, start, shown),
@@ -617,27 +622,52 @@ def least_duty(devices: Iterable[Device]) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What devices and host told during a window.
+    """What decides on a window: it is looked at while the window goes on, and so has to be cheap.
 
     Attributes:
         signals: What came with the reads of the counters, of all devices.
-        sampled: What the samples come to, by the names of :data:`pytest_joules.samples.SAMPLED` and more.
-        slowed: Share of the time that heat or the power brake slowed a device down; ``None`` if it is not counted.
+        rates: How fast the totals of each device rose (:func:`pytest_joules.samples.rates`).
     """
 
     signals: Sequence[Signals]
-    sampled: Mapping[str, float] = field(default_factory=dict)
-    slowed: float | None = None
+    rates: Sequence[Floats] = ()
+
+    @property
+    def slowed(self) -> float | None:
+        """Share of the time that heat or the power brake slowed a device down; ``None`` if it is not counted."""
+        return slowed_share(self.rates)
+
+    @property
+    def capped(self) -> float | None:
+        """Share of the time under the power cap: as it is counted, else that of the reads; ``None`` if nobody knows."""
+        counted = [float(each[PLACES["power_cap_share"]]) for each in self.rates]
+        if counted and all(map(math.isfinite, counted)):
+            return fmean(counted)
+        known = any(signal.power_capped is not None for signal in self.signals)
+        return _share(signal.power_capped for signal in self.signals) if known else None
 
 
-def seen(meter: Meter, devices: Sequence[Device], before: Before, since: float, until: float) -> Seen:
-    """What ``devices`` told from ``since`` to ``until``, and ``before`` their window's first call."""
-    told = [means(meter.samples(device, since, until)) for device in devices]
-    found = summary(told)
+def seen(meter: Meter, devices: Sequence[Device], since: float, until: float) -> Seen:
+    """What ``devices`` told from ``since`` to ``until``."""
+    signals = [signal for device in devices for signal in meter.signals(device, since, until)]
+    return Seen(signals, [rates(meter.samples(device, since, until)) for device in devices])
+
+
+def sampled(meter: Meter, devices: Sequence[Device], before: Before, since: float, until: float) -> dict[str, float]:
+    """All that ``devices`` and the host told, by the names of :data:`pytest_joules.signals.SIGNALS`.
+
+    Args:
+        meter: Who sampled it.
+        devices: Whose.
+        before: What was seen of them before the window's first call.
+        since: The window's begin.
+        until: Its end.
+    """
+    found = summary([means(meter.samples(device, since, until)) for device in devices])
+    found.pop("power_cap_share", None)  # It has a place of its own.
     if before.loaded_idle_watts is not None:
         found["loaded_idle_watts"] = before.loaded_idle_watts
-    signals = [signal for device in devices for signal in meter.signals(device, since, until)]
-    return Seen(signals, found, slowed_share(told))
+    return found
 
 
 def conditions(
@@ -648,12 +678,9 @@ def conditions(
     seconds: float = 0.0,
 ) -> Conditions:
     """The mean state of ``devices`` over a window, and what its work and other amounts tell, done in ``seconds``."""
-    signals, sampled = told.signals, dict(told.sampled)
-    capped = sampled.pop("power_cap_share", None)
-    temperatures = [s.temperature_celsius for s in signals if s.temperature_celsius is not None]
-    clocks = [s.sm_clock_mhz for s in signals if s.sm_clock_mhz is not None]
-    if capped is None and any(s.power_capped is not None for s in signals):
-        capped = _share(s.power_capped for s in signals)
+    temperatures = [s.temperature_celsius for s in told.signals if s.temperature_celsius is not None]
+    clocks = [s.sm_clock_mhz for s in told.signals if s.sm_clock_mhz is not None]
+    capped = told.capped
     return Conditions(
         temperature_celsius=round(fmean(temperatures), 1) if temperatures else None,
         sm_clock_mhz=round(fmean(clocks)) if clocks else None,
@@ -662,8 +689,13 @@ def conditions(
         sensor_duty=least_duty(devices),
         facts=ratios(totals or {}),
         configuration=device_settings(devices),
-        signals={**sampled, **of_requests(totals or {}, seconds)},
+        signals=of_requests(totals or {}, seconds),
     )
+
+
+def with_signals(state: Conditions, found: Mapping[str, float]) -> Conditions:
+    """With further signals; those that it has already win."""
+    return replace(state, signals={**found, **state.signals})
 
 
 def device_settings(devices: Sequence[Device]) -> dict[str, str]:
@@ -684,8 +716,8 @@ def spoiled(meter: Meter, devices: Sequence[Device], foreign: str, told: Seen) -
     if foreign:
         return f"{foreign} shares the device: its joules cannot be told apart; stop it, or choose another with devices="
     # Counters tell of every moment, clock event reasons only of those at which somebody looked.
-    share = told.slowed if (told.slowed or 0.0) > SLOWED_SHARE else _share(s.slowed_down for s in told.signals)
-    if share:
+    counted = told.slowed or 0.0
+    if share := counted if counted > SLOWED_SHARE else _share(s.slowed_down for s in told.signals):
         return (
             f"thermal or power-brake slowdown during {format_percent(share)} of the window: cool the machine, or find "
             "what asserts the power brake (nvidia-smi -q -d PERFORMANCE,TEMPERATURE), and run again"

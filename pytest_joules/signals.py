@@ -55,7 +55,7 @@ SIGNALS = (
     Signal("memory_clock_mhz", "memory clock", Kind.LEVEL, "NVML's clocks"),
     Signal("memory_used_bytes", "device memory in use, all devices", Kind.LEVEL, "NVML's memory info"),
     Signal("loaded_idle_watts", "idle power with the model loaded, all devices", Kind.LEVEL,
-           "GPM, and a few idle ticks between loading the model and measuring"),
+           "GPM, and half a second of rest between loading the model and measuring"),
     Signal("sync_boost_share", "time slowed down to keep GPUs in step", Kind.SHARE, _COUNTERS),
     Signal("software_thermal_share", "time slowed down by the driver for heat", Kind.SHARE, _COUNTERS),
     Signal("hardware_thermal_share", "time slowed down by the hardware for heat", Kind.SHARE, _COUNTERS),
@@ -74,7 +74,7 @@ SIGNALS = (
     Signal("host_cores", "processor time of the process tree per second", Kind.LEVEL, "a host that has /proc"),
     Signal("running_requests", "requests that ran at once", Kind.LEVEL, _SERVER),
     Signal("waiting_requests", "requests that waited", Kind.LEVEL, _SERVER),
-    Signal("kv_cache_usage", "KV cache in use", Kind.SHARE, _SERVER),
+    Signal("kv_cache_usage", "KV cache in use", Kind.SHARE, "energy.server(url)"),
 )  # fmt: skip
 """Shares are of one: of the window's time, or of a pipe's or a memory's peak, as a mean over the devices."""
 

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_joules.attribution import attribute
-from pytest_joules.meters import windows
-from pytest_joules.meters.base import MeterError, NoDevice, signals_between
+from pytest_joules.meters import poller, windows
+from pytest_joules.meters.base import CounterStuck, MeterError, NoDevice, signals_between
 from pytest_joules.meters.factory import open_meter
 from pytest_joules.meters.windows import WindowsMeter, WindowSource, zeus_source
 from pytest_joules.meters.zeus import ZeusMeter, visible_indices
@@ -270,3 +270,30 @@ def test_signals_are_found_by_their_times(times: list[int], since: int, until: i
     found = [Signals(float(time)) for time in times]
     assert list(signals_between(found, since, until)) == [s for s in found if since <= s.time <= until]
     assert signals_between(found, -math.inf, math.inf) == found
+
+
+def test_a_reading_process_that_was_stopped_does_not_take_the_counter_for_stuck(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A machine that sleeps, or a debugger, stops it in the middle of a read, too: what it then returns is old."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    class Gpu:
+        label = "GPU 0"
+
+        def joules(self) -> float:
+            return 100.0
+
+        def signals(self) -> tuple[float, float, int]:
+            return 40.0, 1980.0, 0
+
+    def read_at(moment: float) -> None:
+        now[0] = moment
+        reader.read()
+
+    reader = poller._CounterReader(0, Gpu(), None)  # type: ignore[arg-type]
+    for moment in (0.0, 0.1, 60.0, 120.0, 120.4, 120.8):
+        read_at(moment)
+    with pytest.raises(CounterStuck, match=r"stood still at 100\.000 J for 2 s"):
+        read_at(121.2)

@@ -84,26 +84,37 @@ def test_all_of_it_has_advice_source_size_and_every_signal() -> None:
         "watts and time: watts -40.5%, time +120.2%",
         "requests that ran at once would tell more: disable_log_stats=False",
         "SM active: 93% -> 55%",
-        "unavailable: KV cache in use (needs energy.server(url), or vLLM with disable_log_stats=False)",
+        "unavailable: KV cache in use (needs energy.server(url))",
         "theirs: unavailable -> 3",
     ):
         assert piece in text
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "explains", "said", "expected"),
+    ("low", "high", "explains", "said", "expected", "left"),
     [
-        (1.14, 1.42, 1.31, "it explains +14.0% to +31.0% of +31.0%", "to expect of it: +14.0% to +42.0%"),
-        (1.0, 1.42, 1.31, "it may explain up to +31.0% of +31.0%", "to expect of it: up to +42.0%"),
-        (1.0, 1.20, 1.20, "it may explain up to +20.0% of +31.0%", ""),
-        (1.14, 1.20, 1.20, "it explains +14.0% to +20.0% of +31.0%", ""),
+        (
+            1.14,
+            1.42,
+            1.31,
+            "it explains +14.0% to +31.0%",
+            "to expect of it: +14.0% to +42.0%",
+            "up to +14.9%",
+        ),
+        (1.0, 1.42, 1.31, "it may explain up to +31.0%", "to expect of it: up to +42.0%", "up to +31.0%"),
+        (1.0, 1.20, 1.20, "it may explain up to +20.0%", "", "+9.2% to +31.0%"),
+        (1.14, 1.20, 1.20, "it explains +14.0% to +20.0%", "", "+9.2% to +14.9%"),
+        (1.20, 1.20, 1.20, "it explains +20.0%", "", "+9.2%"),
     ],
 )
-def test_a_range_is_said_to_be_one(low: float, high: float, explains: float, said: str, expected: str) -> None:
-    """No share of a range is printed as if somebody had measured it."""
+def test_a_range_is_said_to_be_one(
+    low: float, high: float, explains: float, said: str, expected: str, left: str
+) -> None:
+    """No share of a range is printed as if somebody had measured it, and what it may leave is not called explained."""
     cause = Cause("batch", "a smaller batch", low=math.log(low), high=math.log(high), explains=math.log(explains))
-    found = Diagnosis(math.log(1.31), 0.01, causes=(cause,))
-    assert shown.why(found) == f"a smaller batch; {said}"
+    found = Diagnosis(math.log(1.31), 0.01, causes=(cause,), unexplained=math.log(1.31 / explains))
+    assert shown.why(found) == f"a smaller batch; {said} of +31.0%"
+    assert shown.brief(found)[-1] == f"  left       {left} unexplained"
     told = [line.strip() for line in shown.whole(found)]
     assert [line for line in told if line.startswith("to expect")] == [expected] * bool(expected)
 

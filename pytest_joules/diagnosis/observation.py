@@ -14,6 +14,8 @@ from pytest_joules.model import Conditions, Measurement, Session, WindowKind
 
 _T = TypeVar("_T")
 
+LOADED_IDLE = "loaded_idle_watts"
+
 LIKELY_IDLE = 0.4
 """Share of the power limit above which the least power before the work was no idling: a test before it was still
 running.  H200s with a model loaded idle at 17 % of theirs (75 to 126 W of 700 W), and what was stored as idle after
@@ -120,7 +122,13 @@ class Observation:
 
 
 def merged(conditions: Sequence[Conditions]) -> Conditions:
-    """Several sessions' conditions as one: means over those that know a number, and settings that all share."""
+    """Several sessions' conditions as one: means over those that know a number, and settings that all share.
+
+    Of idle power it is the least: not every session came to rest.
+    """
+    signals = _means([c.signals for c in conditions])
+    if LOADED_IDLE in signals:
+        signals[LOADED_IDLE] = min(c.signals[LOADED_IDLE] for c in conditions if LOADED_IDLE in c.signals)
     return Conditions(
         temperature_celsius=_mean(c.temperature_celsius for c in conditions),
         sm_clock_mhz=_mean(c.sm_clock_mhz for c in conditions),
@@ -130,7 +138,7 @@ def merged(conditions: Sequence[Conditions]) -> Conditions:
         versions=_common([c.versions for c in conditions]),
         facts=_means([c.facts for c in conditions]),
         configuration=_common([c.configuration for c in conditions]),
-        signals=_means([c.signals for c in conditions]),
+        signals=signals,
     )
 
 
@@ -140,13 +148,13 @@ def idle_watts(before: Observation, after: Observation) -> tuple[float, float] |
     With the model loaded, where both sides know that.  Else the least power that either saw before its work, for
     both: it is idle power only where it is small beside the limit.
     """
-    then, now = before.signal("loaded_idle_watts"), after.signal("loaded_idle_watts")
+    then, now = before.signal(LOADED_IDLE), after.signal(LOADED_IDLE)
     if then is not None and now is not None and then <= before.watts and now <= after.watts:
         return then, now
     seen = [
         watts
         for side in (before, after)
-        for watts in (side.signal("loaded_idle_watts"), side.conditions.idle_watts)
+        for watts in (side.signal(LOADED_IDLE), side.conditions.idle_watts)
         if watts is not None
     ]
     limit = after.power_limit_watts or before.power_limit_watts

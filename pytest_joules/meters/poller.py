@@ -203,7 +203,7 @@ class _CounterReader:
         self._position = position
         self._gpu = gpu
         self._grid = GridTracker()
-        self._changed = self.due
+        self._still = 0.0
         self._cells = 0
         self._chasing_edge = False
         self._chase_until = self.due
@@ -226,8 +226,11 @@ class _CounterReader:
                 "the driver was reloaded or the GPU reset; run again"
             )
         if last is None or joules != last.joules:
-            self._changed = end
-        elif end - self._changed > _STUCK_SECONDS:
+            self._still = 0.0
+        else:
+            # Time in which nobody read, because this process was stopped, tells nothing of the counter.
+            self._still += min(end - last.end, _STUCK_SECONDS / 4)
+        if self._still > _STUCK_SECONDS:
             raise base.CounterStuck(
                 f"the energy counter of {self._gpu.label} stood still at {joules:.3f} J for {_STUCK_SECONDS:g} s"
             )

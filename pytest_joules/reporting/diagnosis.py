@@ -42,7 +42,7 @@ def whole(diagnosis: Diagnosis) -> list[str]:
     told = [*_first_of_all(diagnosis)]
     for number, cause in enumerate(diagnosis.causes, 1):
         told += [f"{number}. {_claim(cause, diagnosis)}", *(f"   {text}" for text in _told(cause, diagnosis))]
-    left = [f"{_percent(diagnosis.unexplained)} unexplained", *diagnosis.missing]
+    left = [f"{_span(*diagnosis.left)} unexplained", *diagnosis.missing]
     return [*_lines("why", told), *splits(diagnosis), *_lines("left", left), *signals(diagnosis)]
 
 
@@ -128,7 +128,7 @@ def _first_of_all(diagnosis: Diagnosis) -> list[str]:
 
 def _left(diagnosis: Diagnosis) -> str:
     """What the first cause leaves, and what would tell more."""
-    left = f"{_percent(diagnosis.unexplained)} unexplained"
+    left = f"{_span(*diagnosis.left)} unexplained"
     others = len(diagnosis.causes) - 1
     if others > 0:
         left += f" after {others} more cause{'s' if others > 1 else ''} (-v)"

@@ -19,6 +19,7 @@ from pytest_joules.sampling import (
     look_back,
     no_joules,
     no_work,
+    sampled,
     seen,
     spoiled,
     tick_blocks,
@@ -179,8 +180,9 @@ def measure_steady(
         blocks[unit] = tuple(tick_blocks(ticks, work.times, totals, least)[unit])
     opened, first = since - work.warmup_seconds, first_edge(ticks, work.times, least)
     before = look_back(meter, devices, since, until)
-    told = seen(meter, devices, before, since, until)
+    told = seen(meter, devices, since, until)
     state = conditions(devices, told, before.idle_watts, work.amounts)
+    found = sampled(meter, devices, before, since, until)
     period = max(meter.period(device) for device in devices)
     worthless = spoiled(meter, devices, attribution.foreign, told)
     if attribution.foreign:
@@ -196,7 +198,7 @@ def measure_steady(
             state,
             versions=work.versions,
             configuration={**state.configuration, **work.configuration},
-            signals={**state.signals, **work.signals},
+            signals={**found, **work.signals},
         ),
         notes=tuple(note for note in (_throughput(blocks["token"]), *work.notes, attribution.note) if note),
         latencies=work.latencies,
