@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import lru_cache
+from types import NoneType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -51,6 +52,8 @@ def _decode(kind: Any, data: Any, place: str) -> Any:
         return _decode(inner, data, place)
     if origin is tuple:
         _expect(isinstance(data, list), "a list", data, place)
+        if (column := _column(arguments[0], data)) is not None:
+            return column
         return tuple(_decode(arguments[0], item, f"{place}[{index}]") for index, item in enumerate(data))
     if origin is not None and issubclass(origin, Mapping):
         _expect(isinstance(data, dict), "an object", data, place)
@@ -66,6 +69,18 @@ def _decode(kind: Any, data: Any, place: str) -> Any:
         return kind(data)
     except OverflowError as error:
         raise CodecError(f"{place}: a number of {len(str(data))} digits is too large") from error
+
+
+def _column(kind: Any, data: list[Any]) -> tuple[Any, ...] | None:
+    """A tuple of numbers, texts or flags at once, since there are many; ``None`` if some item is to be looked at."""
+    found = {*map(type, data)}
+    if kind == float | None:
+        kind = float
+        if NoneType in found:
+            return tuple(data) if found == {float, NoneType} else None
+    if kind is float and found <= {float, int}:
+        return tuple(map(float, data))
+    return tuple(data) if kind in (str, bool, int) and found <= {kind} else None
 
 
 def _decode_dataclass(kind: Any, data: Any, place: str) -> Any:

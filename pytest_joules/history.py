@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, linear_regression
 
-from pytest_joules.model import BaselineKey, Block, Measurement, Session, WindowKind
+from pytest_joules.model import BaselineKey, Block, History, Measurement, Session, WindowKind
 from pytest_joules.statistics import (
     SAME_DEVICE_SD,
     Prediction,
@@ -19,6 +19,7 @@ from pytest_joules.statistics import (
     combine,
     predict_session,
     session_spread,
+    spread_of,
     temperature_slope,
 )
 
@@ -65,6 +66,30 @@ def session_of(
         conditions=measurement.conditions,
         anchor=anchor,
     )
+
+
+def history_of(sessions: Sequence[Session], devices: Sequence[str]) -> History | None:
+    """The sessions as columns; ``None`` if there are none.  ``devices`` are the identities of today's."""
+    if not sessions:
+        return None
+    return History(
+        recorded=tuple(session.recorded for session in sessions),
+        joules_per_unit=tuple(_short(math.exp(log_mean(session.blocks))) for session in sessions),
+        spread=tuple(_short(math.sqrt(_variance(session.blocks))) for session in sessions),
+        seconds_per_unit=tuple(_short(math.exp(log_seconds(session.blocks))) for session in sessions),
+        commits=tuple(session.commit for session in sessions),
+        same_devices=tuple(session.devices == tuple(devices) for session in sessions),
+        anchors=tuple(session.anchor for session in sessions),
+    )
+
+
+def _short(value: float) -> float:
+    """To six digits: it is for a reader."""
+    return float(f"{value:.6g}")
+
+
+def _variance(blocks: Sequence[Block]) -> float:
+    return spread_of([math.log(block.joules_per_unit) for block in blocks]).variance
 
 
 def predict(

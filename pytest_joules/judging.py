@@ -15,7 +15,7 @@ from pytest_joules.baselines.keys import sku_key
 from pytest_joules.baselines.store import BaselineError, BaselineFile
 from pytest_joules.budget import EnergyBudget
 from pytest_joules.decision import Terms, decide
-from pytest_joules.history import Suite
+from pytest_joules.history import Suite, history_of
 from pytest_joules.model import (
     BaselineKey,
     BudgetResult,
@@ -122,11 +122,20 @@ def _decided(budget: EnergyBudget, measurement: Measurement, name: str, bar: Bar
 
 
 def explained(result: BudgetResult, bar: Bar, ask: Ask = lambda *_: ()) -> BudgetResult:
-    """With its diagnosis; whatever fails on the way to one is noted, and costs no verdict."""
-    if result.sku is None or result.key is None or result.verdict.kind is VerdictKind.INVALID:
+    """With the history that it was judged by, and its diagnosis.
+
+    Whatever fails on the way to a diagnosis is noted, and costs no verdict.
+    """
+    if result.sku is None or result.key is None or result.measurement is None:
         return result
-    sessions = bar.sessions(result.sku, result.key)
-    if not sessions:
+    try:
+        sessions = bar.sessions(result.sku, result.key)
+    except BaselineError:  # it has made the verdict already
+        return result
+    measurement = result.measurement
+    alike = [session for session in sessions if session.kind is measurement.kind]
+    result = replace(result, history=history_of(alike, [device.identity for device in measurement.devices]))
+    if not sessions or result.verdict.kind is VerdictKind.INVALID:
         return result
     # Not before there is something to explain.
     from pytest_joules.diagnosis.budgets import diagnosis_of

@@ -149,6 +149,27 @@ class WindowKind(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class PowerTrace:
+    """Power, clock and temperature over the time of a window, for a reader to look at: columns of equal length.
+
+    It decides nothing.  Long windows have fewer points a second; their joules are kept.
+
+    Attributes:
+        seconds: Ends of the stretches of time that the other columns are means over, since warm-up began.
+        watts: Power, summed over the devices.
+        sm_clock_mhz: SM clock, mean over the devices; ``None`` where nobody looked.
+        temperature_celsius: GPU temperature, likewise.
+        block_seconds: Where blocks begin and end; warm-up was over before the first.
+    """
+
+    seconds: tuple[float, ...]
+    watts: tuple[float, ...]
+    sm_clock_mhz: tuple[float | None, ...]
+    temperature_celsius: tuple[float | None, ...]
+    block_seconds: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """What one pytest process measured for one window.
 
@@ -164,6 +185,7 @@ class Measurement:
         latencies: Seconds by name, e.g. ``ttft_p50`` (time to first token) and ``itl_p95`` (inter-token
             latency), where the engine or the client tells them.
         invalid: Why the number cannot be trusted; empty when it can.
+        trace: Power over time, where the window had a time of its own.
     """
 
     window: str
@@ -176,6 +198,7 @@ class Measurement:
     notes: tuple[str, ...] = ()
     latencies: Mapping[str, float] = field(default_factory=dict)
     invalid: str = ""
+    trace: PowerTrace | None = None
 
     @property
     def joules(self) -> float:
@@ -243,6 +266,29 @@ class Session:
     driver: str | None = None
     conditions: Conditions = field(default_factory=Conditions)
     anchor: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a budget was judged against, oldest session first: columns of equal length.
+
+    Attributes:
+        recorded: UTC times, ISO 8601 to the second.
+        joules_per_unit: Geometric means of the sessions' blocks, J per unit.
+        spread: Relative standard deviations of the blocks.
+        seconds_per_unit: Geometric means, s per unit.
+        commits: The repository's commits, where it was in git.
+        same_devices: Whether they are from today's devices.
+        anchors: Whether they are pinned.
+    """
+
+    recorded: tuple[str, ...] = ()
+    joules_per_unit: tuple[float, ...] = ()
+    spread: tuple[float, ...] = ()
+    seconds_per_unit: tuple[float, ...] = ()
+    commits: tuple[str | None, ...] = ()
+    same_devices: tuple[bool, ...] = ()
+    anchors: tuple[bool, ...] = ()
 
 
 class VerdictKind(str, Enum):
@@ -449,6 +495,7 @@ class BudgetResult:
         tolerance: The tolerance in force; ``None`` if only a limit counts.
         measurement: What was measured, if anything was.
         diagnosis: Why it is not what the baseline is, if it is not.
+        history: The stored sessions of its series; ``None`` without any.
         place: Where the test is written.
     """
 
@@ -462,6 +509,7 @@ class BudgetResult:
     tolerance: float | None = None
     measurement: Measurement | None = None
     diagnosis: Diagnosis | None = None
+    history: History | None = None
     place: Place | None = None
 
 

@@ -24,7 +24,7 @@ def remainder(whole: Measurement, first: Measurement, split: Split) -> Measureme
     Seconds and units likewise; a unit that is all done in the first phase, such
     as the request itself, counts whole.
     """
-    rest = replace(whole, window=split.rest, blocks={}, notes=(_note(split), *whole.notes), latencies={})
+    rest = replace(whole, window=split.rest, blocks={}, notes=(_note(split), *whole.notes), latencies={}, trace=None)
     if reason := first.invalid or whole.invalid:
         return replace(rest, invalid=f"the phase is found by difference, and a window of it is invalid: {reason}")
     count = min(len(whole.any_blocks), len(first.any_blocks))

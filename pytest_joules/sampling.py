@@ -29,6 +29,7 @@ from pytest_joules.facts import compiling, ratios, wandering, warm
 from pytest_joules.meters.base import Meter, MeterError
 from pytest_joules.meters.ticks import mean_watts
 from pytest_joules.model import Block, Conditions, Device, Measurement, Signals, Tick, WindowKind
+from pytest_joules.powertrace import power_trace
 from pytest_joules.samples import PLACES, Floats, loaded_idle_watts, means, rates, slowed_share, summary
 from pytest_joules.signals import of_requests
 from pytest_joules.units import format_percent
@@ -233,6 +234,11 @@ def tick_blocks(
     return blocks
 
 
+def first_edge(ticks: Sequence[Sequence[Tick]], times: Sequence[float], min_ticks: int) -> float:
+    """When the first of these blocks begins; the first time if there is none."""
+    return next((edge[0].time for edge in _edges(ticks, times, min_ticks)), times[0])
+
+
 def _edges(ticks: Sequence[Sequence[Tick]], times: Sequence[float], min_ticks: int) -> list[tuple[Tick, ...]]:
     """Where a block may begin or end: a tick of every device, at a cut of the first."""
     within = [[tick for tick in found if times[0] <= tick.time <= times[-1]] for found in ticks]
@@ -430,11 +436,14 @@ class Sampler:
             self._finish(measurement)
 
     def _finish(self, measurement: Measurement) -> None:
-        """Now that nothing waits for it: with all signals."""
+        """Now that nothing waits for it: with all signals, and what was read over time."""
         since, until = self._log.times[0], self._log.times[-1]
         assert self._before is not None
-        found = sampled(self._meter, measurement.devices, self._before, since, until)
-        self._finished = replace(measurement, conditions=with_signals(measurement.conditions, found))
+        devices, blocks = measurement.devices, measurement.any_blocks
+        found = sampled(self._meter, devices, self._before, since, until)
+        first = first_edge(self._ticks(), self._log.times, self._block_ticks())
+        trace = power_trace(self._meter, devices, self.logs[0].times[0], until, first, blocks)
+        self._finished = replace(measurement, conditions=with_signals(measurement.conditions, found), trace=trace)
 
     def _measure(self) -> Measurement:
         end = self._log.times[-1]
@@ -469,10 +478,13 @@ class Sampler:
         wait_for_tick(self._meter, self._attribution.devices, until)
 
     def _blocks(self) -> dict[str, list[Block]]:
+        return whole_tick_blocks(self._ticks(), self._log, self._block_ticks())
+
+    def _block_ticks(self) -> int:
         ticks = CAPPED_BLOCK_TICKS if self._capped() else BLOCK_TICKS
         # A sensor that looks part of the time sees a share of the work: so many more ticks see as much of it.
         duty = least_duty(self._attribution.devices) or 1.0
-        return whole_tick_blocks(self._ticks(), self._log, math.ceil(ticks / duty))
+        return math.ceil(ticks / duty)
 
     def _ticks(self) -> list[Sequence[Tick]]:
         return [self._meter.ticks(device, self._log.times[0]) for device in self._attribution.devices]
@@ -544,6 +556,7 @@ class OneShot:
         state = conditions(devices, told, idle_watts, {**work.facts, **work.counts}, end - start)
         found = sampled(self._meter, devices, look_back(self._meter, devices, start, end), start, end)
         blocks = {u: (Block(joules, count, end - start),) for u, count in work.counts.items() if count > 0}
+        shown = next(iter(blocks.values()), ())
         return Measurement(
             window=self._window,
             kind=WindowKind.ONE_SHOT,
@@ -556,6 +569,7 @@ class OneShot:
             invalid=spoiled(self._meter, devices, attribution.foreign, told)
             or no_work(work.counts)
             or no_joules(blocks, "no joules above idle: the window is too short or did no GPU work"),
+            trace=power_trace(self._meter, attribution.devices, opened, math.inf, start, shown),
         )
 
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field, replace
 from pytest_joules.attribution import attribute
 from pytest_joules.meters.base import Meter
 from pytest_joules.model import Block, Measurement, WindowKind
+from pytest_joules.powertrace import power_trace
 from pytest_joules.sampling import (
     conditions,
+    first_edge,
     least_duty,
     look_back,
     no_joules,
@@ -176,6 +178,7 @@ def measure_steady(
         # Each block holds some of its unit, so that those of other units than tokens may be longer.
         totals = {name: work.totals[name] for name in ("token", unit)}
         blocks[unit] = tuple(tick_blocks(ticks, work.times, totals, least)[unit])
+    opened, first = since - work.warmup_seconds, first_edge(ticks, work.times, least)
     before = look_back(meter, devices, since, until)
     told = seen(meter, devices, since, until)
     state = conditions(devices, told, before.idle_watts, work.amounts)
@@ -203,6 +206,7 @@ def measure_steady(
         or no_work({unit: totals[-1] for unit, totals in work.totals.items()})
         or _too_short(blocks, work.times, least * period)
         or no_joules(blocks, "the energy counter rose by 0 J in a block: no joules is never a pass"),
+        trace=power_trace(meter, devices, opened, until, first, blocks["token"]),
     )
 
 
