@@ -286,10 +286,11 @@ def _read(path: Path) -> bytes | None:
             raise _not_regular(path) from error
         raise BaselineError(f"{path}: cannot be read: {error.strerror}") from error
     try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(descriptor)
+            raise _not_regular(path)
         with os.fdopen(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise _not_regular(path)
             if found.st_size > LARGEST_FILE:
                 raise BaselineError(
                     f"{path}: {found.st_size} bytes is too large for a baseline file; restore it from git"
