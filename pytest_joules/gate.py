@@ -34,6 +34,8 @@ from pytest_joules.meters.base import Meter, MeterError
 from pytest_joules.meters.factory import open_meter
 from pytest_joules.meters.replay import ReplayMeter, WindowTrace, trace_of
 from pytest_joules.model import (
+    DESELECTED,
+    SKIPPED,
     TEST_FAILED,
     BaselineKey,
     BudgetResult,
@@ -216,7 +218,7 @@ class Gate:
             with contextlib.suppress(BudgetError):
                 if budgets := budgets_of(item):
                     self._declare(item, budgets)
-                    self.why_unmeasured[item.nodeid] = "deselected"
+                    self.why_unmeasured[item.nodeid] = DESELECTED
 
     def pytest_report_collectionfinish(self) -> str:
         return f"energy: {sum(len(budgets) for budgets in self.declared.values())} budgets"
@@ -282,7 +284,7 @@ class Gate:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.skipped:
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(getattr(report, "wasxfail", ""))
-            self.why_unmeasured[report.nodeid] = f"skipped: {reason.removeprefix('Skipped: ')}"
+            self.why_unmeasured[report.nodeid] = f"{SKIPPED}{reason.removeprefix('Skipped: ')}"
         elif report.failed:
             # pytest-xdist reports for a worker that crashed, and does not know when.
             known = report.when in ("setup", "call", "teardown")
@@ -382,9 +384,7 @@ class Gate:
         run = self.collect_run()
         if self.options.writes_baselines and exitstatus != pytest.ExitCode.INTERRUPTED:
             try:
-                sound = tuple(result for result in run.results if result.test not in self.why_unmeasured)
-                changes = update_baselines(self._store, replace(run, results=sound), self.options)
-                run = replace(run, changes=changes)
+                run = replace(run, changes=update_baselines(self._store, run, self.options))
             except BaselineError as error:
                 session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
                 self._say(f"baselines not written: {error}")
@@ -402,7 +402,11 @@ class Gate:
 
     def collect_run(self) -> RunResult:
         """The run's result; budgets whose test did not come to an end are unmeasured."""
-        results = [result for found in self.results.values() for result in found]
+        results = [
+            replace(result, broken=self._broken(test, found))
+            for test, found in self.results.items()
+            for result in found
+        ]
         for test, budgets in self.declared.items():
             if test not in self.results:
                 verdict = Verdict(VerdictKind.UNMEASURED, self.why_unmeasured.get(test, "the test did not run"))
@@ -418,6 +422,12 @@ class Gate:
             extra_info=self.extra_info,
             not_collected=tuple(self._not_collected(results)),
         )
+
+    def _broken(self, test: str, results: Sequence[BudgetResult]) -> str:
+        """Why a test whose budgets were judged ended badly, but for those that failed it."""
+        why = self.why_unmeasured.get(test, "")
+        by_budget = any(result.failed for result in results) and why.startswith((f"{TEST_FAILED} call", SKIPPED))
+        return "" if by_budget else why
 
     def _not_collected(self, results: Sequence[BudgetResult]) -> list[BaselineKey]:
         """Stored series whose test this run should have collected, and did not.

@@ -307,6 +307,9 @@ class VerdictKind(str, Enum):
 TEST_FAILED = "the test failed in"
 """How the reason of UNMEASURED begins where the test failed; the phase follows."""
 
+SKIPPED, DESELECTED = "skipped: ", "deselected"
+"""How the reason of UNMEASURED begins where nobody wanted the test to run."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -497,6 +500,7 @@ class BudgetResult:
         diagnosis: Why it is not what the baseline is, if it is not.
         history: The stored sessions of its series; ``None`` without any.
         place: Where the test is written.
+        broken: Why the test ended badly though its budgets were judged, such as a failed teardown; it is not stored.
     """
 
     test: str
@@ -511,6 +515,7 @@ class BudgetResult:
     diagnosis: Diagnosis | None = None
     history: History | None = None
     place: Place | None = None
+    broken: str = ""
 
 
 @dataclass(frozen=True, slots=True)
