@@ -47,9 +47,7 @@ def read_result(path: Path) -> RunResult:
     except (ValueError, OverflowError):
         timed = False
     if not timed:
-        raise ResultError(
-            f"{path}: 'created' is {run.created[:60]!r}, and no time as a run writes it: measure it again"
-        )
+        raise ResultError(f"{path}: 'created' is {run.created[:60]!r}, and no time of a run's: measure it again")
     for result in run.results:
         if fault := _fault(result):
             raise ResultError(f"{path}: {result.test}: {fault}; no run measures that: measure it again")
@@ -89,13 +87,11 @@ def family_of(results: Iterable[BudgetResult]) -> int:
     return sum(result.declared and result.verdict.reason != DESELECTED for result in results)
 
 
-def judged_again(
-    run: RunResult,
-    bar: Bar,
-    *,
-    tolerance: bool = False,
-    tick: Callable[[Sequence[BudgetResult]], Iterable[BudgetResult]] = iter,
-) -> RunResult:
+Counting = Callable[[Sequence[BudgetResult]], Iterable[BudgetResult]]
+"""Goes through results, and tells how far it is."""
+
+
+def judged_again(run: RunResult, bar: Bar, *, tolerance: bool = False, counting: Counting = iter) -> RunResult:
     """The run as it would have ended by another bar; nothing is written.
 
     Args:

@@ -135,12 +135,12 @@ class BaselineStore:
             self.directory.mkdir(parents=True, exist_ok=True)
             with _locked(path):
                 stored = self.load(sku)
-                grown, changes = added(replace(stored, device=stored.device or device, simulated=simulated), additions)
+                grown = added(replace(stored, device=stored.device or device, simulated=simulated), additions)
                 _check(replace(grown, entries={key: grown.entries[key] for key in additions}), path)
                 _write(path, render(grown))
         except (OSError, UnicodeEncodeError) as error:
             raise BaselineError(f"{path}: cannot be written: {error}") from error
-        return changes
+        return changes_of(stored, grown, additions)
 
     @_no_garbage_collection()
     def remove(self, sku: str, keys: Collection[BaselineKey]) -> None:
@@ -203,26 +203,30 @@ def of_sku(file: BaselineFile, sku: str, name: Path | str) -> BaselineFile:
     return file
 
 
-def added(
-    stored: BaselineFile, additions: Mapping[BaselineKey, Addition]
-) -> tuple[BaselineFile, tuple[BaselineChange, ...]]:
-    """A file with new sessions merged into it, and what that changes."""
+def added(stored: BaselineFile, additions: Mapping[BaselineKey, Addition]) -> BaselineFile:
+    """A file with new sessions merged into it."""
     merged = {key: merge(stored.sessions(key), addition) for key, addition in additions.items()}
-    changes = tuple(
+    return replace(stored, entries={**stored.entries, **merged})
+
+
+def changes_of(
+    stored: BaselineFile, grown: BaselineFile, additions: Mapping[BaselineKey, Addition]
+) -> tuple[BaselineChange, ...]:
+    """What ``additions`` made of a file."""
+    return tuple(
         BaselineChange(
             key=key,
             sku=stored.sku,
             old=_joules_per_unit(old) if (old := stored.sessions(key)) else None,
-            new=_joules_per_unit(new),
+            new=_joules_per_unit(new := grown.sessions(key)),
             sessions=len(new),
-            replaced=bool(old) and additions[key].replace,
+            replaced=bool(old) and addition.replace,
             pinned=sum(session.anchor for session in new),
             anchor_moved=any(session.anchor for session in old)
             and not any(session.anchor and session in new for session in old),
         )
-        for key, new in merged.items()
+        for key, addition in additions.items()
     )
-    return replace(stored, entries={**stored.entries, **merged}), changes
 
 
 def same(one: Session, other: Session) -> bool:
