@@ -126,11 +126,15 @@ def still_fails(result: BudgetResult, options: Options) -> bool:
 
     A test that failed was red in its own run, and is no silent pass here.
     """
-    verdict = result.verdict
-    if result.measurement is None and verdict.kind is VerdictKind.UNMEASURED:
-        unwanted = verdict.reason.startswith((SKIPPED, DESELECTED))
-        return result.declared and result.budget.gate and (options.strict or not unwanted)
+    if result.measurement is None and result.verdict.kind is VerdictKind.UNMEASURED:
+        return result.declared and result.budget.gate and (options.strict or not unwanted(result))
     return fails(result, options)
+
+
+def unwanted(result: BudgetResult) -> bool:
+    """Whether nobody wanted the test to run: it was skipped, or not selected."""
+    verdict = result.verdict
+    return verdict.kind is VerdictKind.UNMEASURED and verdict.reason.startswith((SKIPPED, DESELECTED))
 
 
 def only(run: RunResult, text: str) -> RunResult:
@@ -146,6 +150,8 @@ def _name(result: BudgetResult) -> str:
 def together(runs: Sequence[RunResult]) -> RunResult:
     """Several runs as one, such as the parts of a suite that ran on several machines.
 
+    A test that one of them did not select counts where another one ran it.
+
     Raises:
         ResultError: if simulated and real joules would mix.
     """
@@ -159,10 +165,17 @@ def together(runs: Sequence[RunResult]) -> RunResult:
         version=version("pytest-joules"),
         meter=_meter(meters),
         commit=commits.pop() if len(commits) == 1 else None,
-        results=tuple(result for run in runs for result in run.results),
+        results=_parts(runs),
         extra_info={test: info for run in runs for test, info in run.extra_info.items()},
         not_collected=_not_collected(runs, measured),
     )
+
+
+def _parts(runs: Sequence[RunResult]) -> tuple[BudgetResult, ...]:
+    results = [result for run in runs for result in run.results]
+    ran = {result.test for result in results if not unwanted(result)}
+    idle = {(result.test, result.budget): result for result in results if result.test not in ran}
+    return (*(result for result in results if not unwanted(result)), *idle.values())
 
 
 def _meter(meters: Sequence[MeterInfo]) -> MeterInfo | None:
