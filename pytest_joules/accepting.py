@@ -71,6 +71,8 @@ def _with(one: Accepted, other: Accepted) -> Accepted:
 def _accept_one(run: RunResult, store: BaselineStore, options: Options, counting: Counting) -> Accepted:
     load = cache(store.load)
     judged = judged_again(run, Bar.of(load, options, family_of(run.results)), counting=counting)
+    for sku in {result.sku for result in judged.results if result.sku}:
+        load(sku)  # A file that cannot be used has made verdicts invalid: it is at fault, and not they.
     fit = storable(judged.results, options)
     known: list[BudgetResult] = []
     refused = [(result, _why_not(result, options)) for result in judged.results if result.declared]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import cache
 
 from pytest_joules.baselines.sources import Source
+from pytest_joules.baselines.store import BaselineFile
 from pytest_joules.judging import Bar
-from pytest_joules.model import RunResult
+from pytest_joules.model import BaselineKey, BaselineReview, RunResult, Session
 from pytest_joules.options import Options
 from pytest_joules.rejudging import Counting, ResultError, family_of, judged_again
+from pytest_joules.review import renames, review
 
 
 def compare(
@@ -29,10 +33,43 @@ def compare(
     """
     if not run.results:
         raise ResultError("no result to judge: no test carries a budget, or -k leaves none")
-    bar = Bar.of(source.load, options, family_of(run.results))
+    check_tolerances(run, options)
+    base = None if source.base is None else source.load
+    bar = Bar.of(source.load if base is None else cache(source.here.load), options, family_of(run.results), base=base)
     judged = judged_again(run, bar, tolerance=tolerance, counting=counting)
     skus = dict.fromkeys(result.sku for result in judged.results if result.sku)
     if skus and source.sku is not None and source.sku not in skus:
         raise ResultError(f"the baseline file is of {source.sku}, and the results are of {', '.join(skus)}")
-    known = {key for sku in skus for key in source.load(sku).entries}
-    return replace(judged, not_collected=tuple(key for key in run.not_collected if key in known))
+    orphans = {sku: _orphans(source.load(sku), run) for sku in skus}
+    return replace(
+        judged,
+        not_collected=tuple(key for found in orphans.values() for key in found),
+        renames=renames(orphans, judged.results),
+        review=_review(source, judged, skus),
+    )
+
+
+def check_tolerances(run: RunResult, options: Options) -> None:
+    """See that no budget claims a wider tolerance than the options allow.
+
+    Raises:
+        ResultError: naming the first that does.
+    """
+    widest = options.max_tolerance
+    for result in run.results:
+        claimed = result.budget.tolerance
+        if widest is not None and claimed is not None and claimed > widest:
+            raise ResultError(
+                f"{result.test}: its tolerance of {100 * claimed:g}% is wider than --max-tolerance allows "
+                f"({100 * widest:g}%)"
+            )
+
+
+def _orphans(file: BaselineFile, run: RunResult) -> dict[BaselineKey, Sequence[Session]]:
+    return {key: file.sessions(key) for key in run.not_collected if key in file.entries}
+
+
+def _review(source: Source, run: RunResult, skus: Collection[str]) -> BaselineReview | None:
+    if source.base is None:
+        return None
+    return review(source.base, source.here, run.results, {result.test for result in run.results}, skus)

@@ -23,7 +23,7 @@ from pytest_joules.commands.shared import (
 )
 from pytest_joules.options import Options
 
-SETTINGS = ("tolerance", "missing", "inconclusive", "strict", "sort", "columns")
+SETTINGS = ("tolerance", "max_tolerance", "missing", "inconclusive", "strict", "sort", "columns")
 
 
 def add(commands: Commands) -> None:
@@ -49,12 +49,7 @@ def add(commands: Commands) -> None:
         metavar="FILE|DIR",
         help="one baseline file, or a directory of them (default: ./baselines, else that beside the result)",
     )
-    parser.add_argument(
-        "--baseline-ref",
-        metavar="REF",
-        help="take them from this branch, tag or commit, whatever the work tree has",
-    )
-    add_settings(parser, *SETTINGS)
+    add_settings(parser, "baseline_ref", *SETTINGS)
     add_only(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="print every verdict in full")
     add_json(parser, "write the run as judged here; pytest-joules report turns it into other formats")
@@ -71,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     from pytest_joules.reporting.comparing import report
 
     check_place("--json", options.json)
-    settings = Options(enabled=True, **given_settings(options, *SETTINGS))
+    settings = Options(enabled=True, baseline_ref=options.baseline_ref, **given_settings(options, *SETTINGS))
     try:
         measured = only(together([read_result(path) for path in options.results]), options.only)
         source = Source.find(options.baseline, options.baseline_ref, options.results[0])
@@ -97,5 +92,6 @@ def run(options: argparse.Namespace) -> int:
             verbose=options.verbose,
         )
     )
-    failed = any(result.failed for result in judged.results) or (settings.strict and judged.not_collected)
+    left_out = judged.not_collected or (judged.review is not None and judged.review.unjudged)
+    failed = any(result.failed for result in judged.results) or (settings.strict and left_out)
     return REGRESSED if failed else FINE
