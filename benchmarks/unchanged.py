@@ -1,12 +1,12 @@
 """Whether work that did not change gets a mechanism: A/A pairs of what was measured on H200s.
 
     python benchmarks/unchanged.py --baselines baselines/nvidia-h200.json \
-        $(find benchmarks/results -name 'unchanged-*.json' -o -name 'record-*.json')
+        $(find benchmarks/results -name '*unchanged-*.json' -o -name 'record-*.json')
 
 All pairs that can be formed, in both directions: two stored sessions of one window on one device, each as if it were
 today's and the other one the baseline; every report of unchanged work with its stored sessions; and every two reports,
-as ``pytest-joules explain`` has them.  The noise is half the width of a verdict's interval, in which 98 of 100 pairs
-lie, or that of ``explain``.
+as ``pytest-joules explain`` has them, of one device or of two of one SKU.  The noise is half the width of a verdict's
+interval, in which 98 of 100 pairs lie, or that of ``explain``.
 
 Since most pairs lie within it, each is explained once more as if its change were just outside: that tries the signs of
 the rules by themselves.
@@ -103,8 +103,8 @@ def of_report(path: Path, file: store.BaselineFile) -> Iterator[Pair]:
             yield Pair(f"{path.name}: {key}", before, Observation.of_measurement(measured, key.unit), noise)
 
 
-def of_reports(paths: Sequence[Path]) -> Iterator[Pair]:
-    """Every two reports that share a series, both ways."""
+def of_reports(paths: Sequence[Path], one_device: bool) -> Iterator[Pair]:
+    """Every two reports that share a series, both ways: those of one device, or those of two."""
     sides = [read_side(str(path)) for path in paths]
     for before, after in itertools.permutations(sides, 2):
         if before.series.keys() & after.series.keys():
@@ -112,6 +112,8 @@ def of_reports(paths: Sequence[Path]) -> Iterator[Pair]:
                 then, now = (side.series[found.after].measurement for side in (before, after))
                 assert then is not None
                 assert now is not None
+                if ([d.identity for d in then.devices] == [d.identity for d in now.devices]) is not one_device:
+                    continue
                 unit = found.after.unit
                 yield Pair(
                     f"{before.name} -> {after.name}: {found.after}",
@@ -145,7 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"no file {options.baselines}")
     print(summary("stored sessions", list(of_sessions(file))))
     print(summary("reports and sessions", [pair for path in options.reports for pair in of_report(path, file)]))
-    print(summary("reports", list(of_reports(options.reports))))
+    print(summary("reports of one device", list(of_reports(options.reports, one_device=True))))
+    print(summary("reports of two devices", list(of_reports(options.reports, one_device=False))))
 
 
 if __name__ == "__main__":

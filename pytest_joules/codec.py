@@ -18,6 +18,12 @@ class CodecError(ValueError):
     """Data that does not fit the type; the message names the place."""
 
 
+def shown(text: str, longest: int = 200) -> str:
+    """What somebody else wrote, as part of one printable line."""
+    text = text if len(text) <= longest else text[: longest - 3] + "..."
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
 def encode(value: Any) -> Any:
     """Turn dataclasses, enums, tuples and mappings into dicts, lists and scalars."""
     if is_dataclass(value) and not isinstance(value, type):

@@ -13,7 +13,7 @@ import os
 import shlex
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from pytest_joules.budget import BudgetError, EnergyBudget
 from pytest_joules.codec import CodecError
 from pytest_joules.files import misplaced
 from pytest_joules.fixture import Energy
-from pytest_joules.history import Suite
+from pytest_joules.judging import Bar, explained
 from pytest_joules.locks import devices_locked
 from pytest_joules.markers import MARKER, budgets_of
 from pytest_joules.meters.base import Meter, MeterError
@@ -41,7 +41,6 @@ from pytest_joules.model import (
     MeterInfo,
     Place,
     RunResult,
-    Session,
     Verdict,
     VerdictKind,
 )
@@ -104,7 +103,6 @@ class Gate:
         self.run: RunResult | None = None
         self.collected: set[str] = set()
         self.stopped = False
-        self._family = 1
         self._progress_shown = False
         self.why_unmeasured: dict[str, str] = {}
         self.traces: list[WindowTrace] | None = None if options.trace is None else []
@@ -113,7 +111,7 @@ class Gate:
         self._store = BaselineStore(options.baselines)
         # One read of a SKU's file a run: every verdict is against the same baseline.
         self._load = cache(self._store.load)
-        self._suite = cache(lambda sku: Suite(self._load(sku).entries))
+        self._bar = Bar.of(self._load, options)
 
     # -- opening --
 
@@ -191,7 +189,7 @@ class Gate:
             if others:
                 self.config.hook.pytest_deselected(items=others)
         # The error rate is shared out before anything is measured, whatever becomes of the tests.
-        self._family = sum(len(self.declared.get(item.nodeid, ())) for item in items)
+        self._bar = replace(self._bar, family=sum(len(self.declared.get(item.nodeid, ())) for item in items))
         self._refuse_shared_keys(items)
 
     def _declare(self, item: pytest.Item, budgets: tuple[EnergyBudget, ...]) -> None:
@@ -245,10 +243,7 @@ class Gate:
         budgets = self.declared.get(item.nodeid, ())
         bench = Bench(
             meter=self.meter,
-            options=self.options,
-            family=self._family,
-            sessions=self._sessions,
-            suite=self._suite,
+            bar=self._bar,
             adapters=ADAPTERS,
             count=lambda result, call: self.config.hook.pytest_joules_count_work(result=result, call=call),
             progress=self._progress,
@@ -304,9 +299,8 @@ class Gate:
             reason = "the test carries a budget but does not use the energy fixture"
             results = [BudgetResult(item.nodeid, b, True, Verdict(VerdictKind.UNMEASURED, reason)) for b in budgets]
         place = self._place(item)
-        results = [
-            replace(self._explained(result), failed=fails(result, self.options), place=place) for result in results
-        ]
+        results = [replace(explained(result, self._bar, self._causes_of_plugins), place=place) for result in results]
+        results = [replace(result, failed=fails(result, self.options)) for result in results]
         self.results[item.nodeid] = results
         if ENERGY in item.stash and item.stash[ENERGY].extra_info:
             self.extra_info[item.nodeid] = as_json(item.stash[ENERGY].extra_info)
@@ -315,27 +309,8 @@ class Gate:
         if failed := [result for result in results if result.failed]:
             raise EnergyBudgetFailed("\n".join(line for result in failed for line in self._details(result)))
 
-    def _explained(self, result: BudgetResult) -> BudgetResult:
-        """With its diagnosis; whatever fails on the way to one is noted, and costs no verdict."""
-        if result.sku is None or result.key is None or result.verdict.kind is VerdictKind.INVALID:
-            return result
-        sessions = self._sessions(result.sku, result.key)
-        if not sessions:
-            return result
-        # Not before there is something to explain.
-        from pytest_joules.diagnosis.budgets import diagnosis_of
-
-        problems: list[str] = []
-        try:
-            diagnosis = diagnosis_of(result, sessions, partial(self._causes_of_plugins, problems))
-        except Exception as error:
-            problems.append(f"no diagnosis, by a fault of pytest-joules: {type(error).__name__}: {error}")
-            diagnosis = None
-        verdict = replace(result.verdict, notes=(*result.verdict.notes, *problems))
-        return replace(result, verdict=verdict, diagnosis=diagnosis)
-
     def _causes_of_plugins(
-        self, problems: list[str], result: BudgetResult, before: Observation, after: Observation
+        self, result: BudgetResult, before: Observation, after: Observation, problems: list[str]
     ) -> list[Cause]:
         """What the rules of plugins and conftests say; each is asked by itself, so that a fault has a name."""
         from pytest_joules.diagnosis.budgets import causes_in
@@ -375,9 +350,6 @@ class Gate:
     def _key(self, item: pytest.Item, window: str) -> str:
         named: str | None = self.config.hook.pytest_joules_baseline_key(item=item, window=window)
         return named if named is not None else item.nodeid
-
-    def _sessions(self, sku: str, key: BaselineKey) -> Sequence[Session]:
-        return self._load(sku).sessions(key)
 
     # -- the end --
 

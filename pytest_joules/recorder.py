@@ -7,29 +7,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
-from typing import Any
 
-from pytest_joules.baselines.keys import sku_key
-from pytest_joules.baselines.store import BaselineError
 from pytest_joules.budget import EnergyBudget
-from pytest_joules.decision import LOOKS, Terms, decide
-from pytest_joules.history import Suite, history_of
+from pytest_joules.decision import LOOKS
+from pytest_joules.judging import Bar, judge, listed
 from pytest_joules.meters.base import Meter, MeterError
 from pytest_joules.meters.replay import ReplayMeter, WindowTrace
-from pytest_joules.model import (
-    BaselineKey,
-    BudgetResult,
-    Conditions,
-    History,
-    Measurement,
-    Session,
-    Verdict,
-    VerdictKind,
-    WindowKind,
-)
+from pytest_joules.model import BudgetResult, Conditions, Measurement, Verdict, VerdictKind, WindowKind
 from pytest_joules.options import Options
 from pytest_joules.phases import remainder
 from pytest_joules.sampling import OneShot, Plan, Sampler, Step, joined
@@ -58,10 +44,7 @@ class Bench:
 
     Attributes:
         meter: The open meter.
-        options: The run's options.
-        family: How many budgets share the error rate.
-        sessions: Stored sessions by SKU key and baseline key.
-        suite: The stored windows of a SKU, to pool their spread.
+        bar: What windows are held to.
         key: Names what a test's window is stored under, by the marker's key and the window.
         adapters: Those of all libraries.
         count: Counts the work in a call's result for the user, or gives ``None``.
@@ -70,14 +53,16 @@ class Bench:
     """
 
     meter: Meter
-    options: Options
-    family: int
-    sessions: Callable[[str, BaselineKey], Sequence[Session]]
-    suite: Callable[[str], Suite]
+    bar: Bar
     adapters: Sequence[Adapter]
     count: Hook
     progress: Callable[[str], None]
     traces: list[WindowTrace] | None = None
+
+    @property
+    def options(self) -> Options:
+        """The run's options."""
+        return self.bar.options
 
 
 class Recorder:
@@ -370,7 +355,7 @@ class Recorder:
         judged = [self._with_settings(measurement)]
         if self._split is not None and measurement.window == MAIN:
             judged.append(remainder(judged[0], self.measurements[-1], self._split))
-        verdicts = [self._decide(b, m)[0] for m in judged for b in self._budgets if self._is_of(b, m.window)]
+        verdicts = [self._judged(b, m).verdict for m in judged for b in self._budgets if self._is_of(b, m.window)]
         if any(verdict.more_gpu_time_helps for verdict in verdicts):
             return Step.MORE
         blocks = len(measurement.any_blocks)
@@ -384,26 +369,7 @@ class Recorder:
         measurement, missing = self._measurement_for(budget)
         if measurement is None:
             return BudgetResult(self._test, budget, declared, missing)
-        verdict, unit, sku = self._decide(budget, measurement)
-        key = BaselineKey(budget.key or self._key(measurement.window), measurement.window, unit) if unit else None
-        return BudgetResult(
-            test=self._test,
-            budget=budget,
-            declared=declared,
-            verdict=verdict,
-            key=key,
-            sku=sku,
-            tolerance=self._tolerance(budget),
-            measurement=measurement,
-            history=self._history(sku, key, measurement) if key and sku else None,
-        )
-
-    def _history(self, sku: str, key: BaselineKey, measurement: Measurement) -> History | None:
-        """The stored sessions of this kind of window; a file that cannot be read has made the verdict already."""
-        with suppress(BaselineError):
-            sessions = [s for s in self._bench.sessions(sku, key) if s.kind is measurement.kind]
-            return history_of(sessions, [device.identity for device in measurement.devices])
-        return None
+        return self._judged(budget, measurement, declared)
 
     def _measurement_for(self, budget: EnergyBudget) -> tuple[Measurement | None, Verdict]:
         names = [m.window for m in self.measurements]
@@ -413,51 +379,24 @@ class Recorder:
             of_test = [m for m in self.measurements if self._is_of(budget, m.window)]
             if len(of_test) == 1:
                 return of_test[0], Verdict(VerdictKind.UNMEASURED)
-            reason = f"the test measured windows {_listed(names)}: say which one with energy_budget(window=...)"
+            reason = f"the test measured windows {listed(names)}: say which one with energy_budget(window=...)"
             return None, Verdict(VerdictKind.INVALID, reason)
         for measurement in self.measurements:
             if measurement.window == budget.window:
                 return measurement, Verdict(VerdictKind.UNMEASURED)
-        reason = f"no window {budget.window!r} was measured, only {_listed(names)}"
+        reason = f"no window {budget.window!r} was measured, only {listed(names)}"
         return None, Verdict(VerdictKind.UNMEASURED, reason)
 
     def _why_nothing(self, budget: EnergyBudget) -> str:
         if self._running is not None:
             return f"window {self._running!r} never ended: await energy(...)"
         if self._opened:
-            return f"the measured call raised: window {_listed(sorted(self._opened))} has no joules"
+            return f"the measured call raised: window {listed(sorted(self._opened))} has no joules"
         return f"never measured window {budget.window!r}" if budget.window else "never called energy"
 
-    def _decide(self, budget: EnergyBudget, measurement: Measurement) -> tuple[Verdict, str, str | None]:
-        if measurement.invalid:
-            return Verdict(VerdictKind.INVALID, measurement.invalid), "", None
-        unit = budget.per or _natural_unit(measurement)
-        if unit not in measurement.blocks:
-            how = {
-                WindowKind.REPEATED: f"declare it with work={{'{unit}': n}}",
-                WindowKind.ONE_SHOT: f"count it with window.count({unit}=n)",
-                WindowKind.STEADY: "correct the budget's per=; of a server's work its metrics tell no more",
-            }[measurement.kind]
-            reason = f"the window did not count {unit!r}, only {_listed(measurement.blocks)}: {how}"
-            return Verdict(VerdictKind.INVALID, reason), "", None
-        sku = sku_key(measurement.devices)
-        key = BaselineKey(budget.key or self._key(measurement.window), measurement.window, unit)
-        try:
-            terms = Terms(
-                unit=unit,
-                tolerance=self._tolerance(budget),
-                limit=budget.limit.joules if budget.limit else None,
-                family=self._bench.family,
-                suite=self._bench.suite(sku).without(key.test, key.window, measurement.kind),
-            )
-            return decide(measurement, self._bench.sessions(sku, key), terms), unit, sku
-        except BaselineError as error:
-            return Verdict(VerdictKind.INVALID, str(error)), unit, sku
-
-    def _tolerance(self, budget: EnergyBudget) -> float | None:
-        if not budget.wants_baseline:
-            return None
-        return budget.tolerance if budget.tolerance is not None else self._bench.options.tolerance
+    def _judged(self, budget: EnergyBudget, measurement: Measurement, declared: bool = True) -> BudgetResult:
+        name = budget.key or self._key(measurement.window)
+        return judge(self._test, budget, measurement, name, self._bench.bar, declared=declared)
 
 
 def play(meter: ReplayMeter, recorded: WindowTrace, sampler: Sampler) -> None:
@@ -486,14 +425,5 @@ def loaded_versions() -> dict[str, str]:
     return versions
 
 
-def _natural_unit(measurement: Measurement) -> str:
-    """The unit that the work was counted in, the first of several; else the call."""
-    return next((unit for unit in measurement.blocks if unit != "call"), "call")
-
-
 def _name(fn: Callable[..., object]) -> str:
     return getattr(fn, "__qualname__", type(fn).__qualname__)
-
-
-def _listed(names: Any) -> str:
-    return ", ".join(repr(name) for name in names)

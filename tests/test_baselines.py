@@ -155,7 +155,12 @@ def test_the_fast_reading_accepts_what_the_schema_accepts(
         accepted = True
     except BaselineError as error:
         accepted = "holds baselines of" in str(error) or "contradicts" in str(error)
-    assert accepted == Draft202012Validator(schema()).is_valid(data), data
+    try:
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        assert not accepted, "half of a pair of surrogates is no text"
+    else:
+        assert accepted == Draft202012Validator(schema()).is_valid(data), data
 
 
 @settings(max_examples=200)
@@ -238,7 +243,7 @@ def test_deep_trees_are_refused_where_the_parser_still_takes_them(store: Baselin
     ("test", "put"),
     [
         ("test_NaN", "[NaN, 100.0"),
-        ("test_x[12345678901234567890123]", "[12345678901234567890123, 100.0"),
+        ("test_x[12345678901234567890123456]", "[12345678901234567890123456, 100.0"),
         ('test_"quoted": {', "[NaN, 100.0"),
         ("sku", '50.0], "sku": 1, "sku": ['),
     ],

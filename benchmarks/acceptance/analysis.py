@@ -28,6 +28,7 @@ from tabulate import tabulate
 
 from pytest_joules.budget import EnergyBudget
 from pytest_joules.history import Suite
+from pytest_joules.judging import Bar
 from pytest_joules.meters.replay import ReplayMeter, Trace, WindowTrace
 from pytest_joules.model import BaselineKey, BudgetResult, Measurement, Session, Tick, Verdict, VerdictKind
 from pytest_joules.options import MeterChoice, Options
@@ -207,10 +208,12 @@ def decide(
     suite = Suite({BaselineKey(test, window.window, "-"): sessions for test, sessions in baseline.items()})
     bench = Bench(
         meter=meter,
-        options=Options(enabled=True, update=update, meter=MeterChoice("replay", trace=recorded.path)),
-        family=len(recorded.workloads),
-        sessions=lambda sku, wanted: baseline.get(wanted.test, ()),
-        suite=lambda sku: suite,
+        bar=Bar(
+            options=Options(enabled=True, update=update, meter=MeterChoice("replay", trace=recorded.path)),
+            family=len(recorded.workloads),
+            sessions=lambda sku, wanted: baseline.get(wanted.test, ()),
+            suite=lambda sku: suite,
+        ),
         adapters=(),
         count=lambda result, call: None,
         progress=lambda text: None,

@@ -21,6 +21,8 @@ from typing import Any, NoReturn
 
 from filelock import FileLock, Timeout
 
+from pytest_joules.baselines.lines import Unclear, index
+from pytest_joules.codec import shown
 from pytest_joules.model import BaselineChange, BaselineKey, Block, Conditions, Session, WindowKind
 from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER
 
@@ -31,12 +33,17 @@ KEPT_SESSIONS = 10
 LARGEST_FILE = 256 * 1024 * 1024
 LOCK_SECONDS = 60.0
 
+LONGEST_INTEGER = len(f"{LARGEST_NUMBER:.0f}")
+"""Digits; what is longer is not worth the time that converting it takes."""
+
 _OPTIONAL_NUMBERS = ("temperature_celsius", "sm_clock_mhz", "power_cap_share", "idle_watts", "sensor_duty")
 _NUMBERS = {"facts": 7, "signals": 4}
 """Digits of what is stored by name: a signal is known no better."""
 _TEXTS = ("configuration", "versions")
 _SKU = re.compile(r"[a-z0-9][a-z0-9+.-]*")
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"(?P<colon>\s*:)?|[{}\[\],]|[^\s{}\[\],:"]+')
+_HALF_A_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
+"""JSON can spell half of a pair of surrogates, which no file can hold."""
 _STUMBLES = (TypeError, ValueError, KeyError, AttributeError)
 
 
@@ -167,6 +174,9 @@ def parse(data: bytes, name: Path | str) -> BaselineFile:
     Raises:
         BaselineError: if it is not a sound one.
     """
+    with contextlib.suppress(Unclear):
+        head, entries = index(data)
+        return BaselineFile(head.sku, head.device, head.simulated, entries)
     try:
         return _parse(data.decode("utf-8"), name)
     except UnicodeDecodeError as error:
@@ -276,10 +286,11 @@ def _read(path: Path) -> bytes | None:
             raise _not_regular(path) from error
         raise BaselineError(f"{path}: cannot be read: {error.strerror}") from error
     try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(descriptor)
+            raise _not_regular(path)
         with os.fdopen(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise _not_regular(path)
             if found.st_size > LARGEST_FILE:
                 raise BaselineError(
                     f"{path}: {found.st_size} bytes is too large for a baseline file; restore it from git"
@@ -306,7 +317,7 @@ def _parse(text: str, path: Path | str) -> BaselineFile:
         raise _Refused(f"the number {literal[:20]}", literal)
 
     def whole(literal: str) -> int:
-        return int(literal) if len(literal) < 20 else refuse(literal)
+        return int(literal) if len(literal) <= LONGEST_INTEGER else refuse(literal)
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         members = dict(pairs)
@@ -321,6 +332,8 @@ def _parse(text: str, path: Path | str) -> BaselineFile:
         raise BaselineError(f"{path}:{error.lineno}: not JSON: {error.msg}; restore it from git") from error
     except _Refused as error:
         raise BaselineError(f"{path}:{_line_of_refused(text, error)}: holds {error}; restore it from git") from error
+    if _HALF_A_CHARACTER.search(text) and (half := _unwritable(data)):
+        raise BaselineError(f"{path}: holds {shown(half)}, which is no text; restore it from git")
     version = data.get("schema") if isinstance(data, dict) else None
     if isinstance(version, (int, float)) and version > SCHEMA_VERSION:
         raise BaselineError(f"{path}: schema {version} was written by a newer pytest-joules; upgrade pytest-joules")
@@ -438,6 +451,15 @@ def _text(value: Any, longest: int) -> str:
 # -- explaining what is wrong --
 
 
+def _unwritable(data: Any) -> str:
+    """The first of the strings in ``data`` that no file can hold; empty if there is none."""
+    try:
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        return error.object[max(0, error.start - 20) : error.end + 20]
+    return ""
+
+
 _Place = tuple[str | int, ...]
 
 
@@ -450,7 +472,7 @@ def _misfit(data: Any) -> tuple[_Place, str]:
         # The schema takes a hundred times longer than the decoder: leave it what the decoder refuses.
         data = {**data, "entries": {test: windows for test, windows in tree.items() if not _sound(test, windows)}}
     error = best_match(Draft202012Validator(schema()).iter_errors(data))
-    return ((), "not a baseline file") if error is None else (tuple(error.absolute_path), error.message[:200])
+    return ((), "not a baseline file") if error is None else (tuple(error.absolute_path), shown(error.message))
 
 
 def _sound(test: str, windows: Any) -> bool:
@@ -462,7 +484,7 @@ def _sound(test: str, windows: Any) -> bool:
 
 
 def _where(place: _Place) -> str:
-    return "/".join(str(step) for step in place) or "the file"
+    return shown("/".join(str(step) for step in place)) or "the file"
 
 
 def _line_of_refused(text: str, refused: _Refused) -> int:

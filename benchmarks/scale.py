@@ -1,0 +1,272 @@
+"""How long ten thousand budgets take, with ten stored sessions each, and how much memory.
+
+    python benchmarks/scale.py [--budgets 10000] [--against 1000] [--json FILE]
+
+A baseline file is made of a session as a run on an NVIDIA GPU stores it (six blocks, eighteen signals, 0.9 kB), and
+a report of a run whose results have that many signals, too.  Each step then runs in a process of its own, and says how
+many seconds it took (the least of three; the file is in the page cache) and by how much the process grew at its peak.
+The same steps on fewer budgets tell whether they scale.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import random
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pytest_joules.baselines.store import BaselineFile, BaselineStore, render
+from pytest_joules.budget import EnergyBudget
+from pytest_joules.model import (
+    BaselineKey,
+    Block,
+    BudgetResult,
+    Conditions,
+    Device,
+    Measurement,
+    MeterInfo,
+    RunResult,
+    Session,
+    Verdict,
+    VerdictKind,
+    WindowKind,
+)
+from pytest_joules.reporting import json as json_report
+from pytest_joules.reporting import terminal
+
+SKU = "simulated-nvidia-h100-80gb-hbm3"
+DEVICE = Device(0, "NVIDIA H100 80GB HBM3", "cc4d68c4c00c", "gpu", 700.0, 700.0, "simulated", True, None)
+SESSIONS, BLOCKS, REPEATS = 10, 6, 3
+SIGNALS = {
+    "dram_active": 0.8949,
+    "dram_bytes_per_second": 3.0e12,
+    "fp16_active": 0.0,
+    "fp32_active": 0.0,
+    "fp64_active": 0.0,
+    "hardware_thermal_share": 0.0,
+    "host_cores": 0.1204,
+    "integer_active": 0.0,
+    "memory_clock_mhz": 2619.0,
+    "memory_used_bytes": 5.0e8,
+    "nvlink_bytes_per_second": 0.0,
+    "pcie_bytes_per_second": 0.0,
+    "power_brake_share": 0.0,
+    "sm_active": 1.0,
+    "sm_occupancy": 0.5,
+    "software_thermal_share": 0.0,
+    "sync_boost_share": 0.0,
+    "tensor_active": 0.2133,
+}
+"""What a session on the simulated H100 stores."""
+
+MIB = 2**20
+
+
+def session(number: int, of: random.Random, *, rise: float = 1.0) -> Session:
+    """A session with a spread as real ones have: 0.2 % between sessions, 0.1 % between blocks."""
+    level = 281.7 * rise * of.gauss(1.0, 0.002)
+    blocks = tuple(Block(float(f"{level * of.gauss(1.0, 0.001):.6g}"), 6000.0, 0.5) for _ in range(BLOCKS))
+    conditions = Conditions(
+        temperature_celsius=35.7,
+        sm_clock_mhz=1980.0,
+        power_cap_share=0.0,
+        idle_watts=69.3,
+        configuration={"gpu_ecc": "on"},
+        signals={**SIGNALS, "host_cores": round(of.uniform(0.1, 0.2), 4)},
+    )
+    recorded = f"2026-11-21T14:{number:02}:28+00:00"
+    return Session(recorded, (DEVICE.identity,), blocks, WindowKind.REPEATED, "844321c65af6", "simulated", conditions)
+
+
+def key(number: int) -> BaselineKey:
+    """The series of one budget."""
+    return BaselineKey(f"tests/energy/test_{number // 100:03}.py::test_{number % 100:02}[fp8-64]", "main", "token")
+
+
+def baselines(budgets: int, of: random.Random) -> BaselineFile:
+    """A baseline file."""
+    entries = {key(number): tuple(session(day, of) for day in range(SESSIONS)) for number in range(budgets)}
+    return BaselineFile(SKU, DEVICE.name, True, entries)
+
+
+def result(number: int, of: random.Random) -> BudgetResult:
+    """What a run found of one budget; one of a hundred costs 5 % more."""
+    today = session(0, of, rise=1.05 if number % 100 == 7 else 1.0)
+    measurement = Measurement(
+        "main", WindowKind.REPEATED, (DEVICE,), {"token": today.blocks, "call": today.blocks}, 93.0, 0.5,
+        today.conditions,
+    )  # fmt: skip
+    verdict = Verdict(VerdictKind.NO_BASELINE, "no stored session to compare with", 0.046951, 0.0004)
+    return BudgetResult(
+        key(number).test, EnergyBudget(), True, verdict, False, key(number), SKU, 0.02, measurement
+    )  # fmt: skip
+
+
+def run(budgets: int, of: random.Random) -> RunResult:
+    """A run of them all."""
+    meter = MeterInfo("simulated", True, (DEVICE,))
+    results = tuple(result(number, of) for number in range(budgets))
+    return RunResult("2026-11-21T15:00:00+00:00", "0", meter, "844321c65af6", results)
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What the steps read."""
+
+    baseline: Path
+    report: Path
+
+    @classmethod
+    def made(cls, directory: Path, budgets: int) -> Files:
+        """Write both."""
+        of = random.Random(6)
+        files = cls(directory / f"{SKU}.json", directory / "report.json")
+        files.baseline.write_text(render(baselines(budgets, of)), encoding="utf-8")
+        json_report.write(run(budgets, of), files.report)
+        return files
+
+
+Step = Callable[[], object]
+
+
+def load(files: Files) -> Step:
+    """Read the baseline file."""
+    store = BaselineStore(files.baseline.parent)
+    return lambda: store.load(SKU)
+
+
+def read(files: Files) -> Step:
+    """Read the report."""
+    return lambda: json_report.read(files.report)
+
+
+def compare(files: Files) -> Step:
+    """Judge every result against its sessions."""
+    from pytest_joules.decision import Terms, decide
+    from pytest_joules.history import Suite
+
+    stored, found = BaselineStore(files.baseline.parent).load(SKU), json_report.read(files.report)
+
+    def judge() -> list[VerdictKind]:
+        suite = Suite(stored.entries)
+        kinds = []
+        for result in found.results:
+            assert result.key is not None
+            assert result.measurement is not None
+            around = suite.without(result.key.test, result.key.window, result.measurement.kind)
+            terms = Terms(result.key.unit, result.tolerance, family=len(found.results), suite=around)
+            kinds.append(decide(result.measurement, stored.sessions(result.key), terms).kind)
+        assert kinds.count(VerdictKind.REGRESSED) == len(kinds) // 100
+        return kinds
+
+    return judge
+
+
+def reporting(make: Callable[[RunResult], object]) -> Callable[[Files], Step]:
+    """Make a report of the run."""
+
+    def prepare(files: Files) -> Step:
+        found = json_report.read(files.report)
+        judged = tuple(
+            replace(result, verdict=Verdict(VerdictKind.REGRESSED, "rose", 0.05, 0.001, 0.047, 10, 10, False, 1.05,
+                                            1.04, 1.06, 0.002, 1.0, 0.01), failed=True)
+            if number % 100 == 7 else result
+            for number, result in enumerate(found.results)
+        )  # fmt: skip
+        return lambda: make(replace(found, results=judged))
+
+    return prepare
+
+
+def hold(files: Files) -> Step:
+    """What a run holds at its end: the baselines, and all results."""
+    store = BaselineStore(files.baseline.parent)
+    return lambda: (store.load(SKU), json_report.read(files.report))
+
+
+STEPS: dict[str, Callable[[Files], Step]] = {
+    "load": load,
+    "read": read,
+    "hold": hold,
+    "compare": compare,
+    "report json": reporting(lambda found: json.dumps(json_report.to_data(found), indent=1)),
+    "report terminal": reporting(
+        lambda found: terminal.report(found, ("test", "sku", "joules", "baseline", "ratio", "verdict"), "verdict")
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Seconds, and MiB by which the process grew at its peak."""
+
+    seconds: float
+    mebibytes: float
+
+
+def measured(name: str, files: Files) -> Cost:
+    """One step in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(_measure, name, files).result()
+
+
+def _measure(name: str, files: Files) -> Cost:
+    step = STEPS[name](files)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+    before, seconds = _resident(), []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        kept = step()
+        seconds.append(time.perf_counter() - began)
+        del kept
+    return Cost(min(seconds), (_peak() - before) / MIB)
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def _peak() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def main() -> None:
+    """Print a line for each step."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--budgets", type=int, default=10_000)
+    parser.add_argument("--against", type=int, default=1_000, help="how many the smaller run has")
+    parser.add_argument("--only", default="", help="only steps whose name holds this")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    found: dict[str, Any] = {"budgets": options.budgets, "sessions": SESSIONS, "cpus": os.cpu_count(), "steps": {}}
+    with tempfile.TemporaryDirectory() as large, tempfile.TemporaryDirectory() as small:
+        files, fewer = Files.made(Path(large), options.budgets), Files.made(Path(small), options.against)
+        found["baseline_mib"] = round(files.baseline.stat().st_size / MIB, 1)
+        found["report_mib"] = round(files.report.stat().st_size / MIB, 1)
+        print(f"baselines {found['baseline_mib']} MiB, report {found['report_mib']} MiB; load {os.getloadavg()[0]:.1f}")
+        for name in STEPS:
+            if options.only not in name:
+                continue
+            cost, less = measured(name, files), measured(name, fewer)
+            ratio = cost.seconds / less.seconds
+            print(f"{name:<20} {cost.seconds:7.2f} s {cost.mebibytes:7.0f} MiB   {ratio:5.1f} times {options.against}")
+            found["steps"][name] = {
+                "seconds": round(cost.seconds, 3), "mebibytes": round(cost.mebibytes, 1), "ratio": round(ratio, 2)
+            }  # fmt: skip
+    if options.json is not None:
+        options.json.write_text(json.dumps({"python": sys.version.split()[0], **found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""The judgement of one measured window: its budget's verdict against the stored sessions, and why.
+
+Whoever judges does so here: a run of pytest, and whoever judges a run's report
+again, such as ``pytest-joules compare``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+from pytest_joules.baselines.keys import sku_key
+from pytest_joules.baselines.store import BaselineError, BaselineFile
+from pytest_joules.budget import EnergyBudget
+from pytest_joules.decision import Terms, decide
+from pytest_joules.history import Suite, history_of
+from pytest_joules.model import (
+    BaselineKey,
+    BudgetResult,
+    Cause,
+    Measurement,
+    Session,
+    Verdict,
+    VerdictKind,
+    WindowKind,
+)
+from pytest_joules.options import Options
+
+if TYPE_CHECKING:
+    from pytest_joules.diagnosis.observation import Observation
+
+    Ask = Callable[[BudgetResult, Observation, Observation, list[str]], Sequence[Cause]]
+    """Asks a team's own rules, as :data:`pytest_joules.diagnosis.budgets.Ask`; puts what went wrong into the list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What every window of a run is held to.
+
+    Attributes:
+        options: The run's options.
+        family: How many budgets share the error rate.
+        sessions: Stored sessions by SKU key and baseline key; it may raise BaselineError.
+        suite: The stored windows of a SKU, to pool their spread; it may raise BaselineError.
+    """
+
+    options: Options
+    family: int
+    sessions: Callable[[str, BaselineKey], Sequence[Session]]
+    suite: Callable[[str], Suite]
+
+    @classmethod
+    def of(cls, load: Callable[[str], BaselineFile], options: Options, family: int = 1) -> Bar:
+        """The bar of the baseline files that ``load`` gives by their SKU."""
+        return cls(
+            options=options,
+            family=family,
+            sessions=lambda sku, key: load(sku).sessions(key),
+            suite=cache(lambda sku: Suite(load(sku).entries)),
+        )
+
+    def tolerance(self, budget: EnergyBudget) -> float | None:
+        """The tolerance in force for a budget; ``None`` if only its limit counts."""
+        if not budget.wants_baseline:
+            return None
+        return budget.tolerance if budget.tolerance is not None else self.options.tolerance
+
+
+def judge(
+    test: str, budget: EnergyBudget, measurement: Measurement, name: str, bar: Bar, *, declared: bool = True
+) -> BudgetResult:
+    """The result of one budget on one window, not yet explained, and not yet failed.
+
+    Args:
+        test: The test's node id.
+        budget: What the marker said, or what stands for it where no marker speaks of the window.
+        measurement: What the window measured so far.
+        name: The test, or the key of its own, that the window is stored under.
+        bar: What it is held to.
+        declared: Whether a marker said so.
+    """
+    verdict, unit, sku = _decided(budget, measurement, name, bar)
+    return BudgetResult(
+        test=test,
+        budget=budget,
+        declared=declared,
+        verdict=verdict,
+        key=BaselineKey(name, measurement.window, unit) if unit else None,
+        sku=sku,
+        tolerance=bar.tolerance(budget),
+        measurement=measurement,
+    )
+
+
+def _decided(budget: EnergyBudget, measurement: Measurement, name: str, bar: Bar) -> tuple[Verdict, str, str | None]:
+    if measurement.invalid:
+        return Verdict(VerdictKind.INVALID, measurement.invalid), "", None
+    unit = budget.per or _natural_unit(measurement)
+    if unit not in measurement.blocks:
+        how = {
+            WindowKind.REPEATED: f"declare it with work={{'{unit}': n}}",
+            WindowKind.ONE_SHOT: f"count it with window.count({unit}=n)",
+            WindowKind.STEADY: "correct the budget's per=; of a server's work its metrics tell no more",
+        }[measurement.kind]
+        reason = f"the window did not count {unit!r}, only {listed(measurement.blocks)}: {how}"
+        return Verdict(VerdictKind.INVALID, reason), "", None
+    sku = sku_key(measurement.devices)
+    try:
+        terms = Terms(
+            unit=unit,
+            tolerance=bar.tolerance(budget),
+            limit=budget.limit.joules if budget.limit else None,
+            family=bar.family,
+            suite=bar.suite(sku).without(name, measurement.window, measurement.kind),
+        )
+        sessions = bar.sessions(sku, BaselineKey(name, measurement.window, unit))
+        return decide(measurement, sessions, terms), unit, sku
+    except BaselineError as error:
+        return Verdict(VerdictKind.INVALID, str(error)), unit, sku
+
+
+def explained(result: BudgetResult, bar: Bar, ask: Ask = lambda *_: ()) -> BudgetResult:
+    """With the history that it was judged by, and its diagnosis.
+
+    Whatever fails on the way to a diagnosis is noted, and costs no verdict.
+    """
+    if result.sku is None or result.key is None or result.measurement is None:
+        return result
+    try:
+        sessions = bar.sessions(result.sku, result.key)
+    except BaselineError:  # it has made the verdict already
+        return result
+    measurement = result.measurement
+    alike = [session for session in sessions if session.kind is measurement.kind]
+    result = replace(result, history=history_of(alike, [device.identity for device in measurement.devices]))
+    if not sessions or result.verdict.kind is VerdictKind.INVALID:
+        return result
+    # Not before there is something to explain.
+    from pytest_joules.diagnosis.budgets import diagnosis_of
+
+    problems: list[str] = []
+    try:
+        diagnosis = diagnosis_of(result, sessions, lambda found, before, after: ask(found, before, after, problems))
+    except Exception as error:
+        problems.append(f"no diagnosis, by a fault of pytest-joules: {type(error).__name__}: {error}")
+        diagnosis = None
+    verdict = replace(result.verdict, notes=(*result.verdict.notes, *problems))
+    return replace(result, verdict=verdict, diagnosis=diagnosis)
+
+
+def listed(names: Iterable[str]) -> str:
+    """``'prefill', 'decode'``."""
+    return ", ".join(repr(name) for name in names)
+
+
+def _natural_unit(measurement: Measurement) -> str:
+    """The unit that the work was counted in, the first of several; else the call."""
+    return next((unit for unit in measurement.blocks if unit != "call"), "call")
