@@ -21,13 +21,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from pytest_joules.files import write_whole
 from pytest_joules.model import (
-    BudgetResult,
     Conditions,
     Device,
     Diagnosis,
@@ -116,7 +115,7 @@ def render(run: RunResult) -> str:
 
 
 @lru_cache(maxsize=1)
-def _template() -> Any:
+def _template() -> Template:
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
@@ -409,7 +408,10 @@ def _conditions(measurement: Measurement) -> list[tuple[str, list[tuple[str, str
 def _state(at: Conditions) -> list[tuple[str, str]]:
     known = {signal.name: getattr(at, signal.name) for signal in CONDITIONS} | dict(at.signals)
     return [
-        (_SIGNALS[name].text if name in _SIGNALS else name, shown(_SIGNALS[name], value) if name in _SIGNALS else f"{value:.4g}")
+        (
+            _SIGNALS[name].text if name in _SIGNALS else name,
+            shown(_SIGNALS[name], value) if name in _SIGNALS else f"{value:.4g}",
+        )
         for name, value in known.items()
         if value is not None and math.isfinite(value)
     ]
