@@ -13,7 +13,7 @@ import os
 import shlex
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_joules.attribution import chosen_devices
+from pytest_joules.baselines.at_ref import BaselinesAtRef
 from pytest_joules.baselines.keys import sku_key
-from pytest_joules.baselines.store import BaselineError, BaselineStore
+from pytest_joules.baselines.store import BaselineError, BaselineFile, BaselineStore
 from pytest_joules.budget import BudgetError, EnergyBudget
 from pytest_joules.codec import CodecError
 from pytest_joules.files import misplaced
@@ -37,11 +38,13 @@ from pytest_joules.meters.replay import ReplayMeter, WindowTrace, trace_of
 from pytest_joules.model import (
     TEST_FAILED,
     BaselineKey,
+    BaselineReview,
     BudgetResult,
     Cause,
     MeterInfo,
     Place,
     RunResult,
+    Session,
     Verdict,
     VerdictKind,
 )
@@ -51,6 +54,7 @@ from pytest_joules.policy import fails
 from pytest_joules.recorder import Bench, Recorder
 from pytest_joules.reporting import json as json_report
 from pytest_joules.reporting import terminal
+from pytest_joules.review import renames, review
 from pytest_joules.units import utc_now
 from pytest_joules.updating import commit_of, update_baselines
 from pytest_joules.workloads.adapters import ADAPTERS
@@ -115,7 +119,9 @@ class Gate:
         self._store = BaselineStore(options.baselines)
         # One read of a SKU's file a run: every verdict is against the same baseline.
         self._load = cache(self._store.load)
-        self._bar = Bar.of(self._load, options)
+        self._judges = cache(self._find_judges)
+        base = None if options.baseline_ref is None else self._judges
+        self._bar = Bar.of(self._load, options, base=base)
 
     # -- opening --
 
@@ -156,6 +162,21 @@ class Gate:
             chosen_devices(self._meter, self.options.devices)
         for device in self._meter.devices:
             self._load(sku_key([device]))
+            self._judges(sku_key([device]))
+
+    @cached_property
+    def base(self) -> BaselinesAtRef | None:
+        """The base's baselines, if they are what the run is judged by.
+
+        Raises:
+            BaselineError: if git cannot tell.
+        """
+        ref = self.options.baseline_ref
+        return None if ref is None else BaselinesAtRef(self.options.baselines, ref, self.config.rootpath)
+
+    def _find_judges(self, sku: str) -> BaselineFile:
+        """The file that a SKU's verdicts come from: the base's, if one is named, else the work tree's."""
+        return self._load(sku) if self.base is None else self.base.load(sku)
 
     @property
     def meter(self) -> Meter:
@@ -173,8 +194,11 @@ class Gate:
         skus = dict.fromkeys(sku_key([device]) for device in self.meter.devices)
         files = []
         for sku in skus:
-            series = len(self._load(sku).entries)
-            files.append(f"{self.shown(self._store.path(sku))} ({series} series)" if series else f"none for {sku}")
+            series = len(self._judges(sku).entries)
+            name = self.shown(self._store.path(sku)) if self.base is None else self.base.shown(sku)
+            files.append(f"{name} ({series} series)" if series else f"none for {sku}")
+        if self.base is not None:
+            files[-1] += f" at {self.base.revision.commit[:12]}"
         return files
 
     # -- collection --
@@ -197,6 +221,7 @@ class Gate:
         # The error rate is shared out before anything is measured, whatever becomes of the tests.
         self._bar = replace(self._bar, family=sum(len(self.declared.get(item.nodeid, ())) for item in items))
         self._refuse_shared_keys(items)
+        self._refuse_wide_tolerances(items)
 
     def _declare(self, item: pytest.Item, budgets: tuple[EnergyBudget, ...]) -> None:
         self.declared[item.nodeid] = budgets
@@ -217,7 +242,22 @@ class Gate:
                         f"{item.nodeid}: {MARKER}: key={key!r} is taken by {other}; give each its own"
                     )
 
+    def _refuse_wide_tolerances(self, items: Sequence[pytest.Item]) -> None:
+        widest = self.options.max_tolerance
+        if widest is None:
+            return
+        wide = [
+            f"{item.nodeid}: {MARKER}: tolerance='{100 * budget.tolerance:g}%' is wider than "
+            f"--energy-max-tolerance allows: write at most '{100 * widest:g}%', or have that raised"
+            for item in items
+            for budget in self.declared.get(item.nodeid, ())
+            if budget.tolerance is not None and budget.tolerance > widest
+        ]
+        if wide:
+            raise pytest.UsageError("\n".join(wide))
+
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        self.collected.update(item.nodeid for item in items)
         for item in items:
             with contextlib.suppress(BudgetError):
                 if budgets := budgets_of(item):
@@ -341,8 +381,14 @@ class Gate:
         replayed = self.info is not None and self.info.replayed
         flags = ("--energy-baselines",) if replayed else ("--energy-meter", "--energy-baselines")
         given = [f"{flag}={value}" for flag in flags if (value := self._flag(flag))]
-        command = shlex.join(["pytest", "--energy", "--energy-update", *given, result.test])
-        return terminal.details(result, self.shown(self.options.baselines), command, verbose=self._verbose)
+        if self.base is not None:
+            # An update here would change nothing of what this run is judged by.
+            command = f"a maintainer stores it at {self.options.baseline_ref} (pytest-joules accept RESULT.json)"
+            where = self.base.revision.shown(self.options.baselines)
+        else:
+            command = shlex.join(["pytest", "--energy", "--energy-update", *given, result.test])
+            where = self.shown(self.options.baselines)
+        return terminal.details(result, where, command, verbose=self._verbose)
 
     @property
     def _verbose(self) -> bool:
@@ -401,8 +447,10 @@ class Gate:
             self._say(f"no report written: {error}")
         self.config.hook.pytest_joules_report(run=run)
         self.run = run
-        silent = any(result.failed for result in run.results if result.test not in self.results)
-        if exitstatus == pytest.ExitCode.OK and (silent or (self.options.strict and run.not_collected)):
+        # A base judges whatever a test says of itself, such as xfail.
+        told = () if self.base is not None else self.results
+        silent = any(result.failed for result in run.results if result.test not in told)
+        if exitstatus == pytest.ExitCode.OK and (silent or (self.options.strict and self._left_out(run))):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _write_reports(self, run: RunResult) -> None:
@@ -413,6 +461,11 @@ class Gate:
 
             html.write(run, self.options.html)
 
+    @staticmethod
+    def _left_out(run: RunResult) -> bool:
+        """Whether anything is stored that nothing was judged by."""
+        return bool(run.not_collected or (run.review is not None and run.review.unjudged))
+
     def collect_run(self) -> RunResult:
         """The run's result; budgets whose test did not come to an end are unmeasured."""
         results = [result for found in self.results.values() for result in found]
@@ -422,6 +475,7 @@ class Gate:
                 place = self.places.get(test)
                 missing = [BudgetResult(test, budget, True, verdict, place=place) for budget in budgets]
                 results += [replace(r, failed=self.options.strict and r.budget.gate) for r in missing]
+        orphans = self._orphans(results)
         return RunResult(
             created=utc_now(),
             version=version("pytest-joules"),
@@ -429,29 +483,54 @@ class Gate:
             commit=commit_of(self.config.rootpath),
             results=tuple(results),
             extra_info=self.extra_info,
-            not_collected=tuple(self._not_collected(results)),
+            not_collected=tuple(key for found in orphans.values() for key in found),
+            renames=renames(orphans, results),
+            review=self._review(results),
         )
 
-    def _not_collected(self, results: Sequence[BudgetResult]) -> list[BaselineKey]:
-        """Stored series whose test this run should have collected, and did not.
+    def _review(self, results: Sequence[BudgetResult]) -> BaselineReview | None:
+        # Without a base that can be read, no session has started.
+        with contextlib.suppress(BaselineError):
+            if self.base is not None:
+                return review(self.base, self._store, results, self.collected, self._skus(results))
+        return None
+
+    def _orphans(self, results: Sequence[BudgetResult]) -> dict[str, dict[BaselineKey, Sequence[Session]]]:
+        """Stored series, by SKU, whose test this run should have collected, and did not.
 
         Under ``--energy-strict`` that is every one; else those of the files
-        that were collected, unless the command line picks single tests.
+        that were collected or are gone, unless the command line picks single tests.
         """
         known = self.collected | {result.key.test for result in results if result.key}
         known |= {budget.key for budgets in self.declared.values() for budget in budgets if budget.key}
         files = {test.partition("::")[0] for test in self.collected}
         picked = any("::" in str(argument) for argument in self.config.args)
-        here = [sku_key([device]) for device in (self.info.devices if self.info else ())]
-        skus = dict.fromkeys([*here, *(result.sku for result in results if result.sku)])
-        stored: list[BaselineKey] = []
-        for sku in skus:
+
+        @cache
+        def expected(file: str) -> bool:
+            return self.options.strict or (not picked and (file in files or self._is_gone(file)))
+
+        orphans: dict[str, dict[BaselineKey, Sequence[Session]]] = {}
+        for sku in self._skus(results):
             # A file that cannot be read has made its windows invalid, which is said there.
             with contextlib.suppress(BaselineError):
-                stored += [key for key in self._load(sku).entries if key.test not in known]
-        if self.options.strict:
-            return stored
-        return [key for key in stored if key.test.partition("::")[0] in files and not picked]
+                file = self._judges(sku)
+                stale = [k for k in file.entries if k.test not in known and expected(k.test.partition("::")[0])]
+                orphans[sku] = {key: file.sessions(key) for key in stale}
+        return orphans
+
+    def _skus(self, results: Sequence[BudgetResult]) -> list[str]:
+        here = [sku_key([device]) for device in (self.info.devices if self.info else ())]
+        return list(dict.fromkeys([*here, *(result.sku for result in results if result.sku)]))
+
+    def _is_gone(self, file: str) -> bool:
+        """Whether a stored test's file was a Python file of this tree, and is no more; a key is no file."""
+        path = Path(file)
+        inside = path.suffix == ".py" and not path.is_absolute() and ".." not in path.parts
+        try:
+            return inside and not (self.config.rootpath / path).exists()
+        except (OSError, ValueError):
+            return False
 
     # -- on the terminal --
 

@@ -53,9 +53,17 @@ def log_seconds(blocks: Sequence[Block]) -> float:
 
 
 def session_of(
-    measurement: Measurement, unit: str, recorded: str, commit: str | None, *, anchor: bool = False
+    measurement: Measurement,
+    unit: str,
+    recorded: str,
+    commit: str | None,
+    *,
+    anchor: bool = False,
+    tolerance: float | None = None,
+    limit: float | None = None,
+    gate: bool = True,
 ) -> Session:
-    """What is kept of a measurement for one unit of its work."""
+    """What is kept of a measurement for one unit of its work, and of the terms that it was judged by."""
     return Session(
         recorded=recorded,
         devices=tuple(device.identity for device in measurement.devices),
@@ -65,6 +73,9 @@ def session_of(
         driver=measurement.devices[0].driver,
         conditions=measurement.conditions,
         anchor=anchor,
+        tolerance=tolerance,
+        limit=limit,
+        gate=gate,
     )
 
 

@@ -24,9 +24,11 @@ from pytest_joules.model import (
     Session,
     Verdict,
     VerdictKind,
+    Widened,
     WindowKind,
 )
 from pytest_joules.options import Options
+from pytest_joules.terms import widened, widened_text
 
 if TYPE_CHECKING:
     from pytest_joules.diagnosis.observation import Observation
@@ -44,21 +46,42 @@ class Bar:
         family: How many budgets share the error rate.
         sessions: Stored sessions by SKU key and baseline key; it may raise BaselineError.
         suite: The stored windows of a SKU, to pool their spread; it may raise BaselineError.
+        base: The sessions that another commit stores, where these judge: no term may be wider than theirs.
     """
 
     options: Options
     family: int
     sessions: Callable[[str, BaselineKey], Sequence[Session]]
     suite: Callable[[str], Suite]
+    base: Callable[[str, BaselineKey], Sequence[Session]] | None = None
 
     @classmethod
-    def of(cls, load: Callable[[str], BaselineFile], options: Options, family: int = 1) -> Bar:
-        """The bar of the baseline files that ``load`` gives by their SKU."""
+    def of(
+        cls,
+        load: Callable[[str], BaselineFile],
+        options: Options,
+        family: int = 1,
+        *,
+        base: Callable[[str], BaselineFile] | None = None,
+    ) -> Bar:
+        """The bar of the baseline files that ``load`` gives by their SKU.
+
+        With ``base``, which gives those of another commit, theirs are the sessions that count, and the spread of theirs
+        alone is pooled; a series that is new since then has only its own sessions to be judged by.
+        """
+        if base is None:
+            return cls(
+                options=options,
+                family=family,
+                sessions=lambda sku, key: load(sku).sessions(key),
+                suite=cache(lambda sku: Suite(load(sku).entries)),
+            )
         return cls(
             options=options,
             family=family,
-            sessions=lambda sku, key: load(sku).sessions(key),
-            suite=cache(lambda sku: Suite(load(sku).entries)),
+            sessions=lambda sku, key: base(sku).sessions(key) or load(sku).sessions(key),
+            suite=cache(lambda sku: Suite(base(sku).entries)),
+            base=lambda sku, key: base(sku).sessions(key),
         )
 
     def tolerance(self, budget: EnergyBudget) -> float | None:
@@ -81,22 +104,16 @@ def judge(
         bar: What it is held to.
         declared: Whether a marker said so.
     """
-    verdict, unit, sku = _decided(budget, measurement, name, bar)
-    return BudgetResult(
+    result = BudgetResult(
         test=test,
         budget=budget,
         declared=declared,
-        verdict=verdict,
-        key=BaselineKey(name, measurement.window, unit) if unit else None,
-        sku=sku,
+        verdict=Verdict(VerdictKind.INVALID, measurement.invalid),
         tolerance=bar.tolerance(budget),
         measurement=measurement,
     )
-
-
-def _decided(budget: EnergyBudget, measurement: Measurement, name: str, bar: Bar) -> tuple[Verdict, str, str | None]:
     if measurement.invalid:
-        return Verdict(VerdictKind.INVALID, measurement.invalid), "", None
+        return result
     unit = budget.per or _natural_unit(measurement)
     if unit not in measurement.blocks:
         how = {
@@ -105,20 +122,44 @@ def _decided(budget: EnergyBudget, measurement: Measurement, name: str, bar: Bar
             WindowKind.STEADY: "correct the budget's per=; of a server's work its metrics tell no more",
         }[measurement.kind]
         reason = f"the window did not count {unit!r}, only {listed(measurement.blocks)}: {how}"
-        return Verdict(VerdictKind.INVALID, reason), "", None
-    sku = sku_key(measurement.devices)
+        return replace(result, verdict=Verdict(VerdictKind.INVALID, reason))
+    sku, key = sku_key(measurement.devices), BaselineKey(name, measurement.window, unit)
+    result = replace(result, key=key, sku=sku)
     try:
-        terms = Terms(
-            unit=unit,
-            tolerance=bar.tolerance(budget),
-            limit=budget.limit.joules if budget.limit else None,
-            family=bar.family,
-            suite=bar.suite(sku).without(name, measurement.window, measurement.kind),
-        )
-        sessions = bar.sessions(sku, BaselineKey(name, measurement.window, unit))
-        return decide(measurement, sessions, terms), unit, sku
+        return _decided(result, measurement, sku, key, bar)
     except BaselineError as error:
-        return Verdict(VerdictKind.INVALID, str(error)), unit, sku
+        return replace(result, verdict=Verdict(VerdictKind.INVALID, str(error)))
+
+
+def _decided(result: BudgetResult, measurement: Measurement, sku: str, key: BaselineKey, bar: Bar) -> BudgetResult:
+    """With its verdict, by the terms that are in force.
+
+    Raises:
+        BaselineError: if a baseline file cannot be used.
+    """
+    budget, sessions = result.budget, bar.sessions(sku, key)
+    tolerance, limit = result.tolerance, budget.limit.joules if budget.limit else None
+    wider: tuple[Widened, ...] = ()
+    notes: list[str] = []
+    if bar.base is not None and result.declared:
+        ref = bar.options.baseline_ref
+        if stored := bar.base(sku, key):
+            wider = widened(stored[-1], tolerance, limit, budget.gate)
+            base = {change.term: change.base for change in wider}
+            tolerance, limit = base.get("tolerance", tolerance), base.get("limit", limit)
+            notes += [f"wider than at {ref}, whose term counts: {widened_text(change, key.unit)}" for change in wider]
+        elif sessions:
+            notes.append(f"new: {ref} stores nothing for it; judged by this tree's own baseline")
+    terms = Terms(
+        unit=key.unit,
+        tolerance=tolerance,
+        limit=limit,
+        family=bar.family,
+        suite=bar.suite(sku).without(key.test, key.window, measurement.kind),
+    )
+    verdict = decide(measurement, sessions, terms)
+    verdict = replace(verdict, notes=(*verdict.notes, *notes))
+    return replace(result, verdict=verdict, tolerance=tolerance, widened=wider)
 
 
 def explained(result: BudgetResult, bar: Bar, ask: Ask = lambda *_: ()) -> BudgetResult:

@@ -256,6 +256,9 @@ class Session:
         driver: The driver's version.
         conditions: The state of the machine.
         anchor: Whether it is pinned: slow creep is measured from the pinned sessions of a series.
+        tolerance: The tolerance in force when it was stored; ``None`` if only a limit counted, or nothing was kept.
+        limit: The limit then, J per unit.
+        gate: Whether a bad verdict failed the test then.
     """
 
     recorded: str
@@ -266,6 +269,9 @@ class Session:
     driver: str | None = None
     conditions: Conditions = field(default_factory=Conditions)
     anchor: bool = False
+    tolerance: float | None = None
+    limit: float | None = None
+    gate: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -481,6 +487,21 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Widened:
+    """A term of a budget that is wider than what the base recorded for it.
+
+    Attributes:
+        term: ``"tolerance"``, ``"limit"`` or ``"gate"``.
+        base: What the base recorded: a fraction, or J per unit; ``None`` for a gate.
+        here: What it is here; ``None`` if there is none here: no tolerance or limit counts, the gate is off.
+    """
+
+    term: str
+    base: float | None = None
+    here: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetResult:
     """One budget of one test, and what came of it.
 
@@ -497,6 +518,7 @@ class BudgetResult:
         diagnosis: Why it is not what the baseline is, if it is not.
         history: The stored sessions of its series; ``None`` without any.
         place: Where the test is written.
+        widened: Terms that are wider here than the base of ``--energy-baseline-ref`` recorded; the base's are in force.
     """
 
     test: str
@@ -511,6 +533,7 @@ class BudgetResult:
     diagnosis: Diagnosis | None = None
     history: History | None = None
     place: Place | None = None
+    widened: tuple[Widened, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -536,6 +559,69 @@ class BaselineChange:
     replaced: bool
     pinned: int = 0
     anchor_moved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EntryChange:
+    """How one stored series differs between the base and the work tree.
+
+    Attributes:
+        key: The series.
+        sku: Its baseline file.
+        old: Mean of the base's sessions, J per unit; ``None`` if it has none.
+        new: Mean of the sessions here; ``None`` if there are none.
+        added: Sessions that are here alone.
+        removed: Sessions that are in the base alone.
+        rewritten: Sessions of one time and device whose content differs.
+        anchor_moved: Whether the base has pinned sessions, and others are pinned here, or none.
+        widened: Recorded terms that are wider here.
+    """
+
+    key: BaselineKey
+    sku: str
+    old: float | None
+    new: float | None
+    added: int = 0
+    removed: int = 0
+    rewritten: int = 0
+    anchor_moved: bool = False
+    widened: tuple[Widened, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineReview:
+    """What the work tree, such as a pull request's, does to the baselines of its base.
+
+    Attributes:
+        ref: What the user called the base.
+        commit: Its full hash.
+        changes: Stored series that differ, the largest rise first.
+        unjudged: Series that the base stores, whose test ran without a budget for them.
+        problems: Plain sentences on files that cannot be compared.
+    """
+
+    ref: str
+    commit: str
+    changes: tuple[EntryChange, ...] = ()
+    unjudged: tuple[BaselineKey, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """A stored series without a test whose numbers are those of a test without a baseline.
+
+    Attributes:
+        sku: The baseline file.
+        old: What it is stored under.
+        new: What the test is called.
+        ratio: The test's joules per unit over the stored ones.
+    """
+
+    sku: str
+    old: BaselineKey
+    new: BaselineKey
+    ratio: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -568,6 +654,8 @@ class RunResult:
         extra_info: What tests put into ``energy.extra_info``, by node id; JSON values.
         changes: What was written to the baselines.
         not_collected: Stored series whose test was not collected.
+        renames: Which of those seem to be a test under another name.
+        review: What the work tree does to the baselines of its base, under ``--energy-baseline-ref``.
     """
 
     created: str
@@ -578,3 +666,5 @@ class RunResult:
     extra_info: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     changes: tuple[BaselineChange, ...] = ()
     not_collected: tuple[BaselineKey, ...] = ()
+    renames: tuple[Rename, ...] = ()
+    review: BaselineReview | None = None

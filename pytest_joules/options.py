@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -117,6 +117,17 @@ def _boolean(text: str) -> bool:
     if lowered in ("", "0", "false", "no", "off"):
         return False
     raise OptionError(f"{text!r} is neither true nor false")
+
+
+def _ref(text: str) -> str:
+    if not text or text.startswith("-") or not text.isprintable() or " " in text:
+        raise OptionError(f"{text!r} is not a branch, tag or commit; write it like origin/main")
+    return text
+
+
+def in_ci(environment: Mapping[str, str]) -> bool:
+    """Whether a CI runs this, by the variable that all of them set."""
+    return environment.get("CI", "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
 def _devices(text: str) -> tuple[str, ...]:
@@ -231,6 +242,18 @@ SETTINGS = (
     ),
     Setting("tolerance", percent, "PCT", "accepted rise of joules per unit where the marker gives none (default: 2%)"),
     Setting("max_seconds", _seconds, "S", "most seconds of measuring for one window after warm-up (default: 10)"),
+    Setting(
+        "max_tolerance",
+        percent,
+        "PCT",
+        "widest tolerance that a test may claim; a wider one ends the run at collection",
+    ),
+    Setting(
+        "baseline_ref",
+        _ref,
+        "REF",
+        "judge by the baseline files of this branch, tag or commit, e.g. origin/main, whatever the work tree's say",
+    ),
     Setting("missing", _choice("fail", "warn"), "fail|warn", "what a budget without a baseline does (default: fail)"),
     Setting(
         "inconclusive",
@@ -247,6 +270,7 @@ SETTINGS = (
 ACTIONS = (
     "energy_update",
     "energy_update_new",
+    "energy_update_in_ci",
     "energy_anchor",
     "energy_only",
     "energy_json",
@@ -287,6 +311,8 @@ class Options:
     meter: MeterChoice = MeterChoice()
     devices: tuple[str, ...] | None = None
     tolerance: float = 0.02
+    max_tolerance: float | None = None
+    baseline_ref: str | None = None
     max_seconds: float = 10.0
     missing: str = "fail"
     inconclusive: str = "warn"
@@ -299,13 +325,14 @@ class Options:
         return self.update or self.update_new
 
     @classmethod
-    def resolve(cls, flag: Callable[[str], Any], ini: Callable[[str], str], root: Path) -> Options:
+    def resolve(cls, flag: Callable[[str], Any], ini: Callable[[str], str], root: Path, *, ci: bool = False) -> Options:
         """Combine flags (which win) with their ini twins.
 
         Args:
             flag: Gives a flag's value by its ``dest``, or ``None`` if it was not given.
             ini: Gives an ini value as text, empty if it was not given.
             root: What a relative baseline directory is relative to.
+            ci: Whether a CI runs this: baselines are then written only when asked for by name.
 
         Raises:
             OptionError: naming the flag or ini key, the text at fault and the fix.
@@ -349,4 +376,23 @@ class Options:
             raise OptionError("replayed joules are stored already or were not meant to be: drop --energy-update")
         if options.meter.kind == "replay" and options.trace:
             raise OptionError("a replay is a trace already: drop --energy-trace")
+        if options.baseline_ref is not None and options.writes_baselines:
+            # What starts afresh and what is added is decided by the file that is written.
+            raise OptionError(
+                "an update judges by the file that it writes, not by another commit's: "
+                "drop --energy-baseline-ref or --energy-update"
+            )
+        if flag("energy_update_in_ci") and not options.writes_baselines:
+            raise OptionError("--energy-update-in-ci needs --energy-update or --energy-update-new")
+        if ci and options.writes_baselines and not flag("energy_update_in_ci"):
+            raise OptionError(
+                "CI is set, and CI does not write the baselines that it is judged by; where it is meant to, "
+                "add --energy-update-in-ci"
+            )
+        widest = options.max_tolerance
+        if widest is not None and options.tolerance > widest:
+            raise OptionError(
+                f"--energy-tolerance of {100 * options.tolerance:g}% is more than --energy-max-tolerance allows "
+                f"({100 * widest:g}%); lower it, or raise energy_max_tolerance"
+            )
         return replace(options, baselines=root / options.baselines)

@@ -6,6 +6,7 @@ measures is loaded by :mod:`pytest_joules.gate`, and only under ``--energy``.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import pytest
 
 from pytest_joules.fixture import Energy
 from pytest_joules.markers import SIGNATURE, check_markers
-from pytest_joules.options import SETTINGS, OptionError, Options, misread_flag
+from pytest_joules.options import SETTINGS, OptionError, Options, in_ci, misread_flag
 
 if TYPE_CHECKING:
     from pytest_joules.gate import Gate
@@ -35,6 +36,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         dest="energy_update_new",
         help="store what is measured only for budgets without a baseline; judge the others",
+    )
+    group.addoption(
+        "--energy-update-in-ci",
+        action="store_true",
+        dest="energy_update_in_ci",
+        help="let an update write although the environment variable CI is set",
     )
     group.addoption(
         "--energy-anchor",
@@ -81,6 +88,7 @@ def pytest_configure(config: pytest.Config) -> None:
             flag=lambda dest: config.getoption(dest),
             ini=lambda name: str(config.getini(name) or ""),
             root=config.rootpath,
+            ci=in_ci(os.environ),
         )
     except OptionError as error:
         raise pytest.UsageError(str(error)) from error

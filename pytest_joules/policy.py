@@ -26,7 +26,9 @@ def fails(result: BudgetResult, options: Options) -> bool:
     invalid or unmeasured.
     """
     kind = result.verdict.kind
-    if not result.declared or not result.budget.gate or stores(result, options):
+    # A gate that the base has on is on.
+    gate = result.budget.gate or any(change.term == "gate" for change in result.widened)
+    if not result.declared or not gate or stores(result, options):
         return False
     if kind is VerdictKind.NO_BASELINE and options.missing == "fail":
         return True

@@ -32,7 +32,17 @@ def update_baselines(store: BaselineStore, run: RunResult, options: Options) -> 
                 "pytest_joules_baseline_key has to name each test its own"
             )
         pin = options.anchor is not None
-        session = session_of(measurement, result.key.unit, run.created, run.commit, anchor=pin)
+        limit = result.budget.limit
+        session = session_of(
+            measurement,
+            result.key.unit,
+            run.created,
+            run.commit,
+            anchor=pin,
+            tolerance=result.tolerance,
+            limit=limit.joules if limit else None,
+            gate=result.budget.gate,
+        )
         by_sku[result.sku][result.key] = Addition(session, starts_afresh(result), options.anchor)
         products[result.sku] = (measurement.devices[0].name, measurement.devices[0].simulated)
     changes: list[BaselineChange] = []

@@ -61,6 +61,9 @@ sessions = st.builds(
     driver=st.none() | names,
     conditions=conditions,
     anchor=st.booleans(),
+    tolerance=st.none() | st.sampled_from([0.005, 0.02, 1.0]),
+    limit=st.none() | amounts,
+    gate=st.booleans(),
 )
 keys = st.builds(BaselineKey, names, names, names)
 entries = st.dictionaries(keys, st.lists(sessions, min_size=1, max_size=3).map(tuple), max_size=4)

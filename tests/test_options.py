@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_joules.options import COLUMNS, SETTINGS, SIMULATED_SKUS, SORTS, MeterChoice, OptionError, Options
+from pytest_joules.options import COLUMNS, SETTINGS, SIMULATED_SKUS, SORTS, MeterChoice, OptionError, Options, in_ci
 
 ROOT = Path("/root-of-suite")
 
@@ -31,6 +31,8 @@ GOOD: dict[str, list[tuple[str, object]]] = {
     ],
     "devices": [("0, 1", ("0", "1")), ("GPU-5a", ("GPU-5a",))],
     "tolerance": [("3", 0.03), ("3%", 0.03), ("0.5 %", 0.005)],
+    "max_tolerance": [("5", 0.05), ("2%", 0.02)],
+    "baseline_ref": [("origin/main", "origin/main"), ("v1.0~2", "v1.0~2")],
     "max_seconds": [("2.5", 2.5), ("1e3", 1000.0)],
     "missing": [("warn", "warn"), ("fail", "fail")],
     "inconclusive": [("fail", "fail"), ("warn", "warn")],
@@ -58,6 +60,8 @@ BAD: dict[str, list[tuple[str, str]]] = {
     ],
     "devices": [("0,,1", "write it like 0,1"), ("0,0", "list of different devices"), (",", "write it like 0,1")],
     "tolerance": [(text, "write it like 2%") for text in ("0", "100", "200%", "x", "nan", "-1%", "2%%", "2% foo")],
+    "max_tolerance": [("0", "write it like 2%"), ("wide", "write it like 2%")],
+    "baseline_ref": [(text, "write it like origin/main") for text in ("-h", "--upload-pack=x", "a b", "a\n", "a\0")],
     "max_seconds": [(text, "give seconds, like 10") for text in ("0", "-1", "soon", "inf", "nan", "1e999", "10 s")],
     "missing": [("ignore", "not one of fail, warn"), ("FAIL", "not one of fail, warn")],
     "inconclusive": [("pass", "not one of fail, warn")],
@@ -205,3 +209,36 @@ def test_any_text_gives_options_or_an_option_error(name: str, text: str, by_flag
     assert 0 < options.max_seconds < float("inf")
     assert options.columns
     assert options.meter.sku in SIMULATED_SKUS
+
+
+UPDATES = ({"energy_update": True}, {"energy_update_new": True})
+
+
+@pytest.mark.parametrize("update", UPDATES)
+def test_in_a_ci_an_update_is_asked_for_by_name(update: dict[str, Any]) -> None:
+    def asked(**more: Any) -> Options:
+        return Options.resolve({"energy": True, **update, **more}.get, lambda name: "", ROOT, ci=True)
+
+    with pytest.raises(OptionError, match="add --energy-update-in-ci"):
+        asked()
+    assert asked(energy_update_in_ci=True).writes_baselines
+    with pytest.raises(OptionError, match="--energy-update-in-ci needs --energy-update"):
+        resolve({"energy_update_in_ci": True})
+
+
+@pytest.mark.parametrize("update", UPDATES)
+def test_what_another_commit_judges_is_not_stored(update: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match="drop --energy-baseline-ref or --energy-update"):
+        resolve({**update, "energy_baseline_ref": "main"})
+
+
+def test_the_default_tolerance_keeps_to_the_widest() -> None:
+    with pytest.raises(OptionError, match="--energy-tolerance of 2% is more than --energy-max-tolerance allows"):
+        resolve({"energy_max_tolerance": "1%"})
+    assert resolve({"energy_max_tolerance": "1%", "energy_tolerance": "1%"}).tolerance == 0.01
+
+
+@pytest.mark.parametrize(("value", "ci"), [("true", True), ("1", True), ("woodpecker", True), ("false", False)])
+def test_a_ci_is_known_by_its_variable(value: str, ci: bool) -> None:
+    assert in_ci({"CI": value}) is ci
+    assert not in_ci({})

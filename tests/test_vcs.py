@@ -216,7 +216,7 @@ def test_a_bare_repository_among_the_files_does_not_answer(repository: Path, tmp
     git(inner, "config", "core.bare", "false")
     git(inner, "config", "core.worktree", str(repository))
     store_session(inner / "baselines", 98.0)
-    with pytest.raises(BaselineError, match="bareRepository|among the files of another"):
+    with pytest.raises(BaselineError, match=r"bareRepository|among the files of another"):
         BaselinesAtRef(inner / "baselines", "main", inner)
     assert joules_at(repository, directory="inner/baselines") is None
 

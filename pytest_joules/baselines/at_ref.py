@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pytest_joules.baselines.store import LARGEST_FILE, BaselineError, BaselineFile, BaselineStore, of_sku, parse
+from pytest_joules.baselines.store import (
+    LARGEST_FILE,
+    BaselineError,
+    BaselineFile,
+    BaselineStore,
+    is_sku,
+    of_sku,
+    parse,
+)
 from pytest_joules.vcs import RefError, Revision
 
 
@@ -58,4 +66,5 @@ class BaselinesAtRef:
             names = self.revision.names(self._places.directory)
         except RefError as error:
             raise BaselineError(str(error)) from error
-        return tuple(name.removesuffix(".json") for name in names if name.endswith(".json"))
+        stems = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+        return tuple(stem for stem in stems if is_sku(stem))

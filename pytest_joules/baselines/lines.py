@@ -56,6 +56,9 @@ class Line(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     anchor: bool | UnsetType = UNSET
     commit: Name | UnsetType = UNSET
     driver: Name | UnsetType = UNSET
+    tolerance: Annotated[float, Meta(ge=SMALLEST_NUMBER, le=1)] | UnsetType = UNSET
+    limit: Amount | UnsetType = UNSET
+    gate: bool | UnsetType = UNSET
     temperature_celsius: Celsius | UnsetType = UNSET
     sm_clock_mhz: Megahertz | UnsetType = UNSET
     power_cap_share: Share | UnsetType = UNSET
@@ -131,8 +134,8 @@ def _colons_of(members: Mapping[str, object]) -> int:
 
 
 def _colons_of_line(line: Line) -> int:
-    if line.anchor is False:
-        raise Unclear  # only a pinned session says so
+    if line.anchor is False or line.gate is True:
+        raise Unclear  # only a pinned session says so, and only one whose gate was off
     rest = [getattr(line, name) for name in _OPTIONAL]
     texts = [line.recorded, *line.devices]
     names = 0
@@ -172,4 +175,7 @@ def _session(line: Line) -> Session:
             {} if line.signals is UNSET else line.signals,
         ),
         line.anchor is True,
+        None if line.tolerance is UNSET else line.tolerance,
+        None if line.limit is UNSET else line.limit,
+        line.gate is not False,
     )

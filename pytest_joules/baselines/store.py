@@ -37,6 +37,9 @@ LONGEST_INTEGER = len(f"{LARGEST_NUMBER:.0f}")
 """Digits; what is longer is not worth the time that converting it takes."""
 
 _OPTIONAL_NUMBERS = ("temperature_celsius", "sm_clock_mhz", "power_cap_share", "idle_watts", "sensor_duty")
+_TERMS = ("tolerance", "limit")
+"""What a session's budget asked for when it was stored."""
+
 _NUMBERS = {"facts": 7, "signals": 4}
 """Digits of what is stored by name: a signal is known no better."""
 _TEXTS = ("configuration", "versions")
@@ -105,9 +108,25 @@ class BaselineStore:
         Raises:
             BaselineError: for a name that no SKU has, such as a path.
         """
-        if not _SKU.fullmatch(sku):
+        if not is_sku(sku):
             raise BaselineError(f"{self.directory}: {sku!r} cannot name a baseline file; it takes a-z, 0-9, +, . and -")
         return self.directory / f"{sku}.json"
+
+    def data(self, sku: str) -> bytes | None:
+        """The bytes of one SKU's file; ``None`` if there is none.
+
+        Raises:
+            BaselineError: if it is no regular file, too large, or cannot be read.
+        """
+        return _read(self.path(sku))
+
+    def skus(self) -> tuple[str, ...]:
+        """The SKUs that the directory seems to have files of."""
+        try:
+            names = sorted(path.stem for path in self.directory.glob("*.json"))
+        except OSError as error:
+            raise BaselineError(f"{self.directory}: cannot be read: {error.strerror}") from error
+        return tuple(name for name in names if is_sku(name))
 
     def load(self, sku: str) -> BaselineFile:
         """Read one SKU's file; a missing one is empty.
@@ -145,8 +164,8 @@ class BaselineStore:
             BaselineChange(
                 key=key,
                 sku=sku,
-                old=_joules_per_unit(old) if (old := stored.sessions(key)) else None,
-                new=_joules_per_unit(new),
+                old=joules_per_unit(old) if (old := stored.sessions(key)) else None,
+                new=joules_per_unit(new),
                 sessions=len(new),
                 replaced=bool(old) and additions[key].replace,
                 pinned=sum(session.anchor for session in new),
@@ -155,6 +174,29 @@ class BaselineStore:
             )
             for key, new in merged.items()
         )
+
+    @_no_garbage_collection()
+    def rename(self, sku: str, old: str, new: str) -> int:
+        """Store every series of the test ``old`` under ``new``; returns how many there were.
+
+        Raises:
+            BaselineError: if something is stored under ``new`` already, or the file cannot be read or written.
+        """
+        path = self.path(sku)
+        if not path.exists():
+            return 0
+        try:
+            with _locked(path):
+                stored = self.load(sku)
+                moved = {key: replace(key, test=new) for key in stored.entries if key.test == old}
+                if moved and old != new and any(key.test == new for key in stored.entries):
+                    raise BaselineError(f"{path}: {new} has sessions of its own; remove one of the two by hand")
+                if moved:
+                    entries = {moved.get(key, key): sessions for key, sessions in stored.entries.items()}
+                    _write(path, render(replace(stored, entries=entries)))
+        except (OSError, UnicodeEncodeError) as error:
+            raise BaselineError(f"{path}: cannot be written: {error}") from error
+        return len(moved)
 
 
 def read(path: Path) -> BaselineFile | None:
@@ -183,6 +225,11 @@ def parse(data: bytes, name: Path | str) -> BaselineFile:
         raise BaselineError(f"{name}: not UTF-8 text at byte {error.start}; restore it from git") from error
     except RecursionError as error:
         raise BaselineError(f"{name}: nested too deeply for a baseline file; restore it from git") from error
+
+
+def is_sku(name: str) -> bool:
+    """Whether a SKU can have this name; no path does."""
+    return bool(_SKU.fullmatch(name))
 
 
 def of_sku(file: BaselineFile, sku: str, name: Path | str) -> BaselineFile:
@@ -246,6 +293,8 @@ def _session_data(session: Session) -> dict[str, Any]:
     data: dict[str, Any] = {"recorded": session.recorded, **({"anchor": True} if session.anchor else {})}
     data |= {name: value for name in ("commit", "driver") if (value := getattr(session, name)) is not None}
     data |= {"kind": session.kind.value, "devices": list(session.devices)}
+    data |= {name: _short(value) for name in _TERMS if (value := getattr(session, name)) is not None}
+    data |= {} if session.gate else {"gate": False}
     data |= {name: value for name in _OPTIONAL_NUMBERS if (value := getattr(conditions, name)) is not None}
     blocks = [[_short(b.joules), _short(b.units), _short(b.seconds)] for b in session.blocks]
     # From what is stored, so that rewriting a session that was read changes nothing.
@@ -267,7 +316,8 @@ def _short(value: float, digits: int = 7) -> float:
     return float(f"{value:.{digits}g}")
 
 
-def _joules_per_unit(sessions: Sequence[Session]) -> float:
+def joules_per_unit(sessions: Sequence[Session]) -> float:
+    """Geometric mean of the sessions, J per unit; there is at least one."""
     means = [math.fsum(math.log(b.joules_per_unit) for b in s.blocks) / len(s.blocks) for s in sessions]
     return math.exp(math.fsum(means) / len(means))
 
@@ -288,16 +338,15 @@ def _read(path: Path) -> bytes | None:
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            os.close(descriptor)
             raise _not_regular(path)
-        with os.fdopen(descriptor, "rb") as file:
-            if found.st_size > LARGEST_FILE:
-                raise BaselineError(
-                    f"{path}: {found.st_size} bytes is too large for a baseline file; restore it from git"
-                )
+        if found.st_size > LARGEST_FILE:
+            raise BaselineError(f"{path}: {found.st_size} bytes is too large for a baseline file; restore it from git")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise BaselineError(f"{path}: cannot be read: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
 
 
 def _not_regular(path: Path) -> BaselineError:
@@ -395,6 +444,11 @@ def _session(data: dict[str, Any]) -> Session:
         raise ValueError
     if "watts" in rest:
         _amount(rest.pop("watts"))
+    if "gate" in data and rest.pop("gate") is not False:
+        raise ValueError
+    terms: dict[str, float] = {name: _amount(rest.pop(name)) for name in _TERMS if name in rest}
+    if terms.get("tolerance", 0.0) > 1:
+        raise ValueError
     for name, value in rest.items():
         least, most = _BOUNDS[name]
         if type(value) not in (int, float) or not least <= value <= most:
@@ -412,6 +466,8 @@ def _session(data: dict[str, Any]) -> Session:
         driver=None if "driver" not in data else _text(driver, 80),
         conditions=Conditions(**rest, **shape),
         anchor="anchor" in data,
+        gate="gate" not in data,
+        **terms,
     )
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 
-from pytest_joules.commands.shared import FINE, REGRESSED, USAGE, Commands, described, positive, say
+from pytest_joules.commands.shared import FINE, REGRESSED, USAGE, CommandError, Commands, described, positive, say
+from pytest_joules.options import in_ci
 from pytest_joules.units import utc_now
 
 
 def add(commands: Commands) -> None:
-    """``record [--sessions N] [--anchor] [-- PYTEST ARGUMENTS]``."""
+    """``record [--sessions N] [--anchor] [--in-ci] [-- PYTEST ARGUMENTS]``."""
     parser = commands.add_parser(
         "record",
         help="run pytest in fresh processes, each adding one session to the baselines",
-        usage="pytest-joules record [--sessions N] [--anchor] [-- PYTEST ARGUMENTS]",
+        usage="pytest-joules record [--sessions N] [--anchor] [--in-ci] [-- PYTEST ARGUMENTS]",
         **described(
             "Run pytest in fresh processes, each adding one session to the baselines.\n"
             "Three sessions or more let the baseline know its own spread. Everything\n"
@@ -29,15 +31,23 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--anchor", action="store_true", help="pin these sessions as what slow creep is measured from, not older ones"
     )
+    parser.add_argument(
+        "--in-ci", action="store_true", help="write although the environment variable CI is set: a job meant to record"
+    )
     parser.set_defaults(run=run, takes_pytest=True)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run pytest that often, each process storing one session, pinned or not."""
     sessions: int = options.sessions
+    if in_ci(os.environ) and not options.in_ci:
+        raise CommandError(
+            "CI is set, and CI does not write the baselines that it is judged by; where it is meant to, add --in-ci"
+        )
+    allowed = ["--energy-update-in-ci"] if options.in_ci else []
     # The first process drops the older pins, and the others leave those of this command alone.
     pin = [f"--energy-anchor={utc_now()}"] if options.anchor else []
-    command = [sys.executable, "-m", "pytest", "--energy", "--energy-update", *pin, *options.pytest_arguments]
+    command = [sys.executable, "-m", "pytest", "--energy", "--energy-update", *allowed, *pin, *options.pytest_arguments]
     for number in range(1, sessions + 1):
         print(f"pytest-joules: session {number} of {sessions}: {' '.join(command[1:])}", flush=True)
         code = subprocess.run(command, check=False).returncode

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from tabulate import tabulate
 
 from pytest_joules.facts import IN_BASELINE
-from pytest_joules.model import BaselineChange, BudgetResult, Device, RunResult, Verdict, VerdictKind
+from pytest_joules.model import (
+    BaselineChange,
+    BaselineReview,
+    BudgetResult,
+    Device,
+    EntryChange,
+    Rename,
+    RunResult,
+    Verdict,
+    VerdictKind,
+)
 from pytest_joules.reporting import diagnosis
 from pytest_joules.reporting.rows import SEVERITY, seconds_per_unit, watts
+from pytest_joules.terms import widened_text
 from pytest_joules.units import format_joules, format_percent, format_seconds
 
 DASH = "-"
@@ -135,6 +147,55 @@ def changes(written: Sequence[BaselineChange]) -> list[str]:
     return lines
 
 
+def stale(run: RunResult) -> list[str]:
+    """Stored series whose test was not collected, and those that seem to be a test under its former name."""
+    renamed = {rename.old for rename in run.renames}
+    lines = [f"stored but not collected: {key}" for key in run.not_collected if key not in renamed]
+    for rename in run.renames:
+        agrees = format_percent(rename.ratio - 1, signed=True, digits=2)
+        lines.append(f"renamed? {rename.old} is stored but not collected, and {rename.new} agrees with it ({agrees}):")
+        lines.append(f"  {rename_command(rename)}")
+    return list(dict.fromkeys(lines))
+
+
+def rename_command(rename: Rename) -> str:
+    """The command that gives a stored series its test's new name."""
+    return shlex.join(["pytest-joules", "rename", rename.old.test, rename.new.test])
+
+
+def review(found: BaselineReview, results: Sequence[BudgetResult]) -> list[str]:
+    """What the work tree does to the base's baselines and to the terms that they were stored under."""
+    wider = [
+        f"  wider here, where the base's counts: {result.test}: {widened_text(change, result.key.unit)}"
+        for result in results
+        if result.key is not None
+        for change in result.widened
+    ]
+    lines = [
+        *(f"  {_entry(change)}" for change in found.changes),
+        *wider,
+        *(f"  stored there, and judged no more: {key}" for key in found.unjudged),
+        *(f"  cannot be compared: {problem}" for problem in found.problems),
+    ]
+    return [f"baselines against {found.ref} ({found.commit[:12]}):", *(lines or ["  no change"])]
+
+
+def _entry(change: EntryChange) -> str:
+    unit = change.key.unit
+    old, new = (None if joules is None else format_joules(joules) for joules in (change.old, change.new))
+    if old is None or new is None:
+        what = [f"removed, {old}/{unit}" if new is None else f"new, {new}/{unit}"]
+    else:
+        assert change.old is not None
+        assert change.new is not None
+        what = [f"{old} -> {new}/{unit} ({format_percent(change.new / change.old - 1, signed=True, digits=2)})"]
+    counts = (("added", change.added), ("removed", change.removed), ("rewritten", change.rewritten))
+    what += [f"{count} session(s) {word}" for word, count in counts if count]
+    what += ["anchor moved"] if change.anchor_moved else []
+    what += [widened_text(wider, unit) for wider in change.widened]
+    return f"{change.sku}: {change.key.test} [{change.key.window}]: {', '.join(what)}"
+
+
 def report(run: RunResult, columns: Sequence[str], sort: str, *, verbose: bool = False) -> list[str]:
     """Everything below the ``energy`` heading, line by line."""
     lines: list[str] = []
@@ -148,7 +209,9 @@ def report(run: RunResult, columns: Sequence[str], sort: str, *, verbose: bool =
         for note in _notes(result, verbose):
             noted.setdefault(note, {})[result.test] = None
     lines += [f"{_several(tests)}: {note}" for note, tests in noted.items()]
-    lines += [f"stored but not collected: {key}" for key in run.not_collected]
+    lines += stale(run)
+    if run.review is not None:
+        lines += review(run.review, run.results)
     if run.changes:
         lines += ["baselines written:", *changes(run.changes)]
     return lines

@@ -1,0 +1,45 @@
+"""``pytest-joules rename``: a stored test under its new name."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pytest_joules.commands.shared import FINE, CommandError, Commands, described
+
+
+def add(commands: Commands) -> None:
+    """``rename OLD NEW [FILE...]``."""
+    parser = commands.add_parser(
+        "rename",
+        help="give a stored test its new name, with all its sessions",
+        **described(
+            "Give a stored test its new name, with all its sessions.\n"
+            "A run that finds a test under another name prints the command.",
+            "rename tests/test_llm.py::test_decode tests/test_llm.py::test_greedy_decode",
+        ),
+    )
+    parser.add_argument("old", metavar="OLD", help="what it is stored under: a node id, or a key")
+    parser.add_argument("new", metavar="NEW", help="what it is called now")
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="default: every file in ./baselines")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Rename it in each file that has it."""
+    from pytest_joules.baselines.store import BaselineError, BaselineStore
+
+    files = list(options.files) or sorted(Path("baselines").glob("*.json"))
+    if not files:
+        raise CommandError("no baseline file in ./baselines; name one")
+    renamed = 0
+    try:
+        for path in files:
+            if series := BaselineStore(path.parent).rename(path.stem, options.old, options.new):
+                print(f"{path}: {series} series renamed")
+                renamed += series
+    except BaselineError as error:
+        raise CommandError(str(error)) from error
+    if not renamed:
+        raise CommandError(f"nothing is stored under {options.old!r} in {', '.join(map(str, files))}")
+    return FINE

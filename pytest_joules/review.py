@@ -1,0 +1,153 @@
+"""Baselines under review: what a work tree does to those of its base, and which series seem to be renamed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from difflib import SequenceMatcher
+
+from pytest_joules.baselines.at_ref import BaselinesAtRef
+from pytest_joules.baselines.store import BaselineError, BaselineFile, BaselineStore, joules_per_unit, of_sku, parse
+from pytest_joules.decision import USUAL_TOLERANCE, Terms, decide
+from pytest_joules.model import (
+    BaselineKey,
+    BaselineReview,
+    BudgetResult,
+    EntryChange,
+    Rename,
+    Session,
+    VerdictKind,
+)
+from pytest_joules.terms import widened
+
+
+def review(
+    base: BaselinesAtRef,
+    here: BaselineStore,
+    results: Sequence[BudgetResult] = (),
+    collected: Collection[str] = (),
+    skus: Collection[str] = (),
+) -> BaselineReview:
+    """What the work tree does to the base's baselines, of every SKU that either has a file of.
+
+    Args:
+        base: The base's files.
+        here: The work tree's.
+        results: What the run judged.
+        collected: Node ids of the tests that ran.
+        skus: Those that the run measured.
+    """
+    changes: list[EntryChange] = []
+    problems: list[str] = []
+    judged = {result.key for result in results if result.declared and result.key}
+    # What a test without a measurement would have been judged by is said with its verdict.
+    ran = {*collected} - {result.test for result in results if result.key is None}
+    unjudged: dict[BaselineKey, None] = {}
+    try:
+        stored = sorted({*base.skus(), *here.skus()})
+    except BaselineError as error:
+        return BaselineReview(base.revision.ref, base.revision.commit, problems=(str(error),))
+    for sku in stored:
+        try:
+            then, now = base.data(sku), here.data(sku)
+            if then != now or sku in skus:
+                before = _parsed(then, sku, base.shown(sku))
+                if sku in skus:
+                    unjudged |= dict.fromkeys(k for k in before.entries if k.test in ran and k not in judged)
+                if then != now:
+                    changes += entry_changes(before, _parsed(now, sku, str(here.path(sku))))
+        except BaselineError as error:
+            problems.append(str(error))
+    return BaselineReview(
+        base.revision.ref, base.revision.commit, worst_first(changes), tuple(unjudged), tuple(problems)
+    )
+
+
+def _parsed(data: bytes | None, sku: str, name: str) -> BaselineFile:
+    return BaselineFile(sku) if data is None else of_sku(parse(data, name), sku, name)
+
+
+def entry_changes(base: BaselineFile, here: BaselineFile) -> tuple[EntryChange, ...]:
+    """Every series that differs between two files of one SKU."""
+    keys = dict.fromkeys([*base.entries, *here.entries])
+    found = (_entry_change(key, here.sku, base.sessions(key), here.sessions(key)) for key in keys)
+    return tuple(change for change in found if change is not None)
+
+
+def _entry_change(key: BaselineKey, sku: str, base: Sequence[Session], here: Sequence[Session]) -> EntryChange | None:
+    if base == here:
+        return None
+    # A pin is told of by itself.
+    then, now = ({_identity(s): replace(s, anchor=False) for s in side} for side in (base, here))
+    pins = [{_identity(session) for session in side if session.anchor} for side in (base, here)]
+    return EntryChange(
+        key=key,
+        sku=sku,
+        old=joules_per_unit(base) if base else None,
+        new=joules_per_unit(here) if here else None,
+        added=len(now.keys() - then.keys()),
+        removed=len(then.keys() - now.keys()),
+        rewritten=sum(then[name] != now[name] for name in then.keys() & now.keys()),
+        anchor_moved=bool(pins[0]) and pins[0] != pins[1],
+        widened=widened(base[-1], here[-1].tolerance, here[-1].limit, here[-1].gate) if base and here else (),
+    )
+
+
+def _identity(session: Session) -> tuple[str, tuple[str, ...]]:
+    return session.recorded, session.devices
+
+
+def worst_first(changes: Iterable[EntryChange]) -> tuple[EntryChange, ...]:
+    """What is gone, then by the rise, then what is new."""
+
+    def rise(change: EntryChange) -> float:
+        # What is gone is judged no more, which is worse than any rise; what is new had no budget to raise.
+        if change.new is None:
+            return math.inf
+        return math.log(change.new / change.old) if change.old is not None else -math.inf
+
+    return tuple(sorted(changes, key=lambda change: (-rise(change), change.sku, str(change.key))))
+
+
+def renames(
+    orphans: Mapping[str, Mapping[BaselineKey, Sequence[Session]]], results: Iterable[BudgetResult]
+) -> tuple[Rename, ...]:
+    """Which stored series without a test seem to be a test without a baseline, under its former name.
+
+    Same SKU, window and unit, the same work as far as it is known, and joules that agree within the tolerance or what
+    the sessions' spread allows.  Of several candidates the one with the most similar name; each is used once.
+
+    Args:
+        orphans: The sessions of series without a test, by SKU and key.
+        results: What the run judged.
+    """
+    candidates = []
+    for result in results:
+        key, sku = result.key, result.sku
+        if result.verdict.kind is not VerdictKind.NO_BASELINE or key is None or sku is None or not result.declared:
+            continue
+        for old, sessions in orphans.get(sku, {}).items():
+            if (old.window, old.unit) == (key.window, key.unit) and (ratio := _agrees(result, sessions)) is not None:
+                likeness = SequenceMatcher(None, old.test, key.test, autojunk=False).ratio()
+                candidates.append((-likeness, abs(math.log(ratio)), str(old), Rename(sku, old, key, ratio)))
+    chosen: list[Rename] = []
+    taken: set[tuple[str, BaselineKey]] = set()
+    for *_, rename in sorted(candidates, key=lambda candidate: candidate[:3]):
+        places = {(rename.sku, rename.old), (rename.sku, rename.new)}
+        if not places & taken:
+            taken |= places
+            chosen.append(rename)
+    return tuple(chosen)
+
+
+def _agrees(result: BudgetResult, sessions: Sequence[Session]) -> float | None:
+    """Today's joules per unit over the stored ones, if they could be of one series."""
+    assert result.measurement is not None
+    assert result.key is not None
+    tolerance = result.tolerance if result.tolerance is not None else USUAL_TOLERANCE
+    verdict = decide(result.measurement, sessions, Terms(result.key.unit, tolerance))
+    if verdict.ratio is None or verdict.ratio_low is None or verdict.ratio_high is None or verdict.other_work:
+        return None
+    close = abs(math.log(verdict.ratio)) <= math.log1p(tolerance)
+    return verdict.ratio if close or verdict.ratio_low <= 1 <= verdict.ratio_high else None
