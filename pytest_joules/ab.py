@@ -35,6 +35,7 @@ OWN_FLAGS = (
     "--energy-update",
     "--energy-update-new",
     "--energy-json",
+    "--energy-html",
     "--energy-baselines",
     "--energy-missing",
     "--energy-tolerance",

@@ -15,6 +15,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,9 @@ from pytest_joules.workloads.adapters import ADAPTERS
 
 if TYPE_CHECKING:
     from pytest_joules.diagnosis.observation import Observation
+
+HTML_NEEDS = ("jinja2", "plotly")
+"""What the extra ``html`` installs."""
 
 RECORDER = pytest.StashKey[Recorder]()
 ENERGY = pytest.StashKey[Energy]()
@@ -125,9 +129,11 @@ class Gate:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
-        path = self.options.json
-        if path is not None and (reason := misplaced(path)):
-            raise pytest.UsageError(f"--energy-json {path}: {reason}")
+        for flag, path in (("--energy-json", self.options.json), ("--energy-html", self.options.html)):
+            if path is not None and (reason := misplaced(path)):
+                raise pytest.UsageError(f"{flag} {path}: {reason}")
+        if self.options.html is not None and (lacking := [name for name in HTML_NEEDS if find_spec(name) is None]):
+            raise pytest.UsageError(f"--energy-html needs {lacking[0]}: pip install 'pytest-joules[html]'")
         try:
             if self.options.trace is not None:
                 self.options.trace.mkdir(parents=True, exist_ok=True)
@@ -434,12 +440,11 @@ class Gate:
             except BaselineError as error:
                 session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
                 self._say(f"baselines not written: {error}")
-        if self.options.json is not None:
-            try:
-                json_report.write(run, self.options.json)
-            except OSError as error:
-                session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-                self._say(f"no report written: {error}")
+        try:
+            self._write_reports(run)
+        except OSError as error:
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+            self._say(f"no report written: {error}")
         self.config.hook.pytest_joules_report(run=run)
         self.run = run
         # A base judges whatever a test says of itself, such as xfail.
@@ -447,6 +452,14 @@ class Gate:
         silent = any(result.failed for result in run.results if result.test not in told)
         if exitstatus == pytest.ExitCode.OK and (silent or (self.options.strict and self._left_out(run))):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _write_reports(self, run: RunResult) -> None:
+        if self.options.json is not None:
+            json_report.write(run, self.options.json)
+        if self.options.html is not None:
+            from pytest_joules.reporting import html  # an extra
+
+            html.write(run, self.options.html)
 
     @staticmethod
     def _left_out(run: RunResult) -> bool:

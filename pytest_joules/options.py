@@ -274,12 +274,13 @@ ACTIONS = (
     "energy_anchor",
     "energy_only",
     "energy_json",
+    "energy_html",
     "energy_trace",
 )
 """Flags without an ini twin that ask for something to be done."""
 
 
-PATH_FLAGS = ("--energy-baselines", "--energy-json", "--energy-trace")
+PATH_FLAGS = ("--energy-baselines", "--energy-json", "--energy-html", "--energy-trace")
 
 
 def misread_flag(arguments: Sequence[str]) -> str | None:
@@ -304,6 +305,7 @@ class Options:
     anchor: str | None = None
     only: bool = False
     json: Path | None = None
+    html: Path | None = None
     trace: Path | None = None
     baselines: Path = Path("baselines")
     meter: MeterChoice = MeterChoice()
@@ -341,6 +343,7 @@ class Options:
             "update_new": bool(flag("energy_update_new")),
             "only": bool(flag("energy_only")),
             "json": Path(flag("energy_json")) if flag("energy_json") else None,
+            "html": Path(flag("energy_html")) if flag("energy_html") else None,
             "trace": Path(flag("energy_trace")) if flag("energy_trace") else None,
         }
         if (since := flag("energy_anchor")) is not None:

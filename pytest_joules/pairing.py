@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from pytest_joules.decision import (
@@ -28,12 +28,14 @@ from pytest_joules.decision import (
     noise_reason,
     rise_reason,
 )
+from pytest_joules.diagnosis.explain import explain
+from pytest_joules.diagnosis.observation import Observation
 from pytest_joules.facts import differences
-from pytest_joules.history import log_mean, log_seconds
 from pytest_joules.model import (
     TEST_FAILED,
     BudgetResult,
     Conditions,
+    Diagnosis,
     Measurement,
     MeterInfo,
     RunResult,
@@ -69,22 +71,16 @@ class Reading:
     """What one process measured of one series.
 
     Attributes:
-        joules_per_unit: J per unit, geometric mean of the blocks.
-        seconds_per_unit: s per unit, geometric mean of the blocks.
+        observed: What a unit cost, and what is known of how.
         units_per_call: Work of one call.
         log_variance: Variance of ``ln(joules_per_unit)`` as the scatter of the blocks tells it.
-        kind: How the window was measured.
         devices: Identities of the devices whose joules are summed.
-        conditions: What the number holds under.
     """
 
-    joules_per_unit: float
-    seconds_per_unit: float
+    observed: Observation
     units_per_call: float
     log_variance: float
-    kind: WindowKind
     devices: tuple[str, ...]
-    conditions: Conditions = field(default_factory=Conditions)
 
     @classmethod
     def of(cls, measurement: Measurement, unit: str) -> Reading:
@@ -96,14 +92,32 @@ class Reading:
         blocks = measurement.blocks[unit]
         logs = [math.log(block.joules_per_unit) for block in blocks]
         return cls(
-            joules_per_unit=math.exp(log_mean(blocks)),
-            seconds_per_unit=math.exp(log_seconds(blocks)),
+            observed=Observation.of_measurement(measurement, unit),
             units_per_call=sum(block.units for block in blocks) / measurement.calls,
             log_variance=spread_of(logs).variance * autocorrelation_inflation([logs]) / len(logs),
-            kind=measurement.kind,
             devices=tuple(device.identity for device in measurement.devices),
-            conditions=measurement.conditions,
         )
+
+    @property
+    def joules_per_unit(self) -> float:
+        """J per unit, geometric mean of the blocks."""
+        return self.observed.joules_per_unit
+
+    @property
+    def seconds_per_unit(self) -> float:
+        """s per unit, geometric mean of the blocks."""
+        return self.observed.seconds_per_unit
+
+    @property
+    def kind(self) -> WindowKind:
+        """How the window was measured."""
+        assert self.observed.kind is not None
+        return self.observed.kind
+
+    @property
+    def conditions(self) -> Conditions:
+        """What the number holds under."""
+        return self.observed.conditions
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +141,7 @@ class Series:
         ratio_high: Upper end of the ratio's 98 % interval.
         seconds_ratio: Head over base, of seconds per unit; watts moved by ``ratio / seconds_ratio``.
         notes: What a reader of the number must know.
+        diagnosis: Why the two sides differ; ``None`` before there is an interval.
     """
 
     test: str
@@ -145,6 +160,7 @@ class Series:
     ratio_high: float | None = None
     seconds_ratio: float | None = None
     notes: tuple[str, ...] = ()
+    diagnosis: Diagnosis | None = None
 
     @property
     def differences(self) -> list[float]:
@@ -390,6 +406,7 @@ def _judged(series: Series, everything: Sequence[Series], family: int) -> Series
     width = width_of(variance, len(own), family)
     best = width_of(variance, LOOKS[-1], family)
     verdict = classify(d, t, width)
+    base, head = (Observation.mean([reading.observed for reading in side]) for side in (series.base, series.head))
     return replace(
         compared,
         kind=verdict,
@@ -397,6 +414,7 @@ def _judged(series: Series, everything: Sequence[Series], family: int) -> Series
         ratio_low=math.exp(d - width.plain),
         ratio_high=math.exp(d + width.plain),
         notes=(*compared.notes, *latency_notes(verdict, seconds)),
+        diagnosis=explain(base, head, width.plain),
     )
 
 

@@ -55,6 +55,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--energy-json", metavar="FILE", dest="energy_json", help="write the report as JSON to FILE")
     group.addoption(
+        "--energy-html",
+        metavar="FILE",
+        dest="energy_html",
+        help="write the report to FILE as one HTML page that needs nothing else (pip install 'pytest-joules[html]')",
+    )
+    group.addoption(
         "--energy-trace",
         metavar="DIR",
         dest="energy_trace",

@@ -197,6 +197,15 @@ def test_a_rise_regresses_though_the_head_is_the_installed_one(ran: Ran) -> None
     assert f"test_more: REGRESSED: joules per unit rose by {rise}, more than 2.0%" in ran.done.stdout
 
 
+def test_what_moved_is_explained(ran: Ran) -> None:
+    lines = ran.done.stdout.splitlines()
+    told = next(number for number, line in enumerate(lines) if "test_more: REGRESSED" in line)
+    assert [line.split()[0] for line in lines[told + 1 : told + 4]] == ["why", "split", "left"]
+    assert lines[told + 1].startswith("  why        more device memory traffic for the same arithmetic")
+    assert ran.series("test_more")["diagnosis"]["causes"][0]["rule"] == "memory-bound"
+    assert ran.series("test_over_its_limit")["diagnosis"]["causes"] == []
+
+
 def test_a_fall_improves_and_level_work_passes_whatever_its_limit(ran: Ran) -> None:
     assert ran.series("test_less")["kind"] == "IMPROVED"
     assert ran.series("test_less")["ratio"] == pytest.approx(0.95, abs=0.003)
@@ -237,11 +246,11 @@ def test_the_report_counts_every_budget_and_says_that_joules_are_simulated(ran: 
 
 
 def test_the_json_file_has_every_runs_values(ran: Ran) -> None:
-    assert ran.data["schema"] == 1
+    assert ran.data["schema"] == 2
     for side in ("base", "head"):
         readings = ran.series("test_more")[side]
         assert len(readings) == 2
-        assert all(0.05 < reading["joules_per_unit"] < 0.08 for reading in readings)
+        assert all(0.05 < reading["observed"]["joules_per_unit"] < 0.08 for reading in readings)
     assert ran.data["meter"]["simulated"]
 
 

@@ -188,7 +188,7 @@ class BaselineStore:
             BaselineError: if something is stored under ``new`` already, or the file cannot be read or written.
         """
         path = self.path(sku)
-        if not path.exists():
+        if self.data(sku) is None:
             return 0
         try:
             with _locked(path):

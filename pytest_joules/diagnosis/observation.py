@@ -96,19 +96,40 @@ class Observation:
             scope: What the joules cover, if it is known.
             simulated: Whether the devices are simulated, if it is known.
         """
-        kinds = {session.kind for session in sessions}
+        return cls.mean(
+            [
+                cls(
+                    joules_per_unit=math.exp(log_mean(session.blocks)),
+                    seconds_per_unit=math.exp(log_seconds(session.blocks)),
+                    unit=unit,
+                    device=device,
+                    count=len(session.devices),
+                    power_limit_watts=power_limit_watts,
+                    scope=scope,
+                    simulated=simulated,
+                    kind=session.kind,
+                    driver=session.driver,
+                    conditions=session.conditions,
+                )
+                for session in sessions
+            ]
+        )
+
+    @classmethod
+    def mean(cls, sides: Sequence[Observation]) -> Observation:
+        """Several observations of one thing, at least one, as one: geometric means, and what all of them share."""
         return cls(
-            joules_per_unit=math.exp(fmean(log_mean(session.blocks) for session in sessions)),
-            seconds_per_unit=math.exp(fmean(log_seconds(session.blocks) for session in sessions)),
-            unit=unit,
-            device=device,
-            count=max(1, round(fmean(len(session.devices) for session in sessions))),
-            power_limit_watts=power_limit_watts,
-            scope=scope,
-            simulated=simulated,
-            kind=kinds.pop() if len(kinds) == 1 else None,
-            driver=_shared([session.driver for session in sessions]),
-            conditions=merged([session.conditions for session in sessions]),
+            joules_per_unit=math.exp(fmean(math.log(side.joules_per_unit) for side in sides)),
+            seconds_per_unit=math.exp(fmean(math.log(side.seconds_per_unit) for side in sides)),
+            unit=sides[0].unit,
+            device=_shared([side.device for side in sides]) or "",
+            count=max(1, round(fmean(side.count for side in sides))),
+            power_limit_watts=_shared([side.power_limit_watts for side in sides]),
+            scope=_shared([side.scope for side in sides]) or "",
+            simulated=_shared([side.simulated for side in sides]),
+            kind=_shared([side.kind for side in sides]),
+            driver=_shared([side.driver for side in sides]),
+            conditions=merged([side.conditions for side in sides]),
         )
 
     @property

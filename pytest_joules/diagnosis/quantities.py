@@ -270,10 +270,8 @@ class Comparison:
         if values is None:
             return None
         then, now = values
-        if name in _PIPES and not any(self.uses(pipe) for pipe in _PIPES[name]):
+        if self._idle(name) or self._nothing_flows(name):
             # Else the least that is taken for their share would rise with the time.
-            return 0.0
-        if self._nothing_flows(name):
             return 0.0
         if QUANTITIES[name].scale is Scale.DIFFERENCE or not then > 0 or not now > 0:
             return now - then
@@ -302,6 +300,10 @@ class Comparison:
         """Whether a pipe does anything that counts on either side."""
         return self._most(pipe) > SMALLEST_ACTIVE
 
+    def _idle(self, name: str) -> bool:
+        """Whether a quantity is cycles of pipes that do nothing on either side."""
+        return name in _PIPES and not any(self.uses(pipe) for pipe in _PIPES[name])
+
     def _nothing_flows(self, name: str) -> bool:
         """Whether a quantity is traffic, and neither side has more of it than bookkeeping."""
         rates = _TRAFFIC.get(name, ())
@@ -316,7 +318,7 @@ class Comparison:
         if name == "compute_cycles":
             return self.evidence(self.compute)
         quantity, values = QUANTITIES[name], self.values(name)
-        if values is None or self._nothing_flows(name):
+        if values is None or self._idle(name) or self._nothing_flows(name):
             return ""
         then, now = values
         percent = f" ({format_percent(now / then - 1, signed=True)})" if quantity.scale is Scale.RATIO and then else ""

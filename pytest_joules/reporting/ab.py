@@ -14,9 +14,10 @@ from pytest_joules.model import VerdictKind
 from pytest_joules.pairing import Comparison, Reading, Series
 from pytest_joules.reporting import json as json_report
 from pytest_joules.reporting import terminal
+from pytest_joules.reporting.diagnosis import brief
 from pytest_joules.units import format_joules, format_percent
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the JSON file; its names are those of :class:`~pytest_joules.pairing.Comparison`."""
 
 HEADERS = ("test", "window", "base", "head", "ratio", "moved", "verdict")
@@ -34,11 +35,10 @@ def report(comparison: Comparison) -> list[str]:
         ).splitlines(),
         "",
     ]
-    lines += [
-        f"{_name(s)}: {s.kind.value}: {s.reason}"
-        for s in comparison.series
-        if s.kind is not VerdictKind.PASS and (s.declared or not s.unit)
-    ]
+    for s in comparison.series:
+        if s.kind is not VerdictKind.PASS and (s.declared or not s.unit):
+            lines.append(f"{_name(s)}: {s.kind.value}: {s.reason}")
+            lines += brief(s.diagnosis) if s.diagnosis is not None else []
     lines += [f"{_name(s)}: {note}" for s in comparison.series for note in s.notes]
     lines.append(f"energy: {terminal.counted(s.kind for s in comparison.series if s.declared)}")
     return lines

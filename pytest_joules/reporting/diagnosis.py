@@ -39,10 +39,10 @@ def first(diagnosis: Diagnosis) -> str:
 
 def whole(diagnosis: Diagnosis) -> list[str]:
     """Every cause with its evidence, every split and every signal."""
-    told = [*_first_of_all(diagnosis)]
+    told = [*opening(diagnosis)]
     for number, cause in enumerate(diagnosis.causes, 1):
-        told += [f"{number}. {_claim(cause, diagnosis)}", *(f"   {text}" for text in _told(cause, diagnosis))]
-    left = [f"{_span(*diagnosis.left)} unexplained", *diagnosis.missing]
+        told += [f"{number}. {claim(cause, diagnosis)}", *(f"   {text}" for text in particulars(cause, diagnosis))]
+    left = [f"{span(*diagnosis.left)} unexplained", *diagnosis.missing]
     return [*_lines("why", told), *splits(diagnosis), *_lines("left", left), *signals(diagnosis)]
 
 
@@ -58,7 +58,7 @@ def signals(diagnosis: Diagnosis) -> list[str]:
     lacking: dict[str, list[str]] = {}
     for change in diagnosis.signals:
         known = _KNOWN.get(change.name)
-        name, before, after = _told_of(change)
+        name, before, after = named(change)
         if known is not None and change.before is None and change.after is None:
             lacking.setdefault(known.enable, []).append(name)
         elif before == after:
@@ -72,11 +72,11 @@ def signals(diagnosis: Diagnosis) -> list[str]:
 
 def signal(change: SignalChange) -> str:
     """``SM active: 93% -> 55%``; what one side does not know is unavailable there."""
-    name, before, after = _told_of(change)
+    name, before, after = named(change)
     return f"{name}: {before} -> {after}"
 
 
-def _told_of(change: SignalChange) -> tuple[str, str, str]:
+def named(change: SignalChange) -> tuple[str, str, str]:
     """A signal's name, and what it was before and after, in words."""
     known = _KNOWN.get(change.name)
     before, after = (
@@ -88,10 +88,10 @@ def _told_of(change: SignalChange) -> tuple[str, str, str]:
 
 def why(diagnosis: Diagnosis) -> str:
     """The first cause in one line, with what it explains and its key evidence."""
-    told = [*_first_of_all(diagnosis)]
+    told = [*opening(diagnosis)]
     for cause in diagnosis.causes[:1]:
         evidence = "; ".join(_key_evidence(cause, diagnosis))
-        told.append(_claim(cause, diagnosis) + (f" ({evidence})" if evidence else ""))
+        told.append(claim(cause, diagnosis) + (f" ({evidence})" if evidence else ""))
     return "; ".join(told)
 
 
@@ -114,11 +114,11 @@ def _key_evidence(cause: Cause, diagnosis: Diagnosis) -> Sequence[str]:
     return telling[:KEY_EVIDENCE]
 
 
-def _first_of_all(diagnosis: Diagnosis) -> list[str]:
+def opening(diagnosis: Diagnosis) -> list[str]:
     """What is said before any cause, or where there is none."""
     if diagnosis.incomparable:
         return [f"the two are not the same thing measured twice: {'; '.join(diagnosis.incomparable)}"]
-    change = _percent(diagnosis.change)
+    change = percent(diagnosis.change)
     if diagnosis.causes:
         return []
     if is_level(diagnosis):
@@ -128,7 +128,7 @@ def _first_of_all(diagnosis: Diagnosis) -> list[str]:
 
 def _left(diagnosis: Diagnosis) -> str:
     """What the first cause leaves, and what would tell more."""
-    left = f"{_span(*diagnosis.left)} unexplained"
+    left = f"{span(*diagnosis.left)} unexplained"
     others = len(diagnosis.causes) - 1
     if others > 0:
         left += f" after {others} more cause{'s' if others > 1 else ''} (-v)"
@@ -138,36 +138,38 @@ def _left(diagnosis: Diagnosis) -> str:
     return left
 
 
-def _claim(cause: Cause, diagnosis: Diagnosis) -> str:
+def claim(cause: Cause, diagnosis: Diagnosis) -> str:
     """A mechanism, and how much of the change it explains: a number where one was measured, else its range."""
     bounds = diagnosis.accountable(cause)
     if bounds is None:
         return f"{cause.text}; how much it explains is not known"
-    may = "may explain" if _percent(bounds[0]) == _percent(0.0) else "explains"
-    return f"{cause.text}; it {may} {_span(*bounds)} of {_percent(diagnosis.change)}"
+    may = "may explain" if percent(bounds[0]) == percent(0.0) else "explains"
+    return f"{cause.text}; it {may} {span(*bounds)} of {percent(diagnosis.change)}"
 
 
-def _span(least: float, most: float) -> str:
-    low, high = _percent(least), _percent(most)
-    return high if low == high else f"up to {high}" if low == _percent(0.0) else f"{low} to {high}"
+def span(least: float, most: float) -> str:
+    """``+1.0% to +2.5%``, of differences of logs."""
+    low, high = percent(least), percent(most)
+    return high if low == high else f"up to {high}" if low == percent(0.0) else f"{low} to {high}"
 
 
-def _told(cause: Cause, diagnosis: Diagnosis) -> list[str]:
+def particulars(cause: Cause, diagnosis: Diagnosis) -> list[str]:
+    """A cause's evidence, what to expect of it, what to do, and which rule says so."""
     told = list(cause.evidence)
     if cause.low is not None and cause.high is not None:
         ends = sorted((cause.low, cause.high), key=abs)
-        if {*map(_percent, ends)} - {*map(_percent, diagnosis.accountable(cause) or ())}:
-            told.append(f"to expect of it: {_span(ends[0], ends[1])}")
+        if {*map(percent, ends)} - {*map(percent, diagnosis.accountable(cause) or ())}:
+            told.append(f"to expect of it: {span(ends[0], ends[1])}")
     told += [f"do: {cause.advice}"] if cause.advice else []
     told += [f"rule: {cause.rule}" + (f"; source: {cause.source}" if cause.source else "")]
     return told
 
 
 def _parts(split: Split) -> str:
-    return ", ".join(f"{name} {_percent(part)}" for name, part in split.parts.items())
+    return ", ".join(f"{name} {percent(part)}" for name, part in split.parts.items())
 
 
-def _percent(change: float) -> str:
+def percent(change: float) -> str:
     """A difference of logs as a signed percentage; what rounds to nothing has no minus."""
     return format_percent(round(math.expm1(change), 3) + 0.0, signed=True)
 

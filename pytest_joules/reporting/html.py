@@ -1,0 +1,532 @@
+"""The HTML report: one file that needs nothing else, to open, to mail or to keep as a build's artifact.
+
+The page works offline and under a strict content security policy (W3C "Content
+Security Policy Level 3"): every script and style that may act is named by its
+hash, and nothing may be fetched.  Text is rendered here, through Jinja2's
+autoescape; charts are drawn by Plotly from numbers, when a test is opened.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from pytest_joules.files import write_whole
+from pytest_joules.model import (
+    Conditions,
+    Device,
+    Diagnosis,
+    Measurement,
+    PowerTrace,
+    RunResult,
+    VerdictKind,
+)
+from pytest_joules.reporting import diagnosis as why
+from pytest_joules.reporting import terminal
+from pytest_joules.reporting.escape import short, visible
+from pytest_joules.reporting.rows import SEVERITY, Row, finite, rows, worst_first
+from pytest_joules.signals import CONDITIONS, SIGNALS, shown
+from pytest_joules.units import format_joules, format_percent, format_seconds
+
+LONGEST_TEXT = 4000
+"""Characters of one text that are shown; a parametrized id may have a hundred thousand, in every line that names it."""
+
+DASH = "–"
+
+MARKS = {
+    VerdictKind.PASS: "✓",
+    VerdictKind.IMPROVED: "↓",
+    VerdictKind.REGRESSED: "↑",
+    VerdictKind.OVER_LIMIT: "▲",
+    VerdictKind.INVALID: "!",
+    VerdictKind.NO_BASELINE: "○",
+    VerdictKind.INCONCLUSIVE: "?",
+    VerdictKind.UNMEASURED: "∅",
+}
+"""A verdict is never told by its colour alone."""
+
+MEANINGS = {
+    VerdictKind.PASS: "Level: a rise of twice the tolerance is excluded, or the limit is kept.",
+    VerdictKind.IMPROVED: "Surely lower than the baseline, by more than the tolerance.",
+    VerdictKind.REGRESSED: "Surely higher than the baseline, and by more than the tolerance.",
+    VerdictKind.OVER_LIMIT: "Surely over the limit.",
+    VerdictKind.INCONCLUSIVE: "Not decided: the noise leaves room for a pass and for a failure.",
+    VerdictKind.NO_BASELINE: "Nothing is stored to compare it with.",
+    VerdictKind.INVALID: "Measured, but the number cannot be trusted.",
+    VerdictKind.UNMEASURED: "The test ended without measuring.",
+}
+
+_SIGNALS = {known.name: known for known in (*CONDITIONS, *SIGNALS)}
+
+_PREFIXES = ((1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+
+_JSON_ESCAPES = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
+
+_EMPTY_STYLE = ""
+"""Plotly makes one empty style element and adds its rules through the object model, which a policy does not touch."""
+
+
+def write(run: RunResult, path: Path) -> None:
+    """Write the page whole, or not at all."""
+    write_whole(render(run), path)
+
+
+def render(run: RunResult) -> str:
+    """The page; deterministic for one result and one version of Plotly."""
+    found = worst_first(rows(run))
+    names = _identities(found)
+    style, script, library = _asset("report.css"), _asset("report.js"), get_plotlyjs().removeprefix("\ufeff")
+    policy = "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src {_hash(script)} {_hash(library)}",
+            f"style-src {_hash(style)} {_hash(_EMPTY_STYLE)}",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
+    return _template().render(
+        policy=Markup(policy),
+        style=Markup(style),
+        script=Markup(script),
+        library=Markup(base64.b64encode(gzip.compress(library.encode(), 9, mtime=0)).decode()),
+        data=Markup(_json({name: _data(row) for name, row in zip(names, found, strict=True)})),
+        run=run,
+        overview=_overview(run, found),
+        tests=[_test(name, row, run) for name, row in zip(names, found, strict=True)],
+    )
+
+
+# -- the page's parts --
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_shown,
+    )
+    return environment.from_string(_asset("report.html.j2"))
+
+
+def _shown(value: object) -> object:
+    """Every text on its way into the page: what cannot be seen is spelled out, before Jinja2 escapes it."""
+    return value if isinstance(value, Markup) else short(visible(str(value), keep="\n"), LONGEST_TEXT)
+
+
+def _asset(name: str) -> str:
+    text = files("pytest_joules.reporting").joinpath("page", name).read_text(encoding="utf-8")
+    return text.replace("\r", "")
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _json(data: object) -> str:
+    """JSON that no HTML parser takes for anything else; ASCII, so that no separator of lines is in it."""
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).translate(_JSON_ESCAPES)
+
+
+def _identities(found: Iterable[Row]) -> list[str]:
+    """A stable name for each row, for links: what it is called does not go into it as it is."""
+    seen: Counter[str] = Counter()
+    names = []
+    for row in found:
+        told = json.dumps([row.test, row.window, row.unit, row.declared])
+        seen[told] += 1
+        digest = hashlib.sha256(f"{told}{seen[told]}".encode()).hexdigest()[:16]
+        names.append(f"t-{digest}")
+    return names
+
+
+@dataclass(frozen=True, slots=True)
+class _Overview:
+    """What stands above the table."""
+
+    banners: Sequence[str]
+    summary: str
+    counts: Sequence[tuple[VerdictKind, str, int]]
+    joules: str
+    seconds: str
+    watts: str
+    devices: Sequence[tuple[str, str]]
+    changes: Sequence[str]
+    not_collected: Sequence[str]
+    budgets: int
+    bar: Sequence[tuple[str, float, float]]
+
+
+def _overview(run: RunResult, found: Sequence[Row]) -> _Overview:
+    declared = Counter(row.verdict for row in found if row.declared)
+    # Several budgets may speak of one window; its joules were spent once.
+    measured = {(row.test, row.window): row for row in found if row.joules is not None and row.seconds is not None}
+    joules = sum(row.joules or 0.0 for row in measured.values())
+    seconds = sum(row.seconds or 0.0 for row in measured.values())
+    total, at, bar = sum(declared.values()), 0.0, []
+    for kind in SEVERITY:
+        if declared[kind]:
+            share = 100 * declared[kind] / total
+            bar.append((kind.value, at, share))
+            at += share
+    return _Overview(
+        banners=_banners(run),
+        summary=terminal.summary_line(run.results).removeprefix("energy: "),
+        counts=[(kind, MARKS[kind], count) for kind in SEVERITY if (count := sum(r.verdict is kind for r in found))],
+        joules=format_joules(joules) if joules else DASH,
+        seconds=format_seconds(seconds) if seconds else DASH,
+        watts=f"{joules / seconds:.0f} W" if seconds else DASH,
+        devices=_devices(run.meter.devices if run.meter else ()),
+        changes=[line.strip() for line in terminal.changes(run.changes)],
+        not_collected=[str(key) for key in run.not_collected],
+        budgets=total,
+        bar=bar,
+    )
+
+
+def _banners(run: RunResult) -> list[str]:
+    told = []
+    if run.meter is None:
+        told.append("No meter was opened: nothing was measured.")
+    elif run.meter.replayed:
+        told.append("Replayed: an earlier run's reads were played back, nothing was measured anew.")
+    if run.meter is not None and run.meter.simulated:
+        told.append("Simulated: no real device was measured. These joules say nothing of hardware.")
+    return told
+
+
+def _devices(devices: Iterable[Device]) -> list[tuple[str, str]]:
+    """Each device's name, and what is known of it."""
+    told = []
+    for device in devices:
+        about = [f"GPU {device.index}" if device.scope == "gpu" else device.scope, device.identity]
+        about += [f"driver {device.driver}"] if device.driver else []
+        about += [f"power limit {device.power_limit_watts:.0f} W"] if device.power_limit_watts is not None else []
+        about += [f"{name} {value}" for name, value in device.settings.items()]
+        told.append((device.name, ", ".join(about)))
+    return told
+
+
+@dataclass(frozen=True, slots=True)
+class _Cause:
+    """A mechanism as the page tells it."""
+
+    claim: str
+    evidence: Sequence[str]
+    more: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Why:
+    """A diagnosis as the page tells it."""
+
+    opening: Sequence[str]
+    causes: Sequence[_Cause]
+    splits: Sequence[tuple[str, Sequence[tuple[str, str]]]]
+    left: str
+    missing: Sequence[str]
+    moved: Sequence[tuple[str, str, str]]
+    level: Sequence[tuple[str, str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Test:
+    """One budget, or one window without a budget, in the words of the page."""
+
+    id: str
+    row: Row
+    name: str
+    mark: str
+    meaning: str
+    headline: str
+    verdict: str
+    value: str
+    baseline: str
+    change: str
+    interval: str
+    watts: str
+    seconds: str
+    forest: Mapping[str, float] | None
+    keys: Mapping[str, str]
+    figures: Sequence[tuple[str, str]]
+    why: _Why | None
+    notes: Sequence[str]
+    conditions: Sequence[tuple[str, Sequence[tuple[str, str]]]]
+    charts: Sequence[tuple[str, str, str]]
+    extra: str
+
+
+def _test(name: str, row: Row, run: RunResult) -> _Test:
+    result, measurement = row.result, row.result.measurement
+    per = f"/{row.unit}" if row.unit else ""
+    extra = run.extra_info.get(row.test)
+    return _Test(
+        id=name,
+        row=row,
+        name=short(visible(row.name)),
+        mark=MARKS[row.verdict],
+        meaning=MEANINGS[row.verdict],
+        headline=terminal.headline(result).partition(": ")[2],
+        verdict=row.verdict.value if row.declared else f"({row.verdict.value})",
+        value=f"{format_joules(row.joules_per_unit)}{per}" if row.joules_per_unit is not None else DASH,
+        baseline=f"{format_joules(row.baseline)}{per}" if row.baseline is not None else DASH,
+        change=format_percent(row.ratio - 1, signed=True) if row.ratio is not None else DASH,
+        interval=_interval(row),
+        watts=f"{row.watts:.0f} W" if row.watts is not None else DASH,
+        seconds=format_seconds(row.seconds_per_unit) if row.seconds_per_unit is not None else DASH,
+        forest=_forest(row),
+        keys=_sort_keys(row),
+        figures=_figures(row),
+        why=_why(result.diagnosis) if result.diagnosis is not None else None,
+        notes=[*result.verdict.notes, *(measurement.notes if measurement else ())],
+        conditions=_conditions(measurement) if measurement else (),
+        charts=_charts(row),
+        extra=json.dumps(extra, indent=1, ensure_ascii=False, default=str) if extra else "",
+    )
+
+
+def _sort_keys(row: Row) -> dict[str, str]:
+    """What the table sorts by; what is unknown is empty, and comes last."""
+    numbers = {"joules": row.joules_per_unit, "ratio": row.ratio, "watts": row.watts, "seconds": row.seconds_per_unit}
+    return {name: "" if number is None else f"{number:.9g}" for name, number in numbers.items()}
+
+
+def _interval(row: Row) -> str:
+    if row.ratio_low is None or row.ratio_high is None:
+        return ""
+    return f"{format_percent(row.ratio_low - 1, signed=True)} to {format_percent(row.ratio_high - 1, signed=True)}"
+
+
+FOREST_HALF = 50.0
+"""Half the width of the drawing of a ratio, in its own units."""
+
+
+def _forest(row: Row) -> dict[str, float] | None:
+    """A ratio's place on a line of logs, with the baseline at the middle; ``None`` if there is none to show."""
+    if row.ratio is None or row.ratio_low is None or row.ratio_high is None or min(row.ratio, row.ratio_low) <= 0:
+        return None
+    tolerance = math.log1p(row.tolerance) if row.tolerance is not None and row.tolerance > 0 else 0.0
+    logs = [math.log(ratio) for ratio in (row.ratio_low, row.ratio, row.ratio_high)]
+    widest = max(2.5 * tolerance, *map(abs, logs), 0.005)
+    low, point, high = (FOREST_HALF * (1 + log / widest) for log in logs)
+    band = FOREST_HALF * tolerance / widest
+    return {"low": low, "point": point, "width": max(high - low, 0.5), "band": band}
+
+
+def _figures(row: Row) -> list[tuple[str, str]]:
+    """The numbers of a budget, each with what it is."""
+    result, verdict, measurement = row.result, row.result.verdict, row.result.measurement
+    per = f" / {row.unit}" if row.unit else ""
+    told: list[tuple[str, str]] = []
+    if row.joules_per_unit is not None:
+        error = finite(verdict.uncertainty)
+        spread = f" ± {format_percent(error, digits=2)}" if error is not None else ""
+        told.append(("Today", f"{format_joules(row.joules_per_unit)}{per}{spread}"))
+    if row.baseline is not None:
+        own = f", {verdict.own_sessions} from this device" if verdict.own_sessions else ""
+        what = "Anchor" if verdict.crept else "Baseline"
+        told.append((what, f"{format_joules(row.baseline)}{per} ({row.sessions} sessions{own})"))
+    if row.ratio is not None:
+        told.append(("Ratio", f"{row.ratio:.4f} ({format_percent(row.ratio - 1, signed=True, digits=2)})"))
+    if row.ratio_low is not None and row.ratio_high is not None:
+        told.append(("98% interval", f"{row.ratio_low:.4f} to {row.ratio_high:.4f}"))
+    if row.tolerance is not None:
+        told.append(("Tolerance", format_percent(row.tolerance)))
+    if row.limit is not None:
+        told.append(("Limit", f"{format_joules(row.limit)}{per}"))
+    if row.detectable is not None:
+        told.append(("Would catch", f"a rise of {format_percent(row.detectable)}"))
+    if (moved := finite(verdict.seconds_ratio)) is not None:
+        told.append(("Time per unit", f"{format_percent(moved - 1, signed=True)} against the baseline"))
+    if row.watts is not None and row.joules is not None and row.seconds is not None and measurement is not None:
+        told.append(("Power", f"{row.watts:.0f} W"))
+        if row.seconds_per_unit is not None:
+            told.append((f"Seconds{per}", format_seconds(row.seconds_per_unit)))
+        blocks = f"{row.blocks} block{'s' if row.blocks != 1 else ''}"
+        told.append(("Measured", f"{format_joules(row.joules)} in {format_seconds(row.seconds)}, {blocks}"))
+        told.append(("Warm-up", format_seconds(measurement.warmup_seconds) if measurement.warmup_seconds else "none"))
+        told.append(("Window", f"{measurement.window}, {measurement.kind.value}, {measurement.calls:.4g} calls"))
+    if row.sku:
+        told.append(("Baseline file", f"{row.sku}.json"))
+    if result.key is not None and result.key.test != row.test:
+        told.append(("Stored under", result.key.test))
+    if row.place is not None:
+        told.append(("Written in", row.place.file + (f":{row.place.line}" if row.place.line is not None else "")))
+    return told
+
+
+def _why(found: Diagnosis) -> _Why:
+    signals = [why.named(change) for change in found.signals if (change.before, change.after) != (None, None)]
+    return _Why(
+        opening=why.opening(found),
+        causes=[
+            _Cause(why.claim(cause, found), cause.evidence, why.particulars(cause, found)[len(cause.evidence) :])
+            for cause in found.causes
+        ],
+        splits=[
+            (split.name, [(name, why.percent(part)) for name, part in split.parts.items()]) for split in found.splits
+        ],
+        left=f"{why.span(*found.left)} unexplained",
+        missing=found.missing,
+        moved=[told for told in signals if told[1] != told[2]],
+        level=[told for told in signals if told[1] == told[2]],
+    )
+
+
+def _conditions(measurement: Measurement) -> list[tuple[str, list[tuple[str, str]]]]:
+    """What the number holds under, in groups that are there."""
+    at = measurement.conditions
+    groups = [
+        ("Devices", _devices(measurement.devices)),
+        ("State", _state(at)),
+        ("Latencies", [(name, format_seconds(value)) for name, value in measurement.latencies.items()]),
+        ("The work", [(name, f"{value:.5g}") for name, value in at.facts.items()]),
+        ("Versions", list(at.versions.items())),
+        ("Settings", list(at.configuration.items())),
+    ]
+    return [(title, list(told)) for title, told in groups if told]
+
+
+def _state(at: Conditions) -> list[tuple[str, str]]:
+    known = {signal.name: getattr(at, signal.name) for signal in CONDITIONS} | dict(at.signals)
+    return [
+        (
+            _SIGNALS[name].text if name in _SIGNALS else name,
+            shown(_SIGNALS[name], value) if name in _SIGNALS else f"{value:.4g}",
+        )
+        for name, value in known.items()
+        if value is not None and math.isfinite(value)
+    ]
+
+
+# -- charts --
+
+
+def _charts(row: Row) -> list[tuple[str, str, str]]:
+    """The charts that there is something to draw for: what is drawn, its title, and what it shows in words."""
+    result = row.result
+    told = []
+    blocks = _blocks(row)
+    if blocks:
+        told.append(("blocks", "Blocks against the baseline", _blocks_in_words(row, blocks)))
+    trace = result.measurement.trace if result.measurement else None
+    if trace is not None and trace.seconds:
+        told.append(("power", "Power over time", _power_in_words(trace)))
+    if row.joules_per_unit is not None and result.history is not None and result.history.recorded:
+        told.append(("history", "History", _history_in_words(row)))
+    return told
+
+
+def _blocks(row: Row) -> list[float]:
+    """Joules per unit of each block, as far as they are numbers."""
+    measurement = row.result.measurement
+    found = measurement.blocks.get(row.unit, ()) if measurement and row.unit else ()
+    return [b.joules / b.units for b in found if b.units > 0 and math.isfinite(b.joules) and math.isfinite(b.units)]
+
+
+def _blocks_in_words(row: Row, blocks: Sequence[float]) -> str:
+    per = f"/{row.unit}"
+    span = f"from {format_joules(min(blocks))} to {format_joules(max(blocks))}{per}" if len(blocks) > 1 else ""
+    told = f"{len(blocks)} blocks {span}" if span else f"One block of {format_joules(blocks[0])}{per}"
+    if row.baseline is not None:
+        told += f"; the baseline predicts {format_joules(row.baseline)}{per}"
+        if row.tolerance is not None:
+            told += f", and up to {format_joules(row.baseline * (1 + row.tolerance))}{per} is within the tolerance"
+    return f"{told}; the limit is {format_joules(row.limit)}{per}." if row.limit is not None else f"{told}."
+
+
+def _power_in_words(trace: PowerTrace) -> str:
+    told = f"{_between(trace.watts, 'W')} over {format_seconds(trace.seconds[-1])}"
+    clocks = [value for value in trace.sm_clock_mhz if value is not None]
+    degrees = [value for value in trace.temperature_celsius if value is not None]
+    told += f"; SM clock {_between(clocks, 'MHz')}" if clocks else ""
+    told += f"; {_between(degrees, '°C')}" if degrees else ""
+    if trace.block_seconds:
+        told += f"; blocks from {trace.block_seconds[0]:.1f} s to {trace.block_seconds[-1]:.1f} s, warm-up before"
+    return f"{told}."
+
+
+def _between(values: Sequence[float], unit: str) -> str:
+    low, high = f"{min(values):.0f}", f"{max(values):.0f}"
+    return f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
+
+
+def _history_in_words(row: Row) -> str:
+    history = row.result.history
+    assert history is not None
+    values, count = history.joules_per_unit, len(history.recorded)
+    told = f"{count} stored session{'s' if count > 1 else ''} since {history.recorded[0][:10]}"
+    if values:
+        told += f", from {format_joules(min(values))} to {format_joules(max(values))}/{row.unit}"
+    assert row.joules_per_unit is not None
+    return f"{told}; today {format_joules(row.joules_per_unit)}/{row.unit}."
+
+
+def _data(row: Row) -> dict[str, Any]:
+    """The numbers that a row's charts and their tables are made of, in a unit that reads well."""
+    scale, prefix = _scale(row.joules_per_unit)
+    data: dict[str, Any] = {"unit": visible(f"{prefix}J/{row.unit}" if row.unit else "J")}
+    if blocks := _blocks(row):
+        data["blocks"] = [_short(value / scale) for value in blocks]
+    for name, value in (("today", row.joules_per_unit), ("baseline", row.baseline), ("limit", row.limit)):
+        if value is not None:
+            data[name] = _short(value / scale)
+    if row.tolerance is not None:
+        data["tolerance"] = row.tolerance
+    if row.low is not None and row.high is not None:
+        data["interval"] = [_short(row.low / scale), _short(row.high / scale)]
+    measurement, history = row.result.measurement, row.result.history
+    if measurement is not None and measurement.trace is not None and measurement.trace.seconds:
+        trace = measurement.trace
+        limits = [device.power_limit_watts for device in measurement.devices]
+        data["power"] = {
+            "s": _column(trace.seconds),
+            "w": _column(trace.watts),
+            "mhz": _column(trace.sm_clock_mhz),
+            "c": _column(trace.temperature_celsius),
+            "blocks": _column(trace.block_seconds),
+            "limit": None if None in limits else sum(limit or 0.0 for limit in limits),
+        }
+    if history is not None and history.recorded:
+        data["history"] = {
+            "t": [visible(time)[:25] for time in history.recorded],
+            "j": [None if finite(value) is None else _short(value / scale) for value in history.joules_per_unit],
+            "sd": _column(history.spread),
+            "s": _column(history.seconds_per_unit),
+            "commit": [visible(commit)[:10] if commit else None for commit in history.commits],
+            "own": [int(own) for own in history.same_devices],
+            "anchor": [int(anchor) for anchor in history.anchors],
+        }
+    return data
+
+
+def _column(values: Sequence[float | None]) -> list[float | None] | float | None:
+    """A column of numbers; one that never changes is a single number."""
+    found = [int(value) if value is not None and value.is_integer() else value for value in map(finite, values)]
+    return found[0] if len(found) > 1 and len(set(found)) == 1 else found
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def _scale(value: float | None) -> tuple[float, str]:
+    return next(((s, prefix) for s, prefix in _PREFIXES if value is not None and abs(value) >= s), (1.0, ""))

@@ -1,0 +1,437 @@
+"use strict";
+// The page without this script holds all texts.  It adds filter, sorting, charts and the choice of a theme.
+
+const root = document.documentElement;
+const overview = document.getElementById("overview");
+const data = JSON.parse(document.getElementById("data").textContent);
+
+function make(name, text, attributes = {}) {
+  const element = document.createElement(name);
+  if (text !== undefined) element.textContent = text;
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  return element;
+}
+
+// -- filter and sorting --
+
+const form = document.getElementById("filter");
+const table = document.getElementById("tests");
+let rows = [];
+
+function startTable() {
+  form.hidden = false;
+  rows = [...table.tBodies[0].rows].map((element, place) => ({
+    element,
+    place,
+    link: element.querySelector("a"),
+    verdict: element.dataset.verdict,
+    text: element.textContent.toLowerCase(),
+  }));
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("input", filter);
+  document.getElementById("order").addEventListener("change", (event) => sort(event.target.value));
+  for (const head of table.querySelectorAll("th[data-sort]")) {
+    const button = make("button", head.textContent, { type: "button" });
+    head.replaceChildren(button);
+    button.addEventListener("click", () => {
+      const turn = head.getAttribute("aria-sort") === FIRST(head.dataset.sort);
+      document.getElementById("order").value = head.dataset.sort;
+      sort(head.dataset.sort, turn);
+    });
+  }
+  filter();
+}
+
+// Names read from A, numbers from the largest.
+const FIRST = (by) => (by === "test" ? "ascending" : "descending");
+
+function sort(by, turned = false) {
+  const key = (row) => {
+    if (by === "worst") return row.place;
+    if (by === "test") return row.link.textContent;
+    return row.element.dataset[by] === "" ? null : -Number(row.element.dataset[by]);
+  };
+  const keyed = rows.map((row) => [key(row), row]);
+  keyed.sort(([a, first], [b, second]) => {
+    if (a === null || b === null) return (a === null) - (b === null) || first.place - second.place;
+    const order = typeof a === "string" ? a.localeCompare(b) : a - b;
+    return (turned ? -order : order) || first.place - second.place;
+  });
+  rows = keyed.map(([, row]) => row);
+  table.tBodies[0].append(...rows.map((row) => row.element));
+  const other = { ascending: "descending", descending: "ascending" };
+  for (const head of table.querySelectorAll("th[data-sort]")) {
+    if (head.dataset.sort !== by) head.removeAttribute("aria-sort");
+    else head.setAttribute("aria-sort", turned ? other[FIRST(by)] : FIRST(by));
+  }
+}
+
+function filter() {
+  const words = document.getElementById("query").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const verdicts = [...form.querySelectorAll("input[name=verdict]:checked")].map((box) => box.value);
+  let count = 0;
+  for (const row of rows) {
+    const fits =
+      (!verdicts.length || verdicts.includes(row.verdict)) && words.every((word) => row.text.includes(word));
+    row.element.hidden = !fits;
+    count += fits;
+  }
+  document.getElementById("shown").textContent = `${count} of ${rows.length} shown`;
+}
+
+// -- one test --
+
+const title = document.title;
+let left = null;
+
+function opened() {
+  const article = location.hash.startsWith("#t-") ? document.getElementById(location.hash.slice(1)) : null;
+  if (!article) {
+    document.title = title;
+    if (left) rows.find((row) => row.link.hash === left)?.link.focus();
+    left = null;
+    return;
+  }
+  left = location.hash;
+  const heading = article.querySelector("h2");
+  document.title = `${heading.textContent.slice(0, 80)} · Energy report`;
+  scrollTo(0, 0);
+  heading.focus({ preventScroll: true });
+  const listed = rows.filter((row) => !row.element.hidden);
+  const place = listed.findIndex((row) => row.link.hash === left);
+  for (const [name, step] of [["previous", -1], ["next", 1]]) {
+    const link = article.querySelector(`[data-${name}]`);
+    const other = place < 0 ? undefined : listed[place + step];
+    link.hidden = !other;
+    if (other) link.setAttribute("href", other.link.hash);
+  }
+  draw(article);
+}
+
+// -- charts --
+
+let library = null;
+
+// Plotly comes packed, and is unpacked when the first chart is wanted: the page opens at once.
+function plotly() {
+  library ??= (async () => {
+    const packed = Uint8Array.from(atob(document.getElementById("library").textContent), (c) => c.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const source = await new Response(stream).text();
+    const head = document.head;
+    const append = head.appendChild;
+    // The styles of Plotly's maps: no map is drawn here, and the policy would refuse them with an error.
+    head.appendChild = (node) => (node.localName === "style" && node.textContent ? node : append.call(head, node));
+    append.call(head, make("script", source));
+    delete head.appendChild;
+    return window.Plotly;
+  })();
+  return library;
+}
+
+// The policy refuses style attributes, also those of Plotly; the object model is not a matter of the policy.
+const setAttribute = Element.prototype.setAttribute;
+Element.prototype.setAttribute = function (name, value) {
+  if (name === "style") this.style.cssText = value;
+  else setAttribute.call(this, name, value);
+};
+
+const color = (name) => getComputedStyle(root).getPropertyValue(`--${name}`).trim();
+const column = (values, length) => (Array.isArray(values) ? values : Array(length).fill(values));
+const number = (value, digits = 4) => (value === null || value === undefined ? "–" : String(+value.toPrecision(digits)));
+
+function layout(extra) {
+  const axis = { gridcolor: color("line"), linecolor: color("line"), zeroline: false, automargin: true, fixedrange: true };
+  const made = {
+    paper_bgcolor: color("paper"),
+    plot_bgcolor: color("paper"),
+    font: { color: color("ink"), family: getComputedStyle(document.body).fontFamily, size: 12 },
+    margin: { l: 60, r: 20, t: 30, b: 45 },
+    hovermode: "closest",
+    hoverlabel: { bgcolor: color("ground"), font: { color: color("ink") } },
+    showlegend: false,
+    dragmode: false,
+    shapes: [],
+    annotations: [],
+    ...extra,
+  };
+  for (const name of Object.keys(made).filter((key) => /^[xy]axis/.test(key))) made[name] = { ...axis, ...made[name] };
+  return made;
+}
+
+// What is accepted along an axis of joules per unit: baseline, tolerance, limit.
+function marks(told, axis) {
+  const across = axis === "x" ? "y" : "x";
+  const line = (value, name, dash) => ({
+    type: "line", [`${axis}0`]: value, [`${axis}1`]: value, [`${across}ref`]: "paper", [`${across}0`]: 0, [`${across}1`]: 1,
+    line: { color: color(name), width: 1.5, dash }, layer: "below",
+  });
+  const text = (value, words, name, side) => ({
+    ...(axis === "x"
+      ? { x: value, y: 1, yref: "paper", yanchor: "bottom", xanchor: side }
+      : { y: value, x: 1, xref: "paper", xanchor: "right", yanchor: side === "left" ? "bottom" : "top" }),
+    text: words, showarrow: false, font: { color: color(name), size: 11 },
+  });
+  const shapes = [];
+  const annotations = [];
+  if (told.baseline !== undefined) {
+    if (told.tolerance !== undefined) {
+      const [low, high] = [told.baseline / (1 + told.tolerance), told.baseline * (1 + told.tolerance)];
+      shapes.push({
+        type: "rect", [`${axis}0`]: low, [`${axis}1`]: high, [`${across}ref`]: "paper", [`${across}0`]: 0,
+        [`${across}1`]: 1, fillcolor: color("band"), line: { width: 0 }, layer: "below",
+      });
+      annotations.push(text(high, `+${number(100 * told.tolerance, 3)}%`, "good", axis === "x" ? "left" : "left"));
+    }
+    shapes.push(line(told.baseline, "good", "solid"));
+    annotations.push(text(told.baseline, "baseline", "good", axis === "x" ? "right" : "right"));
+  }
+  if (told.limit !== undefined) {
+    shapes.push(line(told.limit, "bad", "dash"));
+    annotations.push(text(told.limit, "limit", "bad", "left"));
+  }
+  return { shapes, annotations };
+}
+
+// An axis that holds the tolerance's band and all points.
+function range(told, values) {
+  const all = [...values, told.today, told.baseline, told.limit].filter((value) => Number.isFinite(value));
+  if (told.baseline !== undefined && told.tolerance !== undefined) {
+    all.push(told.baseline * (1 + 1.3 * told.tolerance), told.baseline / (1 + 1.3 * told.tolerance));
+  }
+  const [low, high] = [Math.min(...all), Math.max(...all)];
+  const margin = 0.07 * (high - low) || 0.02 * Math.abs(high) || 1;
+  return [low - margin, high + margin];
+}
+
+function sessions(told) {
+  const { t = [], j = [], sd, s, commit, own, anchor } = told.history ?? {};
+  const count = t.length;
+  const [spread, seconds] = [column(sd, count), column(s, count)];
+  return t.map((time, index) => ({
+    time, joules: j[index], spread: spread[index], seconds: seconds[index], commit: commit[index],
+    own: own[index] === 1, anchor: anchor[index] === 1,
+  })).filter((session) => Number.isFinite(session.joules));
+}
+
+const kindOf = (session) => (session.own ? "this device" : "another device") + (session.anchor ? ", pinned" : "");
+
+const charts = {
+  blocks(told) {
+    const stored = sessions(told);
+    const groups = [
+      ["other devices", stored.filter((session) => !session.own), "soft", "circle-open"],
+      ["sessions", stored.filter((session) => session.own), "third", "diamond"],
+    ].filter(([, found]) => found.length);
+    const traces = groups.map(([, found, name, symbol], row) => ({
+      x: found.map((session) => session.joules), y: found.map((_, index) => row + spreadOut(index, found.length)),
+      error_x: { type: "data", array: found.map((session) => (session.spread ?? 0) * session.joules), color: color(name), thickness: 1, width: 3 },
+      mode: "markers", type: "scatter", marker: { color: color(name), symbol, size: 9 },
+      text: found.map((session) => `${session.time.slice(0, 10)} ${session.commit ?? ""}`), hovertemplate: "%{x} " + escapeHtml(told.unit) + "<br>%{text}<extra></extra>",
+    }));
+    const top = groups.length;
+    if (told.interval) {
+      traces.push({
+        x: told.interval, y: [top, top], mode: "lines", type: "scatter", line: { color: color("series"), width: 14 },
+        opacity: 0.2, hovertemplate: "98% interval: %{x}<extra></extra>",
+      });
+    }
+    traces.push({
+      x: told.blocks, y: told.blocks.map((_, index) => top + spreadOut(index, told.blocks.length)), mode: "markers", type: "scatter",
+      marker: { color: color("series"), size: 10, line: { color: color("paper"), width: 1 } },
+      text: told.blocks.map((_, index) => index + 1), hovertemplate: "block %{text}: %{x} " + escapeHtml(told.unit) + "<extra></extra>",
+    });
+    const values = [...told.blocks, ...(told.interval ?? [])];
+    for (const session of stored) values.push(session.joules * (1 - (session.spread ?? 0)), session.joules * (1 + (session.spread ?? 0)));
+    return [traces, layout({
+      ...marks(told, "x"),
+      xaxis: { title: { text: escapeHtml(told.unit) }, range: range(told, values), nticks: 6 },
+      yaxis: { tickvals: [...groups.keys(), top], ticktext: [...groups.map(([name]) => name), "blocks today"], range: [-0.6, top + 0.6], showgrid: false },
+    })];
+  },
+
+  power(told) {
+    const { s, w, mhz, c, blocks, limit } = told.power;
+    const [watts, clock, degrees] = [w, mhz, c].map((values) => column(values, s.length));
+    const times = column(s, 1);
+    const known = (values) => values.some((value) => value !== null);
+    const step = { mode: "lines", type: "scatter", connectgaps: true };
+    const traces = [{ x: times, y: watts, ...step, line: { shape: "vh", color: color("series"), width: 1.8 }, hovertemplate: "%{y} W at %{x} s<extra></extra>" }];
+    const lower = [];
+    if (known(clock)) lower.push({ x: times, y: clock, yaxis: "y2", ...step, line: { color: color("second"), width: 1.5 }, hovertemplate: "%{y} MHz at %{x} s<extra></extra>" });
+    if (known(degrees)) lower.push({ x: times, y: degrees, yaxis: "y3", ...step, line: { color: color("third"), width: 1.5, dash: "dot" }, hovertemplate: "%{y} °C at %{x} s<extra></extra>" });
+    const edges = Array.isArray(blocks) ? blocks : [];
+    const bottom = lower.length ? 0.42 : 0;
+    const shapes = [];
+    const annotations = [];
+    const shade = (x0, x1, name) => shapes.push({ type: "rect", x0, x1, yref: "paper", y0: 0, y1: 1, fillcolor: color(name), line: { width: 0 }, layer: "below" });
+    if (edges.length > 1) {
+      if (edges[0] > 0) {
+        shade(0, edges[0], "warm");
+        annotations.push({ x: edges[0] / 2, y: 1, yref: "paper", yanchor: "bottom", text: edges[0] > 0.12 * times.at(-1) ? "before" : "", showarrow: false, font: { color: color("warn"), size: 11 } });
+      }
+      for (let index = 0; index + 1 < edges.length; index++) shade(edges[index], edges[index + 1], index % 2 ? "block-b" : "block-a");
+      annotations.push({ x: (edges[0] + edges.at(-1)) / 2, y: 1, yref: "paper", yanchor: "bottom", text: edges.length === 2 ? "1 block" : `${edges.length - 1} blocks`, showarrow: false, font: { color: color("series"), size: 11 } });
+    }
+    const most = Math.max(...watts.filter(Number.isFinite));
+    if (limit && most > 0.8 * limit) {
+      shapes.push({ type: "line", x0: 0, x1: 1, xref: "paper", y0: limit, y1: limit, line: { color: color("bad"), width: 1.5, dash: "dash" } });
+      annotations.push({ x: 1, xref: "paper", xanchor: "right", y: limit, yanchor: "bottom", text: "power limit", showarrow: false, font: { color: color("bad"), size: 11 } });
+    }
+    const padded = (values, least) => {
+      const found = values.filter((value) => Number.isFinite(value));
+      const [low, high] = [Math.min(...found), Math.max(...found)];
+      const margin = Math.max(0.1 * (high - low), least);
+      return [low - margin, high + margin];
+    };
+    const made = {
+      shapes, annotations,
+      margin: { l: 60, r: 55, t: 30, b: 45 },
+      xaxis: { title: { text: "seconds since warm-up began" }, range: [0, Math.max(times.at(-1), edges.at(-1) ?? 0)], anchor: lower.length ? "y2" : "y" },
+      yaxis: { title: { text: "W" }, domain: [bottom + (lower.length ? 0.06 : 0), 1], rangemode: "tozero" },
+    };
+    if (lower.length) {
+      made.yaxis2 = { title: { text: "SM MHz", font: { color: color("second") } }, domain: [0, bottom - 0.04], nticks: 4, range: known(clock) ? padded(clock, 30) : undefined };
+    }
+    if (known(degrees)) {
+      made.yaxis3 = { title: { text: "°C", font: { color: color("third") } }, overlaying: "y2", side: "right", showgrid: false, nticks: 4, range: padded(degrees, 2) };
+    }
+    return [[...traces, ...lower], layout(made)];
+  },
+
+  history(told) {
+    const stored = sessions(told);
+    const words = stored.map((session) => `${session.time}<br>${session.commit ?? "no commit"}<br>${kindOf(session)}`.replaceAll("T", " "));
+    const at = [...stored.keys()];
+    const trace = (found, options) => ({
+      x: found, y: found.map((index) => stored[index].joules), type: "scatter", mode: "markers",
+      error_y: { type: "data", array: found.map((index) => (stored[index].spread ?? 0) * stored[index].joules), thickness: 1, width: 3 },
+      text: found.map((index) => words[index]), hovertemplate: "%{y} " + escapeHtml(told.unit) + "<br>%{text}<extra></extra>",
+      ...options,
+    });
+    const symbol = (found) => found.map((index) => (stored[index].anchor ? "star" : stored[index].own ? "diamond" : "circle-open"));
+    const own = at.filter((index) => stored[index].own);
+    const others = at.filter((index) => !stored[index].own);
+    const today = stored.length;
+    const traces = [];
+    if (others.length) traces.push(trace(others, { marker: { color: color("soft"), size: 9, symbol: symbol(others) } }));
+    if (own.length) traces.push(trace(own, { mode: "lines+markers", line: { color: color("third"), width: 1, dash: "dot" }, marker: { color: color("third"), size: 9, symbol: symbol(own) } }));
+    traces.push({
+      x: [today], y: [told.today], type: "scatter", mode: "markers", marker: { color: color("series"), size: 12 },
+      error_y: told.interval ? { type: "data", symmetric: false, array: [told.interval[1] - told.today], arrayminus: [told.today - told.interval[0]], thickness: 1.5, width: 4 } : undefined,
+      hovertemplate: "today: %{y} " + escapeHtml(told.unit) + "<extra></extra>",
+    });
+    const values = [...stored.flatMap((s) => [s.joules * (1 - (s.spread ?? 0)), s.joules * (1 + (s.spread ?? 0))]), ...(told.interval ?? [])];
+    const label = (session) => escapeHtml(session.time.slice(5, 10)) + (session.commit ? `<br>${escapeHtml(session.commit.slice(0, 7))}` : "");
+    return [traces, layout({
+      ...marks(told, "y"),
+      xaxis: { tickvals: [...at, today], ticktext: [...stored.map(label), "today"], range: [-0.5, today + 0.7], showgrid: false, tickangle: 0 },
+      yaxis: { title: { text: escapeHtml(told.unit) }, range: range(told, values), nticks: 6 },
+    })];
+  },
+};
+
+// Points of one row side by side, so that none hides another.
+const spreadOut = (index, count) => (count < 2 ? 0 : 0.44 * (index / (count - 1) - 0.5));
+
+// Plotly reads a little markup in its texts.
+const escapeHtml = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+
+const tables = {
+  blocks: (told) => [["block", told.unit], told.blocks.map((value, index) => [index + 1, number(value, 6)])],
+  power(told) {
+    const { s, w, mhz, c } = told.power;
+    const times = column(s, 1);
+    const [watts, clock, degrees] = [w, mhz, c].map((values) => column(values, times.length));
+    return [["s", "W", "SM MHz", "°C"], times.map((time, index) => [time, number(watts[index]), number(clock[index]), number(degrees[index])])];
+  },
+  history: (told) => [
+    ["recorded", told.unit, "spread of blocks", "seconds per unit", "commit", "from"],
+    sessions(told).map((session) => [
+      session.time, number(session.joules, 6), session.spread === null ? "–" : `${(100 * session.spread).toFixed(2)}%`,
+      number(session.seconds), session.commit ?? "–", kindOf(session),
+    ]),
+  ],
+};
+
+function tabulate(details, chart, told) {
+  if (details.querySelector("table")) return;
+  const [heads, lines] = tables[chart](told);
+  const made = make("table", undefined, { class: "plain" });
+  made.append(make("caption", details.querySelector("summary").textContent, { class: "hidden" }));
+  const head = made.createTHead().insertRow();
+  for (const name of heads) head.append(make("th", name, { scope: "col" }));
+  const body = made.createTBody();
+  for (const [first, ...others] of lines) {
+    const row = body.insertRow();
+    row.append(make("th", first, { scope: "row" }), ...others.map((cell) => make("td", cell)));
+  }
+  const scroll = make("div", undefined, { class: "scroll", tabindex: "0", role: "region", "aria-label": details.querySelector("summary").textContent });
+  scroll.append(made);
+  details.append(scroll);
+}
+
+async function draw(article, again = false) {
+  const told = data[article.id];
+  for (const figure of article.querySelectorAll("figure[data-chart]")) {
+    const [chart, plot, details] = [figure.dataset.chart, figure.querySelector(".plot"), figure.querySelector("details")];
+    if (!details.dataset.ready) {
+      details.dataset.ready = "yes";
+      details.addEventListener("toggle", () => tabulate(details, chart, told));
+    }
+    if (plot.dataset.drawn && !again) continue;
+    try {
+      const [traces, shape] = charts[chart](told);
+      await (await plotly()).react(plot, traces, shape, { displayModeBar: false, responsive: true, showTips: false });
+      plot.dataset.drawn = "yes";
+    } catch (error) {
+      plot.classList.add("failed");
+      plot.textContent = `This browser cannot draw it (${error.message}): the numbers are in the table below.`;
+      plot.removeAttribute("role");
+      plot.removeAttribute("aria-label");
+    }
+  }
+  article.dataset.charts = "done";
+}
+
+// -- theme --
+
+const THEMES = ["auto", "light", "dark"];
+const button = document.getElementById("theme");
+
+function kept() {
+  try {
+    return localStorage.getItem("pytest-joules-theme");
+  } catch {
+    return null; // a file that was opened in private
+  }
+}
+
+function keep(theme) {
+  try {
+    localStorage.setItem("pytest-joules-theme", theme);
+  } catch {
+    // It holds for this page only.
+  }
+}
+
+function show(theme) {
+  if (theme === "auto") delete root.dataset.theme;
+  else root.dataset.theme = theme;
+  button.querySelector("span").textContent = theme;
+  for (const article of document.querySelectorAll("article[data-charts]")) draw(article, true);
+}
+
+button.hidden = false;
+button.addEventListener("click", () => {
+  const next = THEMES[(THEMES.indexOf(root.dataset.theme ?? "auto") + 1) % THEMES.length];
+  keep(next);
+  show(next);
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => show(root.dataset.theme ?? "auto"));
+show(THEMES.includes(kept()) ? kept() : "auto");
+
+if (table) startTable();
+addEventListener("hashchange", opened);
+opened();
+root.dataset.ready = "yes";
