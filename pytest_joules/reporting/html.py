@@ -171,8 +171,6 @@ class _Overview:
     devices: Sequence[tuple[str, str]]
     changes: Sequence[str]
     not_collected: Sequence[str]
-    review: Sequence[str]
-    review_title: str
     budgets: int
     bar: Sequence[tuple[str, float, float]]
 
@@ -198,9 +196,7 @@ def _overview(run: RunResult, found: Sequence[Row]) -> _Overview:
         watts=f"{joules / seconds:.0f} W" if seconds else DASH,
         devices=_devices(run.meter.devices if run.meter else ()),
         changes=[line.strip() for line in terminal.changes(run.changes)],
-        not_collected=[line.strip().removeprefix("stored but not collected: ") for line in terminal.stale(run)],
-        review=terminal.reviewed(run.review, run.results) if run.review else [],
-        review_title=f"B{terminal.review_title(run.review)[1:]}" if run.review else "",
+        not_collected=[str(key) for key in run.not_collected],
         budgets=total,
         bar=bar,
     )
