@@ -59,9 +59,6 @@ class Line(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     tolerance: Annotated[float, Meta(ge=SMALLEST_NUMBER, le=1)] | UnsetType = UNSET
     limit: Amount | UnsetType = UNSET
     gate: bool | UnsetType = UNSET
-    tolerance: Annotated[float, Meta(ge=SMALLEST_NUMBER, le=1)] | UnsetType = UNSET
-    limit: Amount | UnsetType = UNSET
-    gate: bool | UnsetType = UNSET
     temperature_celsius: Celsius | UnsetType = UNSET
     sm_clock_mhz: Megahertz | UnsetType = UNSET
     power_cap_share: Share | UnsetType = UNSET
