@@ -251,7 +251,7 @@ const charts = {
   },
 
   power(told) {
-    const { s, w, mhz, c, blocks, limit } = told.power;
+    const { s, w, mhz, c, blocks, before, limit } = told.power;
     const [watts, clock, degrees] = [w, mhz, c].map((values) => column(values, s.length));
     const times = column(s, 1);
     const known = (values) => values.some((value) => value !== null);
@@ -260,7 +260,7 @@ const charts = {
     const lower = [];
     if (known(clock)) lower.push({ x: times, y: clock, yaxis: "y2", ...step, line: { color: color("second"), width: 1.5 }, hovertemplate: "%{y} MHz at %{x} s<extra></extra>" });
     if (known(degrees)) lower.push({ x: times, y: degrees, yaxis: "y3", ...step, line: { color: color("third"), width: 1.5, dash: "dot" }, hovertemplate: "%{y} °C at %{x} s<extra></extra>" });
-    const edges = Array.isArray(blocks) ? blocks : [];
+    const edges = blocks;
     const bottom = lower.length ? 0.42 : 0;
     const shapes = [];
     const annotations = [];
@@ -268,7 +268,7 @@ const charts = {
     if (edges.length > 1) {
       if (edges[0] > 0) {
         shade(0, edges[0], "warm");
-        annotations.push({ x: edges[0] / 2, y: 1, yref: "paper", yanchor: "bottom", text: edges[0] > 0.12 * times.at(-1) ? "before" : "", showarrow: false, font: { color: color("warn"), size: 11 } });
+        annotations.push({ x: edges[0] / 2, y: 1, yref: "paper", yanchor: "bottom", text: edges[0] > 0.12 * times.at(-1) ? before : "", showarrow: false, font: { color: color("warn"), size: 11 } });
       }
       for (let index = 0; index + 1 < edges.length; index++) shade(edges[index], edges[index + 1], index % 2 ? "block-b" : "block-a");
       annotations.push({ x: (edges[0] + edges.at(-1)) / 2, y: 1, yref: "paper", yanchor: "bottom", text: edges.length === 2 ? "1 block" : `${edges.length - 1} blocks`, showarrow: false, font: { color: color("series"), size: 11 } });
@@ -294,7 +294,7 @@ const charts = {
       made.yaxis2 = { title: { text: "SM MHz", font: { color: color("second") } }, domain: [0, bottom - 0.04], nticks: 4, range: known(clock) ? padded(clock, 30) : undefined };
     }
     if (known(degrees)) {
-      made.yaxis3 = { title: { text: "°C", font: { color: color("third") } }, overlaying: "y2", side: "right", showgrid: false, nticks: 4, range: padded(degrees, 2) };
+      made.yaxis3 = { title: { text: "°C", font: { color: color("third") } }, overlaying: "y2", side: "right", showgrid: false, nticks: 4, tickformat: ".0f", range: padded(degrees, 2) };
     }
     return [[...traces, ...lower], layout(made)];
   },
