@@ -110,19 +110,26 @@ function opened() {
 
 // -- charts --
 
+let source = null;
 let library = null;
 
-// Plotly comes packed, and is unpacked when the first chart is wanted: the page opens at once.
+// Plotly comes packed, and starts when the first chart is near: the page opens at once.
+function unpacked() {
+  source ??= (async () => {
+    const packed = Uint8Array.from(atob(document.getElementById("library").textContent), (c) => c.charCodeAt(0));
+    return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  })();
+  return source;
+}
+
 function plotly() {
   library ??= (async () => {
-    const packed = Uint8Array.from(atob(document.getElementById("library").textContent), (c) => c.charCodeAt(0));
-    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-    const source = await new Response(stream).text();
+    const text = await unpacked();
     const head = document.head;
     const append = head.appendChild;
     // The styles of Plotly's maps: no map is drawn here, and the policy would refuse them with an error.
     head.appendChild = (node) => (node.localName === "style" && node.textContent ? node : append.call(head, node));
-    append.call(head, make("script", source));
+    append.call(head, make("script", text));
     delete head.appendChild;
     return window.Plotly;
   })();
@@ -431,7 +438,13 @@ button.addEventListener("click", () => {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => show(root.dataset.theme ?? "auto"));
 show(THEMES.includes(kept()) ? kept() : "auto");
 
-if (table) startTable();
+if (table) {
+  startTable();
+  const near = () => plotly().catch(() => {}); // a chart says what is wrong
+  table.tBodies[0].addEventListener("pointerover", near, { once: true });
+  table.tBodies[0].addEventListener("focusin", near, { once: true });
+  (window.requestIdleCallback ?? setTimeout)(() => unpacked().catch(() => {}));
+}
 addEventListener("hashchange", opened);
 opened();
 root.dataset.ready = "yes";
