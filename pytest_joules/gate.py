@@ -36,6 +36,8 @@ from pytest_joules.meters.base import Meter, MeterError
 from pytest_joules.meters.factory import open_meter
 from pytest_joules.meters.replay import ReplayMeter, WindowTrace, trace_of
 from pytest_joules.model import (
+    DESELECTED,
+    SKIPPED,
     TEST_FAILED,
     BaselineKey,
     BaselineReview,
@@ -262,7 +264,7 @@ class Gate:
             with contextlib.suppress(BudgetError):
                 if budgets := budgets_of(item):
                     self._declare(item, budgets)
-                    self.why_unmeasured[item.nodeid] = "deselected"
+                    self.why_unmeasured[item.nodeid] = DESELECTED
 
     def pytest_report_collectionfinish(self) -> str:
         return f"energy: {sum(len(budgets) for budgets in self.declared.values())} budgets"
@@ -328,7 +330,7 @@ class Gate:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.skipped:
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(getattr(report, "wasxfail", ""))
-            self.why_unmeasured[report.nodeid] = f"skipped: {reason.removeprefix('Skipped: ')}"
+            self.why_unmeasured[report.nodeid] = f"{SKIPPED}{reason.removeprefix('Skipped: ')}"
         elif report.failed:
             # pytest-xdist reports for a worker that crashed, and does not know when.
             known = report.when in ("setup", "call", "teardown")
@@ -434,9 +436,7 @@ class Gate:
         run = self.collect_run()
         if self.options.writes_baselines and exitstatus != pytest.ExitCode.INTERRUPTED:
             try:
-                sound = tuple(result for result in run.results if result.test not in self.why_unmeasured)
-                changes = update_baselines(self._store, replace(run, results=sound), self.options)
-                run = replace(run, changes=changes)
+                run = replace(run, changes=update_baselines(self._store, run, self.options))
             except BaselineError as error:
                 session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
                 self._say(f"baselines not written: {error}")
@@ -468,7 +468,11 @@ class Gate:
 
     def collect_run(self) -> RunResult:
         """The run's result; budgets whose test did not come to an end are unmeasured."""
-        results = [result for found in self.results.values() for result in found]
+        results = [
+            replace(result, broken=self._broken(test, found))
+            for test, found in self.results.items()
+            for result in found
+        ]
         for test, budgets in self.declared.items():
             if test not in self.results:
                 verdict = Verdict(VerdictKind.UNMEASURED, self.why_unmeasured.get(test, "the test did not run"))
@@ -488,11 +492,17 @@ class Gate:
             review=self._review(results),
         )
 
+    def _broken(self, test: str, results: Sequence[BudgetResult]) -> str:
+        """Why a test whose budgets were judged ended badly, but for those that failed it."""
+        why = self.why_unmeasured.get(test, "")
+        by_budget = any(result.failed for result in results) and why.startswith((f"{TEST_FAILED} call", SKIPPED))
+        return "" if by_budget else why
+
     def _review(self, results: Sequence[BudgetResult]) -> BaselineReview | None:
         # Without a base that can be read, no session has started.
         with contextlib.suppress(BaselineError):
             if self.base is not None:
-                return review(self.base, self._store, results, self.collected, self._skus(results))
+                return review(self.base, self._store, results, self.collected, self._skus(results), self._load)
         return None
 
     def _orphans(self, results: Sequence[BudgetResult]) -> dict[str, dict[BaselineKey, Sequence[Session]]]:

@@ -313,6 +313,9 @@ class VerdictKind(str, Enum):
 TEST_FAILED = "the test failed in"
 """How the reason of UNMEASURED begins where the test failed; the phase follows."""
 
+SKIPPED, DESELECTED = "skipped: ", "deselected"
+"""How the reason of UNMEASURED begins where nobody wanted the test to run."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -519,6 +522,7 @@ class BudgetResult:
         history: The stored sessions of its series; ``None`` without any.
         place: Where the test is written.
         widened: Terms that are wider here than the base of ``--energy-baseline-ref`` recorded; the base's are in force.
+        broken: Why the test ended badly though its budgets were judged, such as a failed teardown; it is not stored.
     """
 
     test: str
@@ -534,6 +538,7 @@ class BudgetResult:
     history: History | None = None
     place: Place | None = None
     widened: tuple[Widened, ...] = ()
+    broken: str = ""
 
 
 @dataclass(frozen=True, slots=True)

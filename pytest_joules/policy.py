@@ -40,7 +40,7 @@ def fails(result: BudgetResult, options: Options) -> bool:
 def stores(result: BudgetResult, options: Options) -> bool:
     """Whether the run's update stores this result as a session."""
     kind = result.verdict.kind
-    if not result.declared:
+    if not result.declared or result.broken:
         return False
     if options.update:
         return kind in _STORABLE or result.verdict.other_work

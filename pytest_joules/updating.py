@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import subprocess
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_joules.baselines.store import Addition, BaselineError, BaselineStore
 from pytest_joules.history import session_of
-from pytest_joules.model import BaselineChange, BaselineKey, RunResult
+from pytest_joules.model import BaselineChange, BaselineKey, BudgetResult, RunResult
 from pytest_joules.options import Options
 from pytest_joules.policy import starts_afresh, stores
 
 
 def update_baselines(store: BaselineStore, run: RunResult, options: Options) -> tuple[BaselineChange, ...]:
-    """Store one session for every result that the options let in; one write a SKU.
+    """Store one session for every result that the options let in, but for tests that failed; one write a SKU.
 
     Raises:
         BaselineError: if a file cannot be read or written; files before it are written whole.
@@ -22,9 +23,9 @@ def update_baselines(store: BaselineStore, run: RunResult, options: Options) -> 
     by_sku: dict[str, dict[BaselineKey, Addition]] = defaultdict(dict)
     owners: dict[tuple[str, BaselineKey], str] = {}
     products: dict[str, tuple[str, bool]] = {}
-    for result in run.results:
+    for result in storable(run.results, options):
         measurement = result.measurement
-        if measurement is None or result.sku is None or result.key is None or not stores(result, options):
+        if measurement is None or result.sku is None or result.key is None:
             continue
         if result.test != owners.setdefault((result.sku, result.key), result.test):
             raise BaselineError(
@@ -33,13 +34,15 @@ def update_baselines(store: BaselineStore, run: RunResult, options: Options) -> 
             )
         pin = options.anchor is not None
         limit = result.budget.limit
+        # Who stores what a run measured accepts the terms that its tests claim, which may be wider than those in force.
+        claimed = {change.term: change.here for change in result.widened}
         session = session_of(
             measurement,
             result.key.unit,
             run.created,
             run.commit,
             anchor=pin,
-            tolerance=result.tolerance,
+            tolerance=claimed.get("tolerance", result.tolerance),
             limit=limit.joules if limit else None,
             gate=result.budget.gate,
         )
@@ -50,6 +53,12 @@ def update_baselines(store: BaselineStore, run: RunResult, options: Options) -> 
         name, simulated = products[sku]
         changes += store.update(sku, name, simulated, additions)
     return tuple(changes)
+
+
+def storable(results: Sequence[BudgetResult], options: Options) -> list[BudgetResult]:
+    """The results that an update stores: of a test that one budget failed, none."""
+    failed = {result.test for result in results if result.failed}
+    return [result for result in results if result.test not in failed and stores(result, options)]
 
 
 def commit_of(directory: Path) -> str | None:

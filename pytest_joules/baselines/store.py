@@ -13,7 +13,7 @@ import re
 import stat
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 from filelock import FileLock, Timeout
 
-from pytest_joules.baselines.lines import Unclear, index
+from pytest_joules.baselines.lines import Entries, Unclear, index
 from pytest_joules.codec import shown
 from pytest_joules.model import BaselineChange, BaselineKey, Block, Conditions, Session, WindowKind
 from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER
@@ -78,6 +78,13 @@ class BaselineFile:
     def sessions(self, key: BaselineKey) -> tuple[Session, ...]:
         """The sessions stored under ``key``; empty if none are."""
         return self.entries.get(key, ())
+
+    def agrees(self, other: BaselineFile, key: BaselineKey) -> bool:
+        """Whether both hold the same sessions under ``key``, and none that the other does not."""
+        mine, others = self.entries, other.entries
+        if isinstance(mine, Entries) and isinstance(others, Entries) and mine.text(key) == others.text(key):
+            return True  # as text, they need not become objects
+        return self.sessions(key) == other.sessions(key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,26 +161,31 @@ class BaselineStore:
             self.directory.mkdir(parents=True, exist_ok=True)
             with _locked(path):
                 stored = self.load(sku)
-                merged = {key: merge(stored.sessions(key), addition) for key, addition in additions.items()}
-                fresh = BaselineFile(sku, stored.device or device, simulated, merged)
-                _check(fresh, path)
-                _write(path, render(replace(fresh, entries={**stored.entries, **merged})))
+                grown = added(replace(stored, device=stored.device or device, simulated=simulated), additions)
+                _check(replace(grown, entries={key: grown.entries[key] for key in additions}), path)
+                _write(path, render(grown))
         except (OSError, UnicodeEncodeError) as error:
             raise BaselineError(f"{path}: cannot be written: {error}") from error
-        return tuple(
-            BaselineChange(
-                key=key,
-                sku=sku,
-                old=joules_per_unit(old) if (old := stored.sessions(key)) else None,
-                new=joules_per_unit(new),
-                sessions=len(new),
-                replaced=bool(old) and additions[key].replace,
-                pinned=sum(session.anchor for session in new),
-                anchor_moved=any(session.anchor for session in old)
-                and not any(session.anchor and session in new for session in old),
-            )
-            for key, new in merged.items()
-        )
+        return changes_of(stored, grown, additions)
+
+    @_no_garbage_collection()
+    def remove(self, sku: str, keys: Collection[BaselineKey]) -> None:
+        """Drop series from one SKU's file, leaving everything else in it alone; a file without any is removed.
+
+        Raises:
+            BaselineError: if the file cannot be read, locked or written; it is then as it was.
+        """
+        path = self.path(sku)
+        try:
+            with _locked(path):
+                stored = self.load(sku)
+                left = {key: sessions for key, sessions in stored.entries.items() if key not in keys}
+                if left:
+                    _write(path, render(replace(stored, entries=left)))
+                else:
+                    path.unlink(missing_ok=True)
+        except (OSError, UnicodeEncodeError) as error:
+            raise BaselineError(f"{path}: cannot be written: {error}") from error
 
     @_no_garbage_collection()
     def rename(self, sku: str, old: str, new: str) -> int:
@@ -183,7 +195,7 @@ class BaselineStore:
             BaselineError: if something is stored under ``new`` already, or the file cannot be read or written.
         """
         path = self.path(sku)
-        if not path.exists():
+        if self.data(sku) is None:
             return 0
         try:
             with _locked(path):
@@ -245,6 +257,39 @@ def of_sku(file: BaselineFile, sku: str, name: Path | str) -> BaselineFile:
     return file
 
 
+def added(stored: BaselineFile, additions: Mapping[BaselineKey, Addition]) -> BaselineFile:
+    """A file with new sessions merged into it."""
+    merged = {key: merge(stored.sessions(key), addition) for key, addition in additions.items()}
+    return replace(stored, entries={**stored.entries, **merged})
+
+
+def changes_of(
+    stored: BaselineFile, grown: BaselineFile, additions: Mapping[BaselineKey, Addition]
+) -> tuple[BaselineChange, ...]:
+    """What ``additions`` made of a file."""
+    return tuple(
+        BaselineChange(
+            key=key,
+            sku=stored.sku,
+            old=joules_per_unit(old) if (old := stored.sessions(key)) else None,
+            new=joules_per_unit(new := grown.sessions(key)),
+            sessions=len(new),
+            replaced=bool(old) and addition.replace,
+            pinned=sum(session.anchor for session in new),
+            anchor_moved=any(session.anchor for session in old)
+            and not any(session.anchor and session in new for session in old),
+        )
+        for key, addition in additions.items()
+    )
+
+
+def same(one: Session, other: Session) -> bool:
+    """Whether two sessions are one, stored or not yet: one time, one device and the same joules."""
+    if (one.recorded, one.devices, one.kind) != (other.recorded, other.devices, other.kind):
+        return False
+    return [_stored(block) for block in one.blocks] == [_stored(block) for block in other.blocks]
+
+
 def merge(stored: Sequence[Session], addition: Addition) -> tuple[Session, ...]:
     """A series with a session added: its last sessions, and the pinned ones however old they are."""
     session, before = addition.session, addition.unpin_before
@@ -253,7 +298,11 @@ def merge(stored: Sequence[Session], addition: Addition) -> tuple[Session, ...]:
         return (replace(session, anchor=session.anchor or any(old.anchor for old in stored)),)
     # Times are written in one form only, so that they compare as text.
     unpinned = [replace(old, anchor=False) if before is not None and old.recorded < before else old for old in stored]
-    series = [*unpinned, session]
+    return kept([*unpinned, session])
+
+
+def kept(series: Sequence[Session]) -> tuple[Session, ...]:
+    """What is kept of a series, oldest first: its last sessions, and the last pinned ones however old they are."""
     pins = [number for number, found in enumerate(series) if found.anchor][-KEPT_SESSIONS:]
     last = range(max(0, len(series) - KEPT_SESSIONS), len(series))
     return tuple([replace(series[number], anchor=number in pins) for number in sorted({*pins, *last})])
@@ -296,7 +345,7 @@ def _session_data(session: Session) -> dict[str, Any]:
     data |= {name: _short(value) for name in _TERMS if (value := getattr(session, name)) is not None}
     data |= {} if session.gate else {"gate": False}
     data |= {name: value for name in _OPTIONAL_NUMBERS if (value := getattr(conditions, name)) is not None}
-    blocks = [[_short(b.joules), _short(b.units), _short(b.seconds)] for b in session.blocks]
+    blocks = [_stored(block) for block in session.blocks]
     # From what is stored, so that rewriting a session that was read changes nothing.
     joules, seconds = sum(block[0] for block in blocks), sum(block[2] for block in blocks)
     if seconds and SMALLEST_NUMBER <= (watts := _short(joules / seconds, 4)) <= LARGEST_NUMBER:
@@ -309,6 +358,10 @@ def _session_data(session: Session) -> dict[str, Any]:
             data[name] = dict(sorted(texts.items()))
     data["blocks"] = blocks
     return data
+
+
+def _stored(block: Block) -> list[float]:
+    return [_short(block.joules), _short(block.units), _short(block.seconds)]
 
 
 def _short(value: float, digits: int = 7) -> float:

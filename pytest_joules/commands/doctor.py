@@ -12,12 +12,13 @@ from pytest_joules.commands.shared import (
     CommandError,
     Commands,
     add_json,
+    add_settings,
     check_place,
     described,
+    given_settings,
     say,
-    typed,
 )
-from pytest_joules.options import SETTINGS, Options
+from pytest_joules.options import Options
 
 
 def add(commands: Commands) -> None:
@@ -33,16 +34,7 @@ def add(commands: Commands) -> None:
             "doctor --energy-devices 0,1 --json doctor.json",
         ),
     )
-    for setting in SETTINGS:
-        if setting.name in ("meter", "devices"):
-            parser.add_argument(
-                setting.flag,
-                dest=setting.name,
-                type=typed(setting.parse),
-                default=getattr(Options(), setting.name),
-                metavar=setting.metavar,
-                help=setting.help,
-            )
+    add_settings(parser, "meter", "devices", prefix="--energy-")
     parser.add_argument("--strict", action="store_true", help="let a warning, too, give exit code 1")
     add_json(parser, "write what was found as JSON")
     parser.set_defaults(run=run)
@@ -61,11 +53,12 @@ def run(options: argparse.Namespace) -> int:
     from pytest_joules.workloads.load import load_for
 
     check_place("--json", options.json)
+    asked = Options(enabled=True, **given_settings(options, "meter", "devices"))
     try:
         with contextlib.ExitStack() as stack:
-            meter = open_counters(Options(enabled=True, meter=options.meter, devices=options.devices), stack)
+            meter = open_counters(asked, stack)
             stack.enter_context(devices_locked(meter, say))
-            devices = room.chosen_devices(meter, options.devices)
+            devices = room.chosen_devices(meter, asked.devices)
             report = room.diagnose(meter, devices, lambda device: load_for(meter, device), say)
         if options.json is not None:
             write_data({"schema": SCHEMA_VERSION, **encode(report)}, options.json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from pytest_joules.commands.shared import FINE, CommandError, Commands, add_json, check_place, described
+from pytest_joules.commands.shared import FINE, CommandError, Commands, add_json, add_only, check_place, described
 
 
 def add(commands: Commands) -> None:
@@ -25,9 +25,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("before", metavar="BEFORE", help="report, baseline file, or baseline file@session")
     parser.add_argument("after", metavar="AFTER", help="what to explain against it")
-    parser.add_argument(
-        "-k", dest="only", default="", metavar="TEXT", help="only series whose test, window and unit hold TEXT"
-    )
+    add_only(parser)
     add_json(parser, "write the diagnoses as JSON")
     parser.set_defaults(run=run)
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from pytest_joules.files import misplaced
-from pytest_joules.options import OptionError, percent
+from pytest_joules.options import SETTINGS, OptionError, percent
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """What argparse's ``add_subparsers`` gives; the class has no public name."""
 
 FINE, REGRESSED, USAGE = 0, 1, 2
 """Exit codes: fine, regressed or failed, wrong use or a bad file."""
+
+TOLD_SECONDS = 0.2
+"""How often long work says how far it is."""
 
 T = TypeVar("T")
 
@@ -39,6 +43,30 @@ class CommandError(Exception):
 def say(text: str) -> None:
     """One line on standard error."""
     print(f"pytest-joules: {text}", file=sys.stderr, flush=True)
+
+
+def show(lines: Iterable[str]) -> None:
+    """Lines on standard output; no name in them can act on a terminal or on the runner of a CI."""
+    from pytest_joules.reporting.escape import log
+
+    for line in lines:
+        print(log(line))
+
+
+def counting(items: Sequence[T], what: str) -> Iterator[T]:
+    """The items; where standard error is a terminal, a line there says how far it is."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    told = time.monotonic()
+    shown = False
+    for number, item in enumerate(items):
+        if time.monotonic() - told > TOLD_SECONDS:
+            told, shown = time.monotonic(), True
+            print(f"\r\x1b[K{what}: {number} of {len(items)}", end="", file=sys.stderr, flush=True)
+        yield item
+    if shown:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def check_place(flag: str, path: Path | None) -> None:
@@ -77,6 +105,36 @@ def positive(text: str) -> int:
 def add_json(parser: argparse.ArgumentParser, help: str) -> None:
     """The flag that writes a command's result as JSON."""
     parser.add_argument("--json", type=Path, metavar="FILE", help=help)
+
+
+def add_results(parser: argparse.ArgumentParser) -> None:
+    """Reports of ``--energy-json``, one or several."""
+    parser.add_argument(
+        "results", nargs="+", type=Path, metavar="RESULT.json", help="what pytest --energy --energy-json wrote"
+    )
+
+
+def add_only(parser: argparse.ArgumentParser) -> None:
+    """The flag that picks series."""
+    parser.add_argument(
+        "-k", dest="only", default="", metavar="TEXT", help="only series whose test, window and unit hold TEXT"
+    )
+
+
+def add_settings(parser: argparse.ArgumentParser, *names: str, prefix: str = "--") -> None:
+    """Flags of settings that a run of pytest has, too, with the same values; what is not given is ``None``."""
+    settings = {setting.name: setting for setting in SETTINGS}
+    for setting in (settings[name] for name in names):
+        flag, text = f"{prefix}{setting.name.replace('_', '-')}", setting.help.replace("%", "%%")
+        if setting.metavar is None:
+            parser.add_argument(flag, dest=setting.name, action="store_true", default=None, help=text)
+        else:
+            parser.add_argument(flag, dest=setting.name, type=typed(setting.parse), metavar=setting.metavar, help=text)
+
+
+def given_settings(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Those of the settings that were given, by name."""
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
 def described(text: str, *examples: str) -> dict[str, Any]:

@@ -209,12 +209,10 @@ def _overview(run: RunResult, found: Sequence[Row]) -> _Overview:
 
 def _of_baselines(run: RunResult) -> list[tuple[str, list[str]]]:
     """What the run says of baselines, beside the verdicts."""
-    against, *review = terminal.review(run.review, run.results) if run.review is not None else [""]
-    told = [
-        (against.rstrip(":").capitalize(), review),
-        ("Baselines written", terminal.changes(run.changes)),
-        ("Stale baselines", terminal.stale(run)),
-    ]
+    told = [("Baselines written", terminal.changes(run.changes)), ("Stale baselines", terminal.stale(run))]
+    if run.review is not None:
+        title = terminal.review_title(run.review)
+        told.insert(0, (f"{title[0].upper()}{title[1:]}", terminal.reviewed(run.review, run.results) or ["no change"]))
     return [(title, [line.strip() for line in lines]) for title, lines in told if lines]
 
 

@@ -1,0 +1,63 @@
+"""Where the baselines come from that a stored run is judged by: a directory, one file, or another commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from pytest_joules.baselines.at_ref import BaselinesAtRef
+from pytest_joules.baselines.store import BaselineError, BaselineFile, BaselineStore, of_sku, read
+
+USUAL = Path("baselines")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Baseline files by their SKU.
+
+    Attributes:
+        name: What reports call the place that they are in.
+        load: Reads one SKU's file, each but once; a missing one is empty.  It may raise BaselineError.
+        sku: The only SKU that there is a file of; ``None`` where there may be several.
+        here: The work tree's files.
+        base: Those of another commit, where these judge; what is new since then is judged by the work tree's.
+    """
+
+    name: str
+    load: Callable[[str], BaselineFile]
+    sku: str | None
+    here: BaselineStore
+    base: BaselinesAtRef | None = None
+
+    @classmethod
+    def find(cls, place: Path | None, ref: str | None, beside: Path) -> Source:
+        """The baselines that a user means.
+
+        Args:
+            place: A directory of baseline files, or one of them; ``None`` for ``baselines`` in the current directory,
+                else beside the result.
+            ref: The commit whose files they are; ``None`` for those of the work tree.
+            beside: The result.
+
+        Raises:
+            BaselineError: if there are none, or the one file cannot be used.
+        """
+        if ref is not None:
+            directory = (place or USUAL).absolute()
+            here, base = BaselineStore(directory), BaselinesAtRef(directory, ref, Path.cwd())
+            return cls(base.revision.shown(directory), cache(base.load), None, here, base)
+        if place is None:
+            place = next((found for found in (USUAL, beside.parent / USUAL) if found.is_dir()), None)
+            if place is None:
+                raise BaselineError(f"no baselines in ./{USUAL}; name them with --baseline DIR, or record some")
+        if place.is_dir():
+            store = BaselineStore(place)
+            return cls(str(place), cache(store.load), None, store)
+        file = read(place)
+        if file is None:
+            raise BaselineError(f"{place}: there is no such file or directory")
+        file = of_sku(file, file.sku, place)
+        here = BaselineStore(place.parent)
+        return cls(str(place.parent), lambda sku: file if sku == file.sku else BaselineFile(sku), file.sku, here)

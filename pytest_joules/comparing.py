@@ -1,0 +1,90 @@
+"""A stored run against other baselines: its verdicts are those of a run that had these."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from functools import cache
+
+from pytest_joules.baselines.sources import Source
+from pytest_joules.baselines.store import BaselineFile
+from pytest_joules.judging import Bar
+from pytest_joules.model import BaselineKey, BaselineReview, BudgetResult, RunResult, Session
+from pytest_joules.options import Options
+from pytest_joules.rejudging import Counting, ResultError, family_of, judged_again
+from pytest_joules.review import renames, review
+
+
+def compare(
+    run: RunResult,
+    source: Source,
+    options: Options,
+    *,
+    tolerance: bool = False,
+    whole: bool = True,
+    counting: Counting = iter,
+) -> RunResult:
+    """The run, judged by the baseline files of ``source``.
+
+    Args:
+        run: A run, as it was read.
+        source: The baseline files.
+        options: What verdicts do; what a budget is held to that names no tolerance, too, if ``tolerance`` says so.
+        tolerance: Whether the options' tolerance was asked for; else that of the run stays.
+        whole: Whether the run is all there: under strict options whatever is stored then has to be judged, and what the
+            run says of what it did not collect does not count.
+        counting: Goes through the results.
+
+    Raises:
+        BaselineError: if a file cannot be used.
+        ResultError: if there is no measurement to judge, or the baselines are of none of its SKUs.
+    """
+    if not run.results:
+        raise ResultError("no result to judge: no test carries a budget, or -k leaves none")
+    check_tolerances(run, options)
+    base = None if source.base is None else source.load
+    bar = Bar.of(source.load if base is None else cache(source.here.load), options, family_of(run.results), base=base)
+    judged = judged_again(run, bar, tolerance=tolerance, counting=counting)
+    skus = dict.fromkeys(result.sku for result in judged.results if result.sku)
+    if skus and source.sku is not None and source.sku not in skus:
+        raise ResultError(f"the baseline file is of {source.sku}, and the results are of {', '.join(skus)}")
+    expected = None if options.strict and whole else run.not_collected
+    orphans = {sku: _orphans(source.load(sku), judged.results, expected) for sku in skus}
+    return replace(
+        judged,
+        not_collected=tuple(key for found in orphans.values() for key in found),
+        renames=renames(orphans, judged.results),
+        review=_review(source, judged, skus),
+    )
+
+
+def check_tolerances(run: RunResult, options: Options) -> None:
+    """See that no budget claims a wider tolerance than the options allow.
+
+    Raises:
+        ResultError: naming the first that does.
+    """
+    widest = options.max_tolerance
+    for result in run.results:
+        claimed = result.budget.tolerance
+        if widest is not None and claimed is not None and claimed > widest:
+            raise ResultError(
+                f"{result.test}: its tolerance of {100 * claimed:g}% is wider than --max-tolerance allows "
+                f"({100 * widest:g}%)"
+            )
+
+
+def _orphans(
+    file: BaselineFile, results: Sequence[BudgetResult], expected: Collection[BaselineKey] | None
+) -> dict[BaselineKey, Sequence[Session]]:
+    """The stored series of ``expected``, or all, that no result is of; what a test that ran left out is told apart."""
+    judged = {result.key for result in results if result.declared}
+    tests = {result.test for result in results}
+    wanted = file.entries if expected is None else [key for key in expected if key in file.entries]
+    return {key: file.sessions(key) for key in wanted if key not in judged and key.test not in tests}
+
+
+def _review(source: Source, run: RunResult, skus: Collection[str]) -> BaselineReview | None:
+    if source.base is None:
+        return None
+    return review(source.base, source.here, run.results, {result.test for result in run.results}, skus)

@@ -1,0 +1,214 @@
+"""``pytest-joules compare``: a stored run against baselines."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import Suite
+from stored import DECODE, PREFILL, SKU, blocks, commit_all, days, measured, report, store, unmeasured
+
+from pytest_joules.cli import main
+from pytest_joules.model import BaselineKey, Block, VerdictKind
+from pytest_joules.rejudging import read_result
+from pytest_joules.reporting import json as json_report
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+LEVEL = days(1.0, 1.002, 0.998)
+
+
+def test_a_stored_run_has_the_verdicts_and_words_of_the_run_itself(
+    suite: Suite, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite.write("""
+    @pytest.mark.energy_budget(tolerance="2%")
+    def test_step(energy):
+        energy.repeat(step, args=(1.1,), work=tokens)
+
+    @pytest.mark.energy_budget
+    def test_other(energy):
+        energy.repeat(step, work=tokens)
+
+    @pytest.mark.skip(reason="not today")
+    @pytest.mark.energy_budget
+    def test_skipped(energy):
+        energy(step)
+    """)
+    suite.store_baseline()
+    suite.store_baseline(test="test_it.py::test_other")
+    ran, _ = suite.report("-p", "no:randomly")
+    assert ran.ret == 1
+    assert main(["compare", "report.json", "--json", "again.json"]) == 1
+    before, after = (json_report.read(Path(name)) for name in ("report.json", "again.json"))
+    assert {result.verdict.kind for result in before.results} >= {VerdictKind.REGRESSED, VerdictKind.PASS}
+    assert after.results == before.results
+    said = capsys.readouterr().out
+    start = next(number for number, line in enumerate(ran.outlines) if "= energy (simulated) =" in line)
+    shown = [line for line in ran.outlines[start + 1 :] if line and not line.startswith("=")]
+    assert all(line in said for line in shown if "short test summary" not in line and not line.startswith("FAILED"))
+    assert "REGRESSED: simulated " in said
+    assert f"pytest-joules accept report.json -k {before.results[0].test}" in said
+
+
+def test_a_rise_fails_and_a_level_run_does_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store(tmp_path / "baselines", LEVEL)
+    report(tmp_path / "level.json", measured(1.003))
+    report(tmp_path / "risen.json", measured(1.05))
+    assert main(["compare", "level.json"]) == 0
+    assert "energy: 1 passed, 0 regressed" in capsys.readouterr().out
+    assert main(["compare", "risen.json"]) == 1
+    said = capsys.readouterr().out
+    assert f"{DECODE}: REGRESSED: 1.050 J/token is +5.0% against the baseline's" in said
+    assert "baseline   3 session(s) in baselines/nvidia-h200.json" in said
+    assert main(["compare", "risen.json", "--tolerance", "10%"]) == 0
+    assert "tolerance 10.0%" not in said
+    # What the marker says stands.
+    report(tmp_path / "strict.json", measured(1.05, tolerance=0.01))
+    assert main(["compare", "strict.json", "--tolerance", "10%"]) == 1
+
+
+def test_baselines_are_beside_the_result_or_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ci").mkdir()
+    report(tmp_path / "ci" / "risen.json", measured(1.05))
+    assert main(["compare", "ci/risen.json"]) == 2
+    assert "no baselines in ./baselines; name them with --baseline DIR" in capsys.readouterr().err
+    store(tmp_path / "ci" / "baselines", LEVEL)
+    assert main(["compare", "ci/risen.json"]) == 1
+    store(tmp_path / "other", days(1.05, 1.05, 1.05))
+    assert main(["compare", "ci/risen.json", "--baseline", "other"]) == 0
+    shutil.move(tmp_path / "other" / f"{SKU}.json", tmp_path / "kept.json")
+    assert main(["compare", "ci/risen.json", "--baseline", "kept.json"]) == 0
+
+
+def test_another_commit_s_baselines_and_terms_judge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store(tmp_path / "baselines", [replace(one, tolerance=0.02) for one in LEVEL])
+    commit_all(tmp_path)
+    shutil.rmtree(tmp_path / "baselines")
+    store(tmp_path / "baselines", days(1.05, 1.05, 1.05, month=5))
+    report(tmp_path / "risen.json", measured(1.05, tolerance=0.2), measured(2.0, PREFILL))
+    assert main(["compare", "risen.json", "-k", "decode"]) == 0
+    capsys.readouterr()
+    assert main(["compare", "risen.json", "--baseline-ref", "HEAD"]) == 1
+    said = capsys.readouterr().out
+    assert "against HEAD:baselines" in said
+    assert "REGRESSED: 1.050 J/token is +5.0%" in said
+    assert "tolerance 2% -> 20%" in said
+    assert "-> 1.050 J/token (+5.00%), 3 session(s) added, 3 session(s) removed" in said
+    assert f"{PREFILL}: NO_BASELINE" in said
+
+
+def test_parts_of_a_suite_are_one_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store(store(tmp_path / "baselines", LEVEL).directory, LEVEL, PREFILL)
+    gone = BaselineKey(PREFILL, "main", "token")
+    report(tmp_path / "a.json", measured(), unmeasured("deselected", PREFILL), not_collected=(gone,))
+    report(tmp_path / "b.json", measured(1.0, PREFILL), created="2026-05-01T12:10:00+00:00")
+    assert main(["compare", "a.json", "b.json", "--strict", "--json", "both.json"]) == 0
+    assert "energy: 2 passed, 0 regressed, 0 inconclusive, 0 unmeasured" in capsys.readouterr().out
+    both = json_report.read(tmp_path / "both.json")
+    assert (both.created, both.commit, both.not_collected) == ("2026-05-01T12:10:00+00:00", "abc123", ())
+    assert main(["compare", "a.json", "--strict"]) == 1
+    assert "energy: 1 passed, 0 regressed, 0 inconclusive, 1 unmeasured" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("reason", "flags", "code"),
+    [
+        ("skipped: no model", [], 0),
+        ("deselected", [], 0),
+        ("deselected", ["--strict"], 1),
+        ("the test failed in call", [], 1),
+        ("its worker crashed", [], 1),
+    ],
+)
+def test_no_test_that_went_wrong_is_a_silent_pass(tmp_path: Path, reason: str, flags: list[str], code: int) -> None:
+    store(tmp_path / "baselines", LEVEL)
+    report(tmp_path / "energy.json", measured(), unmeasured(reason, PREFILL))
+    assert main(["compare", "energy.json", *flags]) == code
+
+
+def test_policies_are_those_of_pytest(tmp_path: Path) -> None:
+    store(tmp_path / "baselines", LEVEL)
+    report(tmp_path / "new.json", measured(2.0, PREFILL))
+    assert main(["compare", "new.json"]) == 1
+    assert main(["compare", "new.json", "--missing=warn"]) == 0
+    assert main(["compare", "new.json", "--missing=warn", "--strict"]) == 1
+    report(tmp_path / "over.json", measured(2.0, limit=1.5, tolerance=None))
+    assert main(["compare", "over.json"]) == 1
+
+
+def test_names_cannot_act_on_a_terminal_or_a_runner(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store(tmp_path / "baselines", LEVEL)
+    report(tmp_path / "energy.json", measured(1.0, "test_it.py::test_x[\n::error::no\x1b[31m]"))
+    assert main(["compare", "energy.json"]) == 1
+    said = capsys.readouterr().out
+    assert "\x1b" not in said
+    assert not any(line.lstrip().startswith("::error") for line in said.splitlines())
+
+
+def _mangled(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["nowhere.json"], "nowhere.json: there is no such file"),
+        (["."], ".: is a directory; name a file in it"),
+        (["text.json"], "text.json: not a readable JSON report"),
+        (["empty.json"], "no result to judge"),
+        (["fine.json", "-k", "nothing"], "no result to judge"),
+        (["fine.json", "simulated.json"], "some of the results are simulated and some are real"),
+        (["zero.json"], f"zero.json: {DECODE}: a block of 0; no run measures that"),
+        (["none.json"], f"none.json: {DECODE}: no block of 'token'"),
+        (["when.json"], "when.json: 'created' is 'yesterday', and no time of a run's"),
+        (["fine.json", "--baseline", "nowhere"], "nowhere: there is no such file or directory"),
+        (["fine.json", "--baseline", "other.json"], "is of nvidia-b200, and the results are of nvidia-h200"),
+        (["fine.json", "--baseline", "bad"], "bad/nvidia-h200.json:1: not JSON"),
+        (["fine.json", "--baseline-ref", "HEAD"], "is in no git repository"),
+        (["wide.json", "--max-tolerance", "5%"], "its tolerance of 20% is wider than --max-tolerance allows (5%)"),
+        (["fine.json", "--json", "nowhere/x.json"], "--json nowhere/x.json: its directory does not exist"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_compared_is_one_clear_line_and_exit_code_2(
+    tmp_path: Path, arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(tmp_path / "baselines", LEVEL)
+    report(tmp_path / "fine.json", measured())
+    report(tmp_path / "empty.json")
+    report(tmp_path / "simulated.json", measured(), simulated=True)
+    report(tmp_path / "wide.json", measured(tolerance=0.2))
+    nothing = measured()
+    assert nothing.measurement is not None
+    for name, wrong in (("zero", (*blocks(), Block(0.0, 1.0, 1.0))), ("none", ())):
+        measurement = replace(nothing.measurement, blocks={"token": wrong})
+        report(tmp_path / f"{name}.json", replace(nothing, measurement=measurement))
+    report(tmp_path / "when.json", measured(), created="yesterday")
+    (tmp_path / "text.json").write_text("{")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / f"{SKU}.json").write_text("{")
+    (tmp_path / "other.json").write_text(
+        json.dumps({"schema": 1, "sku": "nvidia-b200", "device": "NVIDIA B200", "simulated": False, "entries": {}})
+    )
+    assert main(["compare", *arguments]) == 2
+    said = capsys.readouterr()
+    assert complaint in said.err
+    assert said.err.count("\n") == 1
+    assert not said.out
+
+
+def test_what_a_report_says_of_its_sku_counts_for_nothing(tmp_path: Path) -> None:
+    path = report(tmp_path / "energy.json", measured(1.05))
+    _mangled(path, '"sku": "nvidia-h200"', '"sku": "../../nvidia-b200"')
+    store(tmp_path / "baselines", LEVEL)
+    assert main(["compare", "energy.json"]) == 1
+    assert read_result(path).results[0].sku == "../../nvidia-b200"
