@@ -88,6 +88,11 @@ class Entries(Mapping[BaselineKey, tuple[Session, ...]]):
     def __getitem__(self, key: BaselineKey) -> tuple[Session, ...]:
         return tuple([_session(line) for line in _SERIES.decode(self._series[key])])
 
+    def text(self, key: BaselineKey) -> bytes | None:
+        """A series as the file has it; ``None`` if it has none."""
+        raw = self._series.get(key)
+        return None if raw is None else bytes(raw)
+
     def __contains__(self, key: object) -> bool:
         return key in self._series
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from filelock import FileLock, Timeout
 
-from pytest_joules.baselines.lines import Unclear, index
+from pytest_joules.baselines.lines import Entries, Unclear, index
 from pytest_joules.codec import shown
 from pytest_joules.model import BaselineChange, BaselineKey, Block, Conditions, Session, WindowKind
 from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER
@@ -83,6 +83,13 @@ class BaselineFile:
     def sessions(self, key: BaselineKey) -> tuple[Session, ...]:
         """The sessions stored under ``key``; empty if none are."""
         return self.entries.get(key, ())
+
+    def agrees(self, other: BaselineFile, key: BaselineKey) -> bool:
+        """Whether both hold the same sessions under ``key``, and none that the other does not."""
+        mine, others = self.entries, other.entries
+        if isinstance(mine, Entries) and isinstance(others, Entries) and mine.text(key) == others.text(key):
+            return True  # as text, they need not become objects
+        return self.sessions(key) == other.sessions(key)
 
 
 @dataclass(frozen=True, slots=True)
