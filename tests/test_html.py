@@ -144,7 +144,9 @@ def of_every_kind() -> RunResult:
         result("test_it.py::test_old", trace=None, history=None),
         result("test_it.py::test_why", VerdictKind.REGRESSED, diagnosis=DIAGNOSIS),
         replace(
-            result("test_it.py::test_failed_meter"),
+            result("test_it.py::test_failed_meter", VerdictKind.INVALID),
+            key=None,
+            history=None,
             measurement=Measurement("main", WindowKind.REPEATED, (GPU,), {}, 0.0, 0.0, Conditions(), invalid="lost"),
         ),
     ]
@@ -260,7 +262,10 @@ def test_the_same_result_gives_the_same_page_also_by_way_of_json(tmp_path: Path)
 
 def test_hostile_names_are_text_and_nothing_else() -> None:
     text = html.render(run_of(*(result(test) for test in HOSTILE)))
-    page, harmless = Page(text), Page(html.render(run_of(*(result(f"test_{n}") for n in range(len(HOSTILE))))))
+    page, harmless = (
+        Page(text),
+        Page(html.render(run_of(*(result(f"test_it.py::test_{n}") for n in range(len(HOSTILE)))))),
+    )
     text.encode()
     assert len(text) < 3e6
     assert len(page.inside["script"]) == 3

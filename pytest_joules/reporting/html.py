@@ -269,7 +269,8 @@ class _Test:
     id: str
     row: Row
     name: str
-    parts: Sequence[str]
+    file: Sequence[str]
+    rest: Sequence[str]
     mark: str
     meaning: str
     headline: str
@@ -292,12 +293,15 @@ class _Test:
 
 def _test(name: str, row: Row, run: RunResult) -> _Test:
     result, measurement = row.result, row.result.measurement
+    shown_name = short(visible(row.name))
+    file, colons, rest = shown_name.partition("::") if "::" in shown_name else ("", "", shown_name)
     extra = run.extra_info.get(row.test)
     return _Test(
         id=name,
         row=row,
-        name=short(visible(row.name)),
-        parts=_WRAP.split(short(visible(row.name))),
+        name=shown_name,
+        file=_WRAP.split(file + colons),
+        rest=_WRAP.split(rest),
         mark=MARKS[row.verdict],
         meaning=MEANINGS[row.verdict],
         headline=terminal.headline(result).partition(": ")[2],

@@ -283,7 +283,7 @@ const charts = {
     const most = Math.max(...watts.filter(Number.isFinite));
     if (limit && most > 0.8 * limit) {
       shapes.push({ type: "line", x0: 0, x1: 1, xref: "paper", y0: limit, y1: limit, line: { color: color("bad"), width: 1.5, dash: "dash" } });
-      annotations.push({ x: 1, xref: "paper", xanchor: "right", y: limit, yanchor: "bottom", text: "power limit", showarrow: false, font: { color: color("bad"), size: 11 } });
+      annotations.push({ x: 1, xref: "paper", xanchor: "right", y: limit, yanchor: "bottom", text: "power limit", showarrow: false, bgcolor: color("paper"), font: { color: color("bad"), size: 11 } });
     }
     const padded = (values, least) => {
       const found = values.filter((value) => Number.isFinite(value));
