@@ -40,7 +40,7 @@ VARIABLES = {
     "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
     "GITHUB_ACTIONS": "true",
     "GITHUB_BASE_REF": "main",
-    "SESSIONS": "2",
+    "SESSIONS": "1",
     "SKU": "h100",
     "result": "energy.json",
 }

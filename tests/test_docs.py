@@ -234,6 +234,35 @@ def test_console_examples_are_commands_that_exist(page: Path) -> None:
                     assert (ROOT / word.partition("::")[0]).exists(), words
 
 
+def test_getting_started_as_it_is_written(tmp_path: Path) -> None:
+    """Files are made and commands run up to where a GPU is needed; a comment says which exit code to expect."""
+    text = (DOCS / "getting-started.md").read_text(encoding="utf-8").partition("## 4.")[0]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "CI"))}
+    said = ""
+    for language, block in re.findall(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        if name := re.match(r"# (\S+)\n", block):
+            (tmp_path / name[1]).write_text(block, encoding="utf-8")
+        for line in block.splitlines() if language == "console" else ():
+            if line.startswith(("pip", "mkdir")):
+                continue
+            expected = re.search(r"# exit code (\d)", line)
+            ran = subprocess.run(
+                ["bash", "-c", line],
+                cwd=tmp_path,
+                env={**kept, "PATH": path},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert ran.returncode == (int(expected[1]) if expected else 0), f"{line}\n{ran.stdout}{ran.stderr}"
+            for word in re.findall(r"[A-Z_]{9,}", line.partition("#")[2]):
+                assert word in ran.stdout
+            said += ran.stdout
+    assert "more device memory traffic" in said
+    assert "energy: 1 passed, 0 regressed, 0 inconclusive, 0 unmeasured" in said
+
+
 @pytest.mark.parametrize(
     ("tool", "target"),
     [("diagnosis_table", "diagnosis.md"), ("format_reference", "formats.md")],
