@@ -35,6 +35,7 @@ SUITE = """
 """
 
 VARIABLES = {
+    "BASE": "main",
     "CHANGE_TARGET": "main",
     "CI": "true",
     "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
@@ -102,7 +103,9 @@ def test_what_runs_code_of_a_pull_request_has_neither_secrets_nor_write_access()
                 assert job["permissions"] == {"contents": "read"}
                 assert "secrets." not in json.dumps(job)
         if "workflow_run" in triggers:
-            assert "checkout" not in path.read_text(encoding="utf-8").partition("jobs:")[2]
+            steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+            checkouts = [step["with"] for step in steps if "actions/checkout" in step.get("uses", "")]
+            assert all(not {"ref", "repository"} & {*given} for given in checkouts), "this repository's own branch"
 
 
 def test_actions_are_pinned_and_one_hash_has_one_version() -> None:
