@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import gzip
 import inspect
 import os
@@ -11,6 +12,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -232,6 +234,29 @@ def test_console_examples_are_commands_that_exist(page: Path) -> None:
             for word in words[1:]:
                 if word.startswith("examples/") and page.parent == ROOT:
                     assert (ROOT / word.partition("::")[0]).exists(), words
+
+
+@page
+def test_python_examples_are_python_and_use_what_there_is(page: Path) -> None:
+    there = {
+        "energy": {*public(Energy), "extra_info"},
+        "window": {*public(Window), "name"},
+        "server": {*public(Server)},
+    }
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        code = textwrap.dedent(block)
+        # A marker may stand for itself.
+        tree = ast.parse(f"{code}def test(): ..." if code.splitlines()[-1].startswith("@") else code)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in there:
+                assert node.attr in there[node.value.id]
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr == "energy_budget"
+            ):
+                given = {word.arg: ast.literal_eval(word.value) for word in node.keywords if word.arg}
+                EnergyBudget.from_marker(tuple(map(ast.literal_eval, node.args)), given)
 
 
 def test_getting_started_as_it_is_written(tmp_path: Path) -> None:
