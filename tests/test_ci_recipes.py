@@ -141,11 +141,11 @@ def test_every_command_of_the_recipes_runs_on_the_simulated_gpu(tmp_path: Path) 
         "RUNNER_TEMP": str(tmp_path),
     }
 
-    def run(command: str) -> str:
+    def run(command: str, *codes: int) -> str:
         ran = subprocess.run(
             ["bash", "-euc", command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
-        assert ran.returncode == 0, f"{command}\n{ran.stdout}{ran.stderr}"
+        assert ran.returncode in (codes or (0,)), f"{command}\n{ran.stdout}{ran.stderr}"
         return ran.stdout
 
     found = commands()
@@ -161,11 +161,13 @@ def test_every_command_of_the_recipes_runs_on_the_simulated_gpu(tmp_path: Path) 
     for command in measuring:
         # What the recipes insist on is what a laptop does not have.
         assert "--energy-meter=auto" in command
-        assert "energy: 1 passed, 0 regressed" in run(command.replace("--energy-meter=auto", "--energy-meter=simulated"))
+        assert "energy: 1 passed, 0 regressed" in run(
+            command.replace("--energy-meter=auto", "--energy-meter=simulated")
+        )
     for command in found:
         if command.startswith("pytest-joules doctor"):
-            # The doctor is no pytest, and reads no ini file.
-            run(f"{command} --energy-meter simulated")
+            # The doctor is no pytest, and reads no ini file; a machine that tests keep busy may deserve its warning.
+            run(f"{command} --energy-meter simulated", 0, 1)
         elif command not in (*recording, *measuring):
             run(command)
     assert json.loads((tmp_path / "energy.json").read_text())["results"]

@@ -288,6 +288,15 @@ def test_getting_started_as_it_is_written(tmp_path: Path) -> None:
     assert "energy: 1 passed, 0 regressed, 0 inconclusive, 0 unmeasured" in said
 
 
+def test_extras_that_are_named_exist() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    recipes = [path for path in (ROOT / "examples" / "ci").rglob("*") if path.is_file()]
+    for path in (*PAGES, *recipes):
+        for extras in re.findall(r"(?:pytest-joules|\.)\[([a-z,]+)\]", path.read_text(encoding="utf-8")):
+            for extra in extras.split(","):
+                assert re.search(rf"^{extra} = \[", project, re.MULTILINE), f"{path.name}: {extra}"
+
+
 @pytest.mark.parametrize(
     ("tool", "target"),
     [("diagnosis_table", "diagnosis.md"), ("format_reference", "formats.md")],
