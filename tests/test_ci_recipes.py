@@ -72,11 +72,11 @@ def commands() -> list[str]:
     return list(dict.fromkeys(ours))
 
 
-def checked(command: Sequence[str]) -> None:
+def checked(command: Sequence[str], text: str = "") -> None:
     tool = shutil.which(command[0], path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if tool is None:
         pytest.skip(f"needs {command[0]}")
-    ran = subprocess.run([tool, *command[1:]], capture_output=True, text=True, check=False)
+    ran = subprocess.run([tool, *command[1:]], input=text, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
@@ -90,6 +90,11 @@ def test_gitlab_pipelines_fit_their_schema() -> None:
 
 def test_github_workflows_have_no_security_findings() -> None:
     checked(["zizmor", "--offline", "--no-progress", "--persona", "pedantic", *map(str, WORKFLOWS)])
+
+
+def test_shell_in_the_recipes_is_sound() -> None:
+    # SC1091: an activated environment is not ours to read.
+    checked(["shellcheck", "--shell=bash", "--exclude=SC1091", "-"], "\n".join(map(textwrap.dedent, scripts())))
 
 
 def test_what_runs_code_of_a_pull_request_has_neither_secrets_nor_write_access() -> None:
