@@ -41,7 +41,7 @@ VARIABLES = {
     "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
     "GITHUB_ACTIONS": "true",
     "GITHUB_BASE_REF": "main",
-    "SESSIONS": "1",
+    "SESSIONS": "3",
     "SKU": "h100",
     "sku": "h100",
 }
@@ -65,11 +65,13 @@ def scripts() -> Iterator[str]:
 
 
 def commands() -> list[str]:
-    """Every command line of ours, once."""
+    """Every command line of ours, with the variables that are known, once."""
     lines = (line.strip() for script in scripts() for line in script.replace("\\\n", " ").splitlines())
+    ours = (re.sub(r"\s+", " ", line) for line in lines if re.match(r"pytest(-joules)? ", line))
     # What happens when a command fails is not of the command.
-    ours = (re.split(r" \|\| ", re.sub(r"\s+", " ", line))[0] for line in lines if re.match(r"pytest(-joules)? ", line))
-    return list(dict.fromkeys(ours))
+    alone = (line.partition(" || ")[0] for line in ours)
+    filled = (re.sub(r"\$(\w+)", lambda name: VARIABLES.get(name[1], name[0]), line) for line in alone)
+    return list(dict.fromkeys(line.replace('"', "") for line in filled))
 
 
 def checked(command: Sequence[str]) -> None:
