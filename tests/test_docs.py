@@ -332,6 +332,25 @@ def test_links_within_the_repository_resolve(page: Path) -> None:
             assert anchor in anchors(path), f"{target}#{anchor}"
 
 
+@page
+def test_files_that_are_named_exist(page: Path) -> None:
+    for text in CODE.findall(page.read_text(encoding="utf-8")):
+        if re.fullmatch(
+            r"(benchmarks|docs|examples|pytest_joules|tests/test_|tools)/?[\w/.-]*\.(py|md|json|yml)", text
+        ):
+            assert (ROOT / text).exists(), text
+
+
+def test_every_room_has_its_place_in_the_architecture_and_no_other_has() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    package = ROOT / "pytest_joules"
+    modules = {path for path in package.rglob("*.py") if path.name != "__init__.py"}
+    for path in modules:
+        whole = path.parent.name in ("commands", "reporting", "workloads")
+        assert f"`{path.parent.name}/`" in text if whole else f"`{path.name}`" in text, path
+    assert {*re.findall(r"`([\w]+\.py)`", text)} <= {path.name for path in modules}
+
+
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs")
     pytest.importorskip("material")
