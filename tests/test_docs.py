@@ -212,7 +212,7 @@ def console_lines(text: str) -> Iterator[list[str]]:
     for block in re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
             for command in line.split(" && "):
-                words = shlex.split(command, comments=True)
+                words = shlex.split(command.removeprefix("$ "), comments=True)
                 if words and "..." not in words:
                     yield words
 
