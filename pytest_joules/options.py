@@ -31,6 +31,9 @@ COLUMNS = (
 SORTS = ("test", "verdict", "ratio", "joules", "watts", "seconds")
 """What the terminal table may be sorted by."""
 
+GITHUB = ("auto", "on", "off")
+"""Whether a run speaks to GitHub Actions; ``auto`` does where it runs there."""
+
 SIMULATED_SKUS = ("h100-sxm", "h200", "b200")
 
 SIMULATED_FAULTS = (
@@ -262,6 +265,12 @@ SETTINGS = (
         "what a budget does that could not be decided within the time (default: warn)",
     ),
     Setting("strict", _boolean, None, "fail the run if any budget, or any stored baseline's test, was not decided"),
+    Setting(
+        "github",
+        _choice(*GITHUB),
+        "|".join(GITHUB),
+        "write GitHub's step summary and annotations: auto does so where GITHUB_ACTIONS is set (default: auto)",
+    ),
     Setting("sort", _choice(*SORTS), "COLUMN", f"sort the table by: {', '.join(SORTS)} (default: test)"),
     Setting("columns", _columns, "A,B", f"columns of the table, from: {', '.join(COLUMNS)}"),
 )
@@ -317,6 +326,7 @@ class Options:
     missing: str = "fail"
     inconclusive: str = "warn"
     strict: bool = False
+    github: str = "auto"
     sort: str = "test"
     columns: tuple[str, ...] = COLUMNS
 

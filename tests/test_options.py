@@ -37,6 +37,7 @@ GOOD: dict[str, list[tuple[str, object]]] = {
     "missing": [("warn", "warn"), ("fail", "fail")],
     "inconclusive": [("fail", "fail"), ("warn", "warn")],
     "strict": [("yes", True), ("TRUE", True), ("1", True), ("off", False), ("0", False)],
+    "github": [("auto", "auto"), ("on", "on"), ("off", "off")],
     "sort": [(sort, sort) for sort in SORTS],
     "columns": [("test,ratio", ("test", "ratio")), (", ".join(COLUMNS), COLUMNS)],
 }
@@ -66,6 +67,7 @@ BAD: dict[str, list[tuple[str, str]]] = {
     "missing": [("ignore", "not one of fail, warn"), ("FAIL", "not one of fail, warn")],
     "inconclusive": [("pass", "not one of fail, warn")],
     "strict": [("perhaps", "neither true nor false")],
+    "github": [("yes", "not one of auto, on, off"), ("ON", "not one of auto, on, off")],
     "sort": [("colour", "not one of test, verdict")],
     "columns": [("test,colour", "unknown column 'colour'; choose from test,"), ("test,", "unknown column ''")],
 }
