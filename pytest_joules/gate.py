@@ -466,9 +466,8 @@ class Gate:
                 self._say(f"no step summary written: {error}")
         self.config.hook.pytest_joules_report(run=run)
         self.run = run
-        # A base judges whatever a test says of itself, such as xfail.
-        told = () if self.base is not None else self.results
-        silent = any(result.failed for result in run.results if result.test not in told)
+        silent = any(result.failed for result in run.results if result.test not in self.results)
+        silent |= bool(self._overruled(run))
         if exitstatus == pytest.ExitCode.OK and (silent or (self.options.strict and self._left_out(run))):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -479,6 +478,13 @@ class Gate:
             from pytest_joules.reporting import html  # an extra
 
             html.write(run, self.options.html)
+
+    def _overruled(self, run: RunResult) -> list[str]:
+        """Tests that a base fails although they say of themselves that they fail, such as with ``xfail``."""
+        if self.base is None:
+            return []
+        failed = dict.fromkeys(result.test for result in run.results if result.failed and result.test in self.results)
+        return [test for test in failed if not self.why_unmeasured.get(test, "").startswith(TEST_FAILED)]
 
     @staticmethod
     def _left_out(run: RunResult) -> bool:
@@ -577,6 +583,9 @@ class Gate:
         kinds = [kind for kind in ("simulated", "replayed") if run.meter and getattr(run.meter, kind)]
         terminalreporter.section(f"energy ({', '.join(kinds)})" if kinds else "energy")
         for line in terminal.report(run, options.columns, options.sort, verbose=self._verbose):
+            terminalreporter.write_line(log(line))
+        for test in self._overruled(run):
+            line = f"{test}: fails the run, whatever the test expects: {options.baseline_ref} judges"
             terminalreporter.write_line(log(line))
         if options.writes_baselines and not run.changes:
             terminalreporter.write_line("baselines: nothing was written")

@@ -289,6 +289,10 @@ ACTIONS = (
 """Flags without an ini twin that ask for something to be done."""
 
 
+_CHOOSING = ("baselines", "meter", "devices")
+"""What could lead a run that another commit judges to other baselines, or to other joules."""
+
+
 PATH_FLAGS = ("--energy-baselines", "--energy-json", "--energy-html", "--energy-trace")
 
 
@@ -394,6 +398,13 @@ class Options:
                     "drop --energy-baseline-ref or --energy-update"
                 )
             options = replace(options, baseline_ref=None)
+        if flag("energy_baseline_ref") is not None:
+            for setting in SETTINGS:
+                if setting.name in _CHOOSING and flag(setting.dest) is None and (text := ini(setting.dest)):
+                    raise OptionError(
+                        f"ini option {setting.dest}: with --energy-baseline-ref it has to be a flag, since an ini "
+                        f"file is the work tree's own: {setting.flag}={text}"
+                    )
         if flag("energy_update_in_ci") and not options.writes_baselines:
             raise OptionError("--energy-update-in-ci needs --energy-update or --energy-update-new")
         if ci and options.writes_baselines and not flag("energy_update_in_ci"):

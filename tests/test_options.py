@@ -245,3 +245,14 @@ def test_the_default_tolerance_keeps_to_the_widest() -> None:
 def test_a_ci_is_known_by_its_variable(value: str, ci: bool) -> None:
     assert in_ci({"CI": value}) is ci
     assert not in_ci({})
+
+
+@pytest.mark.parametrize(("name", "text"), [("baselines", "mine"), ("meter", "simulated"), ("devices", "7")])
+def test_a_work_tree_does_not_choose_what_another_commit_judges(name: str, text: str) -> None:
+    ini = {f"energy_{name}": text}
+    with pytest.raises(OptionError, match=f"ini option energy_{name}: .* flag, .*: --energy-{name}={text}"):
+        resolve({"energy_baseline_ref": "main"}, ini)
+    assert resolve({"energy_baseline_ref": "main", f"energy_{name}": text}, ini) == resolve(
+        {"energy_baseline_ref": "main", f"energy_{name}": text}
+    )
+    resolve(ini={**ini, "energy_baseline_ref": "main"})

@@ -116,6 +116,7 @@ def test_a_gate_on_pull_requests(suite: Suite, monkeypatch: pytest.MonkeyPatch) 
             "tolerance 2% -> 20%",
             "  wider here, where the base's counts: test_it.py::test_step: tolerance 2% -> 20%",
             "  wider here, where the base's counts: test_it.py::test_step: gate on -> off",
+            "test_it.py::test_step: fails the run, whatever the test expects: main judges",
         ]
     )
     report = json.loads(story.text("sly.json"))
