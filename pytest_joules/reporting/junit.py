@@ -23,7 +23,7 @@ VERDICT = "energy_verdict"
 
 
 def properties(results: Sequence[BudgetResult]) -> list[tuple[str, str]]:
-    """Names and values of one test's numbers, for ``user_properties``; see ``docs/reference.md`` for the names.
+    """Names and values of one test's numbers, for ``user_properties``; see ``docs/reports.md`` for the names.
 
     What belongs to a unit ends with ``_per_UNIT``, and what belongs to another window than ``main`` begins with
     ``energy_WINDOW``, so that a name stays what it is when a test gets another budget.
