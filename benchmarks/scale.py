@@ -151,22 +151,17 @@ def read(files: Files) -> Step:
 
 
 def compare(files: Files) -> Step:
-    """Judge every result against its sessions."""
-    from pytest_joules.decision import Terms, decide
-    from pytest_joules.history import Suite
+    """Judge every result against its sessions, and explain it, as ``pytest-joules compare`` does."""
+    from pytest_joules.baselines.sources import Source
+    from pytest_joules.comparing import compare
+    from pytest_joules.options import Options
 
-    stored, found = BaselineStore(files.baseline.parent).load(SKU), json_report.read(files.report)
+    found = json_report.read(files.report)
 
-    def judge() -> list[VerdictKind]:
-        suite = Suite(stored.entries)
-        kinds = []
-        for result in found.results:
-            assert result.key is not None
-            assert result.measurement is not None
-            around = suite.without(result.key.test, result.key.window, result.measurement.kind)
-            terms = Terms(result.key.unit, result.tolerance, family=len(found.results), suite=around)
-            kinds.append(decide(result.measurement, stored.sessions(result.key), terms).kind)
-        assert kinds.count(VerdictKind.REGRESSED) == len(kinds) // 100
+    def judge() -> object:
+        source = Source.find(files.baseline, None, files.report)
+        kinds = [result.verdict.kind for result in compare(found, source, Options(enabled=True)).results]
+        assert kinds.count(VerdictKind.REGRESSED) == len(kinds) // 100, kinds.count(VerdictKind.REGRESSED)
         return kinds
 
     return judge

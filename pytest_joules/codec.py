@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -35,6 +37,18 @@ class _Misfit(Exception):
     def within(self, step: str) -> _Misfit:
         self.steps.append(step)
         return self
+
+
+@contextlib.contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """A large file is a million objects and no cycle; looking for one takes more time than reading."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def shown(text: str, longest: int = 200) -> str:

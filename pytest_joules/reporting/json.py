@@ -16,7 +16,7 @@ from msgspec import DecodeError
 from msgspec.json import decode as quick
 from msgspec.json import format as indented
 
-from pytest_joules.codec import CodecError, decode, encode, shown
+from pytest_joules.codec import CodecError, decode, encode, shown, without_garbage_collection
 from pytest_joules.files import write_whole
 from pytest_joules.model import BudgetResult, RunResult
 from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER
@@ -65,6 +65,7 @@ def to_text(data: Mapping[str, Any]) -> str:
         return json.dumps(data, allow_nan=False, default=str, indent=1)
 
 
+@without_garbage_collection()
 def read(path: Path) -> RunResult:
     """Read a report.
 
