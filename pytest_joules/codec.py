@@ -190,10 +190,9 @@ def _tuple(kind: Any) -> _Decoder:
 
 def _column(kind: Any, data: Sequence[Any]) -> tuple[Any, ...] | None:
     """Numbers, texts or flags at once, since there are many; ``None`` if some item is to be looked at."""
-    found = {*map(type, data)}
     if kind in (str, bool, int):
-        return tuple(data) if found <= {kind} else None
-    if kind in (float, float | None) and found <= ({float} if kind is float else {float, NoneType}):
+        return tuple(data) if {*map(type, data)} <= {kind} else None
+    if kind in (float, float | None) and {*map(type, data)} <= ({float} if kind is float else {float, NoneType}):
         return tuple(data) if all(map(math.isfinite, filter(None, data))) else None
     return None
 
