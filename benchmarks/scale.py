@@ -3,10 +3,10 @@
     python benchmarks/scale.py [--budgets 10000] [--against 1000] [--json FILE]
 
 A baseline file is made of a session as a run on an NVIDIA GPU stores it (six blocks, eighteen signals, 0.9 kB), and
-a report of a run whose results have that many signals, and a trace of four seconds.  Each step then runs in a process of
-its own, and says how many seconds of processor time it took (the least of three; the file is in the page cache; nothing
-waits, so that this is what an idle machine's clock shows), and by how much the process grew at its peak.  The same steps
-on fewer budgets tell whether they scale.
+a report of a run whose results have that many signals, and a trace of four seconds.  Each step then runs in a process
+of its own, and says how many seconds of processor time it took (the least of three; the file is in the page cache;
+nothing waits, so that this is what an idle machine's clock shows), and by how much the process grew at its peak.  The
+same steps on fewer budgets tell whether they scale.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -188,16 +189,14 @@ def reporting(make: Callable[[RunResult], object]) -> Callable[[Files], Step]:
     return prepare
 
 
+def _rendered(name: str, found: RunResult) -> str:
+    return renderer(name)(found)
+
+
 def hold(files: Files) -> Step:
     """What a run holds at its end: the baselines, and all results."""
     store = BaselineStore(files.baseline.parent)
     return lambda: (store.load(SKU), json_report.read(files.report))
-
-
-def formats() -> Iterator[tuple[str, Callable[[Files], Step]]]:
-    """Every format of ``pytest-joules report``."""
-    for name in FORMATS:
-        yield f"report {name}", reporting(lambda found, name=name: renderer(name)(found))
 
 
 STEPS: dict[str, Callable[[Files], Step]] = {
@@ -209,7 +208,7 @@ STEPS: dict[str, Callable[[Files], Step]] = {
     "report terminal": reporting(
         lambda found: terminal.report(found, ("test", "sku", "joules", "baseline", "ratio", "verdict"), "verdict")
     ),
-    **dict(formats()),
+    **{f"report {name}": reporting(partial(_rendered, name)) for name in FORMATS},
 }
 
 

@@ -94,35 +94,35 @@ def _run(data: Any, path: Path) -> RunResult:
         run = decode(RunResult, {name: value for name, value in data.items() if name != "schema"})
     except CodecError as error:
         raise ReportError(f"{path}: {error}; it does not fit the report's schema") from error
-    for number, result in enumerate(run.results):
+    for result in run.results:
         if fault := unsound(result):
-            raise ReportError(f"{path}: RunResult.results[{number}].{fault}; no run of pytest measures that")
+            raise ReportError(f"{path}: {shown(result.test)}: {fault}; no run measures that: measure it again")
     return run
 
 
 def unsound(result: BudgetResult) -> str:
-    """What of a result fits the schema, but no arithmetic: place and complaint, empty if nothing does."""
+    """What of a result fits the schema, but not the arithmetic of any report; empty if nothing does."""
     measurement, verdict = result.measurement, result.verdict
     for name in _RATIOS:
         if (value := getattr(verdict, name)) is not None and not SMALLEST_NUMBER <= value <= LARGEST_NUMBER:
-            return f"verdict.{name}: {value:g} is out of bounds"
+            return f"{name} of {value:g}"
     if result.diagnosis is not None and not abs(result.diagnosis.change) <= LARGEST_CHANGE:
-        return f"diagnosis.change: {result.diagnosis.change:g} is out of bounds"
+        return f"a change of {result.diagnosis.change:g}"
     if measurement is None:
         return ""
     if not measurement.devices:
-        return "measurement.devices: there is none"
-    for unit, blocks in measurement.blocks.items():
-        for block in blocks:
-            if not (SMALLEST_NUMBER <= block.seconds <= LARGEST_NUMBER and 0 <= block.joules <= LARGEST_NUMBER):
-                return f"measurement.blocks.{shown(unit)}: {block} is out of bounds"
+        return "no device"
+    for block in (block for blocks in measurement.blocks.values() for block in blocks):
+        if not (SMALLEST_NUMBER <= block.seconds <= LARGEST_NUMBER and 0 <= block.joules <= LARGEST_NUMBER):
+            return f"a block of {block.seconds:g} s and {block.joules:g} J"
     if result.key is None:
         return ""
     counted = measurement.blocks.get(result.key.unit)
     if not counted:
-        return f"measurement.blocks: none in the unit of its key, {shown(result.key.unit)!r}"
-    if not all(min(b.joules, b.units) >= SMALLEST_NUMBER and b.units <= LARGEST_NUMBER for b in counted):
-        return f"measurement.blocks.{shown(result.key.unit)}: one is out of bounds"
+        return f"no block of {shown(result.key.unit)!r}"
+    for value in (number for block in counted for number in (block.joules, block.units)):
+        if not SMALLEST_NUMBER <= value <= LARGEST_NUMBER:
+            return f"a block of {value:g}"
     return ""
 
 
