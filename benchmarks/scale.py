@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pytest_joules.baselines.store import BaselineFile, BaselineStore, render
+from pytest_joules.baselines.store import Addition, BaselineFile, BaselineStore, render
 from pytest_joules.budget import EnergyBudget
 from pytest_joules.model import (
     BaselineKey,
@@ -156,6 +156,12 @@ def read(files: Files) -> Step:
     return lambda: json_report.read(files.report)
 
 
+def update(files: Files) -> Step:
+    """Add a session to one series, and write the file."""
+    store, of = BaselineStore(files.baseline.parent), random.Random(7)
+    return lambda: store.update(SKU, DEVICE.name, True, {key(0): Addition(session(11, of))})
+
+
 def compare(files: Files) -> Step:
     """Judge every result against its sessions, and explain it, as ``pytest-joules compare`` does."""
     from pytest_joules.baselines.sources import Source
@@ -209,6 +215,7 @@ STEPS: dict[str, Callable[[Files], Step]] = {
         lambda found: terminal.report(found, ("test", "sku", "joules", "baseline", "ratio", "verdict"), "verdict")
     ),
     **{f"report {name}": reporting(partial(_rendered, name)) for name in FORMATS},
+    "update": update,
 }
 
 
