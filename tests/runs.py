@@ -26,6 +26,7 @@ from pytest_joules.model import (
     Split,
     Verdict,
     VerdictKind,
+    Widened,
     WindowKind,
 )
 from pytest_joules.units import EnergyPerUnit
@@ -204,6 +205,9 @@ _diagnoses = st.builds(
     missing=st.tuples(texts),
     incomparable=st.tuples(texts) | st.just(()),
 )
+_widened = st.tuples(
+    st.builds(Widened, term=texts | st.sampled_from(["tolerance", "limit", "gate"]), base=maybe, here=maybe)
+)
 _results = st.builds(
     BudgetResult,
     test=texts,
@@ -222,6 +226,7 @@ _results = st.builds(
     measurement=st.none() | _measurements,
     diagnosis=st.none() | _diagnoses,
     place=st.none() | st.builds(Place, file=texts, line=st.none() | st.integers()),
+    widened=_widened | st.just(()),
 )
 
 any_run = st.builds(
@@ -244,7 +249,8 @@ any_run = st.builds(
         BaselineReview,
         ref=texts,
         commit=texts,
-        changes=st.tuples(st.builds(EntryChange, key=_keys, sku=texts, old=maybe, new=maybe)),
+        changes=st.tuples(st.builds(EntryChange, key=_keys, sku=texts, old=maybe, new=maybe, widened=_widened)),
+        unjudged=st.tuples(_keys),
         problems=st.tuples(texts),
     ),
 )
