@@ -5,13 +5,13 @@ A benchmark is a test's window, its measures are what was counted in it; the GPU
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from pytest_joules.model import RunResult
 from pytest_joules.reporting.escape import identifier, unique, visible
+from pytest_joules.reporting.json import to_text
 from pytest_joules.reporting.rows import Row, series
 
 LONGEST_BENCHMARK, LONGEST_MEASURE = 1024, 64
@@ -30,7 +30,7 @@ def render(run: RunResult) -> str:
         measures = benchmarks.setdefault(_name(row, several), {})
         for name, metric in _measures(row):
             measures.setdefault(name, metric)
-    return json.dumps(benchmarks, indent=1, allow_nan=False) + "\n"
+    return to_text(benchmarks) + "\n"
 
 
 def _name(row: Row, several: bool) -> str:

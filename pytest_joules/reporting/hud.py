@@ -6,12 +6,12 @@ The format is that of "PyTorch OSS benchmark infra" in PyTorch's wiki; what the 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pytest_joules.model import RunResult
 from pytest_joules.reporting.escape import identifier, visible
+from pytest_joules.reporting.json import to_text
 from pytest_joules.reporting.rows import Row, finite, series
 
 LARGEST_VALUE = 3.4e38
@@ -21,7 +21,7 @@ LARGEST_VALUE = 3.4e38
 def render(run: RunResult) -> str:
     """JSON: a list of records, one for each number; joules and seconds per unit have a value for every block."""
     records = [record for row in series(run) for record in _records(row, run)]
-    return json.dumps(records, indent=1, allow_nan=False) + "\n"
+    return to_text(records) + "\n"
 
 
 def _records(row: Row, run: RunResult) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def write_data(data: Mapping[str, Any], path: Path) -> None:
     write_whole(to_text(data) + "\n", path)
 
 
-def to_text(data: Mapping[str, Any]) -> str:
+def to_text(data: Mapping[str, Any] | Sequence[Any]) -> str:
     """JSON values as text, a value a line."""
     text = json.dumps(data, allow_nan=False, default=str)
     try:

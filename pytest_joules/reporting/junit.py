@@ -28,12 +28,7 @@ def properties(results: Sequence[BudgetResult]) -> list[tuple[str, str]]:
     What belongs to a unit ends with ``_per_UNIT``, and what belongs to another window than ``main`` begins with
     ``energy_WINDOW``, so that a name stays what it is when a test gets another budget.
     """
-    found: dict[str, str] = {}
-    if kind := worst(results):
-        found[VERDICT] = kind.value
-    for told in map(row, results):
-        found |= {name: value for name, value in _numbers(told) if name not in found}
-    return list(found.items())
+    return _properties([row(result) for result in results])
 
 
 def render(run: RunResult) -> str:
@@ -55,6 +50,16 @@ def render(run: RunResult) -> str:
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
+def _properties(found: Sequence[Row]) -> list[tuple[str, str]]:
+    named: dict[str, str] = {}
+    if kind := worst([told.result for told in found]):
+        named[VERDICT] = kind.value
+    for told in found:
+        for name, value in _numbers(told):
+            named.setdefault(name, value)
+    return list(named.items())
+
+
 def _case(told: Row, *, one_of_several: bool) -> ET.Element:
     classname, name = _names(told.test)
     if one_of_several:
@@ -64,16 +69,19 @@ def _case(told: Row, *, one_of_several: bool) -> ET.Element:
         case.set("file", xml(told.place.file))
         if told.place.line is not None:
             case.set("line", str(told.place.line))
-    _add_properties(case, properties([told.result]))
-    story = xml(markdown.story(told.result))
+    _add_properties(case, _properties([told]))
     if told.failed:
         message = xml(short(terminal.headline(told.result), LONGEST_MESSAGE))
-        ET.SubElement(case, "failure", type=told.verdict.value, message=message).text = story
+        ET.SubElement(case, "failure", type=told.verdict.value, message=message).text = _story(told)
     elif _is_skipped(told):
         ET.SubElement(case, "skipped", message=xml(short(told.result.verdict.reason, LONGEST_MESSAGE)))
     elif told.verdict is not VerdictKind.PASS:
-        ET.SubElement(case, "system-out").text = story
+        ET.SubElement(case, "system-out").text = _story(told)
     return case
+
+
+def _story(told: Row) -> str:
+    return xml(markdown.story(told.result))
 
 
 def _is_skipped(told: Row) -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from pytest_joules.model import RunResult
 from pytest_joules.reporting.escape import short, visible
+from pytest_joules.reporting.json import to_text
 from pytest_joules.reporting.rows import Row, series
 from pytest_joules.units import format_joules, format_percent
 
@@ -14,7 +13,7 @@ def render(run: RunResult) -> str:
     """JSON: a list of ``{name, unit, value, range, extra}``, in J per unit of work; the range is of 98 %."""
     found = series(run)
     several = len({row.sku for row in found}) > 1
-    return json.dumps([_entry(row, several) for row in found], indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    return to_text([_entry(row, several) for row in found]) + "\n"
 
 
 def _entry(row: Row, several: bool) -> dict[str, str | float]:
