@@ -26,6 +26,8 @@ from pytest_joules.fixture import Energy
 from pytest_joules.markers import SIGNATURE
 from pytest_joules.model import VerdictKind
 from pytest_joules.options import COLUMNS, SIMULATED_FAULTS, SIMULATED_MOST, SORTS, WITHHOLDABLE
+from pytest_joules.reporting import openmetrics
+from pytest_joules.reporting.formats import FORMATS
 from pytest_joules.serving.server import Server
 from pytest_joules.units import ENERGY_UNITS
 
@@ -175,6 +177,14 @@ def test_every_exit_code_is_told() -> None:
     told = [int(code) for row in rows(pytests) for code in row[0].split(", ")]
     assert told == sorted(pytest.ExitCode)[:6], "a seventh came with pytest 9"
     assert [int(row[0]) for row in rows(f"| `pytest-joules` |{ours}")] == [shared.FINE, shared.REGRESSED, shared.USAGE]
+
+
+def test_every_format_and_metric_has_its_row_and_no_other_has() -> None:
+    text = (DOCS / "reports.md").read_text(encoding="utf-8")
+    assert {named(row[0]) for row in rows(text) if len(row) == 3} - {"terminal"} == {*FORMATS} | {"--energy-json"}
+    metrics = {name for name, *_ in openmetrics._FAMILIES} | {"energy_budgets"}
+    told = {name for row in rows(section("OpenMetrics", text)) for name in CODE.findall(row[0])}
+    assert told == metrics
 
 
 def test_every_column_and_sort_is_told() -> None:
