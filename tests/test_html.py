@@ -315,6 +315,17 @@ def test_two_hundred_tests_stay_below_six_megabytes() -> None:
     assert len(html.render(made["many"](200)).encode()) < 6e6
 
 
+def test_of_very_many_tests_the_worst_have_a_page_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(html, "MOST_TESTS", 2)
+    tests = [result(f"test_it.py::test_{number}") for number in range(3)]
+    page = Page(html.render(run_of(*tests, result("test_it.py::test_bad", VerdictKind.REGRESSED))))
+    text = "".join(page.text)
+    assert len(page.ids()) == len(page.data) == 2
+    assert "The 2 worst have a page of their own" in text
+    assert all(found.test in text for found in tests)
+    assert text.count("test_it.py::test_bad") > text.count("test_it.py::test_2") == 1
+
+
 def test_the_flag_writes_the_page(suite: Suite) -> None:
     suite.write(
         """
