@@ -241,7 +241,7 @@ def test_a_base_that_cannot_be_read_is_one_line_before_the_first_test(suite: Sui
     commit(suite)
     ran = suite.run("--energy-baseline-ref=origin/main")
     assert ran.ret == pytest.ExitCode.USAGE_ERROR
-    ran.stderr.fnmatch_lines(["ERROR: pytest-joules: git knows no commit 'origin/main' here: git fetch origin main"])
+    ran.stderr.fnmatch_lines(["ERROR: pytest-joules: git knows no commit 'origin/main' here: git fetch origin main:*"])
 
 
 def test_no_test_claims_more_than_the_widest_tolerance(suite: Suite) -> None:
