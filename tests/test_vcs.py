@@ -215,8 +215,8 @@ def test_a_bare_repository_among_the_files_does_not_answer(repository: Path, tmp
     commit(loose)
     inner = repository / "inner"
     git(tmp_path, "clone", "--quiet", "--bare", str(loose), str(inner))
-    git(inner, "config", "core.bare", "false")
-    git(inner, "config", "core.worktree", str(repository))
+    for name, value in (("core.bare", "false"), ("core.worktree", str(repository))):
+        git(tmp_path, "config", "--file", str(inner / "config"), name, value)
     store_session(inner / "baselines", 98.0)
     with pytest.raises(BaselineError, match=r"bareRepository|among the files of another"):
         BaselinesAtRef(inner / "baselines", "main", inner)
