@@ -134,9 +134,10 @@ def unsound(result: BudgetResult) -> str:
             return f"a block of {block.seconds:g} s and {block.joules:g} J"
     if result.key is None:
         return ""
-    counted = measurement.blocks.get(result.key.unit)
-    if not counted:
-        return f"no block of {shown(result.key.unit)!r}"
+    counted = measurement.blocks.get(result.key.unit, ())
+    for unit, blocks in {result.key.unit: counted, **measurement.blocks}.items():
+        if not blocks:
+            return f"no block of {shown(unit)!r}"
     for value in (number for block in counted for number in (block.joules, block.units)):
         if not SMALLEST_NUMBER <= value <= LARGEST_NUMBER:
             return f"a block of {value:g}"
