@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from pytest_joules.baselines.store import BaselineStore, same
-from pytest_joules.history import session_of
 from pytest_joules.judging import Bar
 from pytest_joules.model import BaselineChange, BudgetResult, RunResult, Session
 from pytest_joules.options import Options
 from pytest_joules.policy import starts_afresh
 from pytest_joules.rejudging import Counting, ResultError, family_of, judged_again, unwanted
-from pytest_joules.updating import storable, update_baselines
+from pytest_joules.updating import storable, stored_session, update_baselines
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ def _accept_one(run: RunResult, store: BaselineStore, options: Options, counting
         assert result.key is not None
         assert result.measurement is not None
         stored = load(result.sku).sessions(result.key)
-        session = session_of(result.measurement, result.key.unit, run.created, run.commit)
+        session = stored_session(result, result.measurement, result.key.unit, run)
         if any(same(session, other) for other in stored):
             known.append(result)
         elif starts_afresh(result) and (newer := _newer(stored, run)):
