@@ -69,6 +69,10 @@ TEXTS = (
 )
 
 
+_BASELINE_SCHEMA = Draft202012Validator(store.schema())
+_REPORT_SCHEMA = Draft202012Validator(json_report.schema())
+
+
 class Wrong(AssertionError):
     """An answer that a reader must not give."""
 
@@ -92,12 +96,14 @@ class Target:
 
 def check_baseline(path: Path, validate: bool) -> None:
     """An accepted baseline file reads back, renders the same and fits the schema."""
-    found = store.read(path)
+    data, found = path.read_bytes(), store.read(path)
     if found is None:
         raise Wrong("a file that is there was taken for none")
+    if found != store._parse(data.decode(), path):
+        raise Wrong("the quick reading and the careful one differ")
     text = store.render(found)
     if validate:
-        Draft202012Validator(store.schema()).validate(json.loads(text))
+        _BASELINE_SCHEMA.validate(json.loads(text))
     path.write_bytes(text.encode())
     if (again := store.read(path)) is None or again.entries.keys() != found.entries.keys():
         raise Wrong("other series after rewriting")
@@ -110,7 +116,7 @@ def check_report(path: Path, validate: bool) -> None:
     """An accepted report reads back the same, and fits the schema."""
     found = json_report.read(path)
     if validate:
-        Draft202012Validator(json_report.schema()).validate(json_report.to_data(found))
+        _REPORT_SCHEMA.validate(json_report.to_data(found))
     json_report.write(found, path)
     if json_report.read(path) != found:
         raise Wrong("rewriting changed it")
@@ -139,7 +145,7 @@ def small(path: Path) -> bytes:
     """A baseline file with few series, or a report with few results: speed."""
     data = json.loads(path.read_text(encoding="utf-8"))
     if "entries" in data:
-        data["entries"] = dict(list(data["entries"].items())[:2])
+        data["entries"] = dict(list(data["entries"].items())[:1])
         for windows in data["entries"].values():
             for units in windows.values():
                 for unit, sessions in units.items():
@@ -147,7 +153,7 @@ def small(path: Path) -> bytes:
                     for session in sessions:
                         session["blocks"] = session["blocks"][:2]
     else:
-        data["results"] = data["results"][:2]
+        data["results"] = data["results"][:1]
     return json.dumps(data).encode()
 
 
@@ -174,7 +180,7 @@ def places(data: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 def damaged(text: bytes, random_: random.Random) -> bytes:
     """A file with one to three faults."""
-    if random_.random() < 0.7:
+    if random_.random() < 0.5:
         data = json.loads(text)
         for _ in range(random_.choice((1, 1, 1, 2, 3))):
             data = with_fault(data, random_)
@@ -217,8 +223,8 @@ def with_fault(data: Any, random_: random.Random) -> Any:
 
 def nearby(value: Any, random_: random.Random) -> Any:
     """Something like ``value``, or nothing like it."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and random_.random() < 0.5:
-        return random_.choice((-value, value * 1e30, value * 1e-30, int(value), value + 1, -1e-9, 0, str(value)))
+    if isinstance(value, (int, float)) and abs(value) < 1e300 and random_.random() < 0.5:
+        return random_.choice((-value, value * 1e30, value * 1e-30, round(value, 1), value + 1, -1e-9, 0, str(value)))
     return copy.deepcopy(random_.choice(JUNK))
 
 

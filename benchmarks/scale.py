@@ -199,7 +199,7 @@ STEPS: dict[str, Callable[[Files], Step]] = {
     "read": read,
     "hold": hold,
     "compare": compare,
-    "report json": reporting(lambda found: json.dumps(json_report.to_data(found), indent=1)),
+    "report json": reporting(lambda found: json_report.to_text(json_report.to_data(found))),
     "report terminal": reporting(
         lambda found: terminal.report(found, ("test", "sku", "joules", "baseline", "ratio", "verdict"), "verdict")
     ),

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from functools import lru_cache
+from functools import cache
 from types import NoneType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+DEEPEST = 50
+"""Levels of free-form data, such as what a test puts into ``extra_info``, that are taken from a file."""
+
+_PLAIN = frozenset((str, float, int, bool, NoneType))
+_Decoder = Callable[[Any], Any]
+
 
 class CodecError(ValueError):
     """Data that does not fit the type; the message names the place."""
+
+
+class _Misfit(Exception):
+    """The same before all of the place is known: each level on the way out adds its step."""
+
+    def __init__(self, complaint: str) -> None:
+        super().__init__(complaint)
+        self.steps: list[str] = []
+
+    def within(self, step: str) -> _Misfit:
+        self.steps.append(step)
+        return self
 
 
 def shown(text: str, longest: int = 200) -> str:
@@ -26,14 +45,17 @@ def shown(text: str, longest: int = 200) -> str:
 
 def encode(value: Any) -> Any:
     """Turn dataclasses, enums, tuples and mappings into dicts, lists and scalars."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: encode(getattr(value, f.name)) for f in fields(value)}
+    kind: Any = type(value)
+    if kind in _PLAIN:
+        return value
+    if names := _field_names(kind):
+        return {name: encode(getattr(value, name)) for name in names}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Mapping):
         return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
-        return [encode(item) for item in value]
+        return list(value) if _PLAIN.issuperset(map(type, value)) else [encode(item) for item in value]
     return value
 
 
@@ -43,69 +65,161 @@ def decode(kind: type[T], data: Any) -> T:
     Raises:
         CodecError: naming the place where the data does not fit.
     """
-    decoded: T = _decode(kind, data, kind.__name__)
+    of: Any = kind
+    try:
+        decoded: T = _decoder(of)(data)
+    except _Misfit as misfit:
+        raise CodecError(f"{shown(kind.__name__ + ''.join(reversed(misfit.steps)))}: {misfit}") from misfit
     return decoded
 
 
-def _decode(kind: Any, data: Any, place: str) -> Any:
+@cache
+def _field_names(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
+
+
+@cache
+def _decoder(kind: Any) -> _Decoder:
+    """What makes a ``kind`` of data; it raises :class:`_Misfit`.  Made once: a report holds a million values."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
-        return data
+        return _free
+    if kind is float:
+        return _float
     if origin in (typing.Union, types.UnionType):
-        if data is None and type(None) in arguments:
-            return None
-        (inner,) = (argument for argument in arguments if argument is not type(None))
-        return _decode(inner, data, place)
+        (inner,) = (argument for argument in arguments if argument is not NoneType)
+        return _optional(_decoder(inner))
     if origin is tuple:
-        _expect(isinstance(data, list), "a list", data, place)
-        if (column := _column(arguments[0], data)) is not None:
-            return column
-        return tuple(_decode(arguments[0], item, f"{place}[{index}]") for index, item in enumerate(data))
+        return _tuple(arguments[0])
     if origin is not None and issubclass(origin, Mapping):
-        _expect(isinstance(data, dict), "an object", data, place)
-        return {key: _decode(arguments[1], item, f"{place}.{key}") for key, item in data.items()}
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        _expect(data in [member.value for member in kind], f"one of {[m.value for m in kind]}", data, place)
-        return kind(data)
-    if is_dataclass(kind):
-        return _decode_dataclass(kind, data, place)
-    accepted = (int, float) if kind is float else kind
-    _expect(isinstance(data, accepted) and (kind is bool or not isinstance(data, bool)), kind.__name__, data, place)
+        return _mapping(arguments[1])
+    if issubclass(kind, Enum):
+        return _enum(kind)
+    return _dataclass(kind) if is_dataclass(kind) else _scalar(kind)
+
+
+def _misfit(wanted: str, data: Any) -> _Misfit:
+    return _Misfit(f"expected {wanted}, found {shown(str(data), 60)!r}")
+
+
+def _float(data: Any) -> float:
+    if not isinstance(data, (float, int)) or isinstance(data, bool):
+        raise _misfit("float", data)
     try:
+        number = float(data)
+    except OverflowError:
+        raise _Misfit(f"a number of {len(str(data))} digits is too large") from None
+    if not math.isfinite(number):
+        raise _misfit("a finite number", data)
+    return number
+
+
+def _free(data: Any, depth: int = 0) -> Any:
+    """Free-form data, within what JSON can hold and what can be walked."""
+    if depth > DEEPEST:
+        raise _Misfit(f"nested deeper than {DEEPEST} levels")
+    if isinstance(data, dict):
+        for item in data.values():
+            _free(item, depth + 1)
+    elif isinstance(data, list):
+        for item in data:
+            _free(item, depth + 1)
+    elif type(data) is float and not math.isfinite(data):
+        raise _misfit("a finite number", data)
+    return data
+
+
+def _scalar(kind: type) -> _Decoder:
+    def decoded(data: Any) -> Any:
+        if type(data) is kind:
+            return data
+        if not isinstance(data, kind) or isinstance(data, bool):
+            raise _misfit(kind.__name__, data)
         return kind(data)
-    except OverflowError as error:
-        raise CodecError(f"{place}: a number of {len(str(data))} digits is too large") from error
+
+    return decoded
 
 
-def _column(kind: Any, data: list[Any]) -> tuple[Any, ...] | None:
-    """A tuple of numbers, texts or flags at once, since there are many; ``None`` if some item is to be looked at."""
+def _optional(inner: _Decoder) -> _Decoder:
+    return lambda data: None if data is None else inner(data)
+
+
+def _enum(kind: type[Enum]) -> _Decoder:
+    members = {member.value: member for member in kind}
+
+    def decoded(data: Any) -> Enum:
+        if not isinstance(data, str) or data not in members:
+            raise _misfit(f"one of {[*members]}", data)
+        return members[data]
+
+    return decoded
+
+
+def _tuple(kind: Any) -> _Decoder:
+    inner = _decoder(kind)
+
+    def decoded(data: Any) -> tuple[Any, ...]:
+        if not isinstance(data, (list, tuple)):
+            raise _misfit("a list", data)
+        if (column := _column(kind, data)) is not None:
+            return column
+        items: list[Any] = []
+        try:
+            for item in data:
+                items.append(inner(item))
+        except _Misfit as misfit:
+            raise misfit.within(f"[{len(items)}]") from None
+        return tuple(items)
+
+    return decoded
+
+
+def _column(kind: Any, data: Sequence[Any]) -> tuple[Any, ...] | None:
+    """Numbers, texts or flags at once, since there are many; ``None`` if some item is to be looked at."""
     found = {*map(type, data)}
-    if kind == float | None:
-        kind = float
-        if NoneType in found:
-            return tuple(data) if found == {float, NoneType} else None
-    if kind is float and found <= {float, int}:
-        return tuple(map(float, data))
-    return tuple(data) if kind in (str, bool, int) and found <= {kind} else None
+    if kind in (str, bool, int):
+        return tuple(data) if found <= {kind} else None
+    if kind in (float, float | None) and found <= ({float} if kind is float else {float, NoneType}):
+        return tuple(data) if all(map(math.isfinite, filter(None, data))) else None
+    return None
 
 
-def _decode_dataclass(kind: Any, data: Any, place: str) -> Any:
-    _expect(isinstance(data, dict), "an object", data, place)
-    hints = _hints(kind)
-    unknown = [name for name in data if name not in hints]
-    _expect(not unknown, f"no key {unknown[0]!r}" if unknown else "", data, place)
-    values = {name: _decode(hints[name], item, f"{place}.{name}") for name, item in data.items()}
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise CodecError(f"{place}: {error}") from error
+def _mapping(kind: Any) -> _Decoder:
+    inner = _decoder(kind)
+
+    def decoded(data: Any) -> dict[str, Any]:
+        if not isinstance(data, dict):
+            raise _misfit("an object", data)
+        members: dict[str, Any] = {}
+        key = ""
+        try:
+            for key, item in data.items():
+                members[key] = inner(item)
+        except _Misfit as misfit:
+            raise misfit.within(f".{key}") from None
+        return members
+
+    return decoded
 
 
-@lru_cache(maxsize=64)
-def _hints(kind: Any) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+def _dataclass(kind: Any) -> _Decoder:
+    members = {name: _decoder(hint) for name, hint in typing.get_type_hints(kind).items()}
 
+    def decoded(data: Any) -> Any:
+        if not isinstance(data, dict):
+            raise _misfit("an object", data)
+        values: dict[str, Any] = {}
+        name = ""
+        try:
+            for name, item in data.items():
+                values[name] = members[name](item)
+        except _Misfit as misfit:
+            raise misfit.within(f".{name}") from None
+        except KeyError:
+            raise _Misfit(f"expected no key {shown(str(name), 60)!r}, found it") from None
+        try:
+            return kind(**values)
+        except TypeError as error:
+            raise _Misfit(str(error)) from None
 
-def _expect(fits: bool, wanted: str, data: Any, place: str) -> None:
-    if not fits:
-        raise CodecError(f"{place}: expected {wanted}, found {str(data)[:60]!r}")
+    return decoded

@@ -9,14 +9,20 @@ from functools import cache
 from pytest_joules.baselines.sources import Source
 from pytest_joules.baselines.store import BaselineFile
 from pytest_joules.judging import Bar
-from pytest_joules.model import BaselineKey, BaselineReview, RunResult, Session
+from pytest_joules.model import BaselineKey, BaselineReview, BudgetResult, RunResult, Session
 from pytest_joules.options import Options
 from pytest_joules.rejudging import Counting, ResultError, family_of, judged_again
 from pytest_joules.review import renames, review
 
 
 def compare(
-    run: RunResult, source: Source, options: Options, *, tolerance: bool = False, counting: Counting = iter
+    run: RunResult,
+    source: Source,
+    options: Options,
+    *,
+    tolerance: bool = False,
+    whole: bool = True,
+    counting: Counting = iter,
 ) -> RunResult:
     """The run, judged by the baseline files of ``source``.
 
@@ -25,6 +31,8 @@ def compare(
         source: The baseline files.
         options: What verdicts do; what a budget is held to that names no tolerance, too, if ``tolerance`` says so.
         tolerance: Whether the options' tolerance was asked for; else that of the run stays.
+        whole: Whether the run is all there: under strict options whatever is stored then has to be judged, and what the
+            run says of what it did not collect does not count.
         counting: Goes through the results.
 
     Raises:
@@ -40,7 +48,8 @@ def compare(
     skus = dict.fromkeys(result.sku for result in judged.results if result.sku)
     if skus and source.sku is not None and source.sku not in skus:
         raise ResultError(f"the baseline file is of {source.sku}, and the results are of {', '.join(skus)}")
-    orphans = {sku: _orphans(source.load(sku), run) for sku in skus}
+    expected = None if options.strict and whole else run.not_collected
+    orphans = {sku: _orphans(source.load(sku), judged.results, expected) for sku in skus}
     return replace(
         judged,
         not_collected=tuple(key for found in orphans.values() for key in found),
@@ -65,8 +74,14 @@ def check_tolerances(run: RunResult, options: Options) -> None:
             )
 
 
-def _orphans(file: BaselineFile, run: RunResult) -> dict[BaselineKey, Sequence[Session]]:
-    return {key: file.sessions(key) for key in run.not_collected if key in file.entries}
+def _orphans(
+    file: BaselineFile, results: Sequence[BudgetResult], expected: Collection[BaselineKey] | None
+) -> dict[BaselineKey, Sequence[Session]]:
+    """The stored series of ``expected``, or all, that no result is of; what a test that ran left out is told apart."""
+    judged = {result.key for result in results if result.declared}
+    tests = {result.test for result in results}
+    wanted = file.entries if expected is None else [key for key in expected if key in file.entries]
+    return {key: file.sessions(key) for key in wanted if key not in judged and key.test not in tests}
 
 
 def _review(source: Source, run: RunResult, skus: Collection[str]) -> BaselineReview | None:

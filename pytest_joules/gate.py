@@ -502,7 +502,7 @@ class Gate:
         # Without a base that can be read, no session has started.
         with contextlib.suppress(BaselineError):
             if self.base is not None:
-                return review(self.base, self._store, results, self.collected, self._skus(results))
+                return review(self.base, self._store, results, self.collected, self._skus(results), self._load)
         return None
 
     def _orphans(self, results: Sequence[BudgetResult]) -> dict[str, dict[BaselineKey, Sequence[Session]]]:

@@ -6,7 +6,7 @@ A session stands in here as the mean of its blocks' log joules per unit.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, linear_regression
 
@@ -16,7 +16,6 @@ from pytest_joules.statistics import (
     Prediction,
     Spread,
     between_sessions,
-    combine,
     predict_session,
     session_spread,
     spread_of,
@@ -48,12 +47,12 @@ class Circumstances:
 
 def log_mean(blocks: Sequence[Block]) -> float:
     """Mean log joules per unit."""
-    return fmean(math.log(block.joules_per_unit) for block in blocks)
+    return fmean([math.log(block.joules / block.units) for block in blocks])
 
 
 def log_seconds(blocks: Sequence[Block]) -> float:
     """Mean log seconds per unit."""
-    return fmean(math.log(block.seconds_per_unit) for block in blocks)
+    return fmean([math.log(block.seconds / block.units) for block in blocks])
 
 
 def session_of(
@@ -200,10 +199,28 @@ class Suite:
                 series = self._spreads.setdefault(kind, {})
                 series.setdefault((key.test, key.window), spread([s for s in sessions if s.kind is kind]))
 
+        self._pooled = {kind: _Pool.of(series.values()) for kind, series in self._spreads.items()}
+
     def without(self, test: str, window: str, kind: WindowKind) -> Spread:
         """The spread pooled over all windows of one kind but the named one."""
-        others = self._spreads.get(kind, {})
-        return combine(found for name, found in others.items() if name != (test, window))
+        own = self._spreads.get(kind, {}).get((test, window), Spread(0.0, 0.0))
+        return self._pooled.get(kind, _Pool()).without(own)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """Sums over windows, from which each can be taken again: looking at all others for every window is quadratic."""
+
+    squares: float = 0.0
+    df: float = 0.0
+
+    @classmethod
+    def of(cls, spreads: Collection[Spread]) -> _Pool:
+        return cls(math.fsum(s.variance * s.df for s in spreads), math.fsum(s.df for s in spreads))
+
+    def without(self, own: Spread) -> Spread:
+        df = self.df - own.df
+        return Spread(max(0.0, self.squares - own.variance * own.df) / df, df) if df > 0 else Spread(0.0, 0.0)
 
 
 def _slope(sessions: Sequence[Session]) -> float:

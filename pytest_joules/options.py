@@ -376,12 +376,14 @@ class Options:
             raise OptionError("replayed joules are stored already or were not meant to be: drop --energy-update")
         if options.meter.kind == "replay" and options.trace:
             raise OptionError("a replay is a trace already: drop --energy-trace")
-        if options.baseline_ref is not None and options.writes_baselines:
+        if options.writes_baselines:
             # What starts afresh and what is added is decided by the file that is written.
-            raise OptionError(
-                "an update judges by the file that it writes, not by another commit's: "
-                "drop --energy-baseline-ref or --energy-update"
-            )
+            if flag("energy_baseline_ref") is not None:
+                raise OptionError(
+                    "an update judges by the file that it writes, not by another commit's: "
+                    "drop --energy-baseline-ref or --energy-update"
+                )
+            options = replace(options, baseline_ref=None)
         if flag("energy_update_in_ci") and not options.writes_baselines:
             raise OptionError("--energy-update-in-ci needs --energy-update or --energy-update-new")
         if ci and options.writes_baselines and not flag("energy_update_in_ci"):

@@ -22,6 +22,7 @@ from pytest_joules.options import Options
 from pytest_joules.policy import fails
 from pytest_joules.reporting import json as json_report
 from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER, format_time
+from pytest_joules.updating import claimed_tolerance
 
 
 class ResultError(Exception):
@@ -50,12 +51,12 @@ def read_result(path: Path) -> RunResult:
         raise ResultError(f"{path}: 'created' is {run.created[:60]!r}, and no time of a run's: measure it again")
     for result in run.results:
         if fault := _fault(result):
-            raise ResultError(f"{path}: {result.test}: {fault}; no run measures that: measure it again")
+            raise ResultError(f"{path}: {result.test}: {fault}; no run of pytest measures that")
     return run
 
 
 def _fault(result: BudgetResult) -> str:
-    """What is wrong with a result's numbers; empty if nothing is."""
+    """What of a result is sound for a reader, and yet cannot be judged; empty if nothing is."""
     budget, measurement = result.budget, result.measurement
     for tolerance in (budget.tolerance, result.tolerance):
         if tolerance is not None and not 0 < tolerance < 1:
@@ -64,16 +65,8 @@ def _fault(result: BudgetResult) -> str:
         return f"a limit of {budget.limit.joules:g} J"
     if measurement is None or measurement.invalid:
         return ""
-    if not measurement.devices or not measurement.blocks:
-        return "no device" if not measurement.devices else "no unit of work"
     if len({device.simulated for device in measurement.devices}) > 1:
         return "simulated and real devices together"
-    for unit, blocks in measurement.blocks.items():
-        if not blocks:
-            return f"no block of {unit!r}"
-        for value in (number for block in blocks for number in (block.joules, block.units, block.seconds)):
-            if not SMALLEST_NUMBER <= value <= LARGEST_NUMBER:
-                return f"a block of {value:g}"
     conditions = measurement.conditions
     told = (conditions.facts, conditions.signals, {"idle power": conditions.idle_watts or 0.0})
     for name, value in ((name, value) for numbers in told for name, value in numbers.items()):
@@ -110,14 +103,14 @@ def _again(result: BudgetResult, bar: Bar, tolerance: bool) -> BudgetResult:
     measurement = result.measurement
     if measurement is None:
         return replace(result, failed=still_fails(result, bar.options))
-    if not tolerance and result.tolerance is not None:
-        bar = replace(bar, options=replace(bar.options, tolerance=result.tolerance))
+    if not tolerance and (claimed := claimed_tolerance(result)) is not None:
+        bar = replace(bar, options=replace(bar.options, tolerance=claimed))
     name = result.key.test if result.key else result.budget.key or result.test
     try:
         judged = judge(result.test, result.budget, measurement, name, bar, declared=result.declared)
         judged = explained(replace(judged, place=result.place, broken=result.broken), bar)
     except (ArithmeticError, ValueError) as error:
-        raise ResultError(f"{result.test}: numbers that no run measures ({error}): measure it again") from error
+        raise ResultError(f"{result.test}: {error}; no run of pytest measures that") from error
     return replace(judged, failed=fails(judged, bar.options))
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from difflib import SequenceMatcher
 
 from pytest_joules.baselines.at_ref import BaselinesAtRef
-from pytest_joules.baselines.store import BaselineError, BaselineFile, BaselineStore, joules_per_unit, of_sku, parse
+from pytest_joules.baselines.store import BaselineError, BaselineFile, BaselineStore, joules_per_unit
 from pytest_joules.decision import USUAL_TOLERANCE, Terms, decide
 from pytest_joules.model import (
     BaselineKey,
@@ -28,6 +28,7 @@ def review(
     results: Sequence[BudgetResult] = (),
     collected: Collection[str] = (),
     skus: Collection[str] = (),
+    load: Callable[[str], BaselineFile] | None = None,
 ) -> BaselineReview:
     """What the work tree does to the base's baselines, of every SKU that either has a file of.
 
@@ -37,6 +38,7 @@ def review(
         results: What the run judged.
         collected: Node ids of the tests that ran.
         skus: Those that the run measured.
+        load: Gives the work tree's files, if they are read already.
     """
     changes: list[EntryChange] = []
     problems: list[str] = []
@@ -50,13 +52,10 @@ def review(
         return BaselineReview(base.revision.ref, base.revision.commit, problems=(str(error),))
     for sku in stored:
         try:
-            then, now = base.data(sku), here.data(sku)
-            if then != now or sku in skus:
-                before = _parsed(then, sku, base.shown(sku))
-                if sku in skus:
-                    unjudged |= dict.fromkeys(k for k in before.entries if k.test in ran and k not in judged)
-                if then != now:
-                    changes += entry_changes(before, _parsed(now, sku, str(here.path(sku))))
+            if sku in skus:
+                unjudged |= dict.fromkeys(k for k in base.load(sku).entries if k.test in ran and k not in judged)
+            if base.data(sku) != here.data(sku):
+                changes += entry_changes(base.load(sku), (load or here.load)(sku))
         except BaselineError as error:
             problems.append(str(error))
     return BaselineReview(
@@ -64,20 +63,17 @@ def review(
     )
 
 
-def _parsed(data: bytes | None, sku: str, name: str) -> BaselineFile:
-    return BaselineFile(sku) if data is None else of_sku(parse(data, name), sku, name)
-
-
 def entry_changes(base: BaselineFile, here: BaselineFile) -> tuple[EntryChange, ...]:
     """Every series that differs between two files of one SKU."""
     keys = dict.fromkeys([*base.entries, *here.entries])
-    found = (_entry_change(key, here.sku, base.sessions(key), here.sessions(key)) for key in keys)
-    return tuple(change for change in found if change is not None)
+    return tuple(
+        _entry_change(key, here.sku, base.sessions(key), here.sessions(key))
+        for key in keys
+        if not base.agrees(here, key)
+    )
 
 
-def _entry_change(key: BaselineKey, sku: str, base: Sequence[Session], here: Sequence[Session]) -> EntryChange | None:
-    if base == here:
-        return None
+def _entry_change(key: BaselineKey, sku: str, base: Sequence[Session], here: Sequence[Session]) -> EntryChange:
     # A pin is told of by itself.
     then, now = ({_identity(s): replace(s, anchor=False) for s in side} for side in (base, here))
     pins = [{_identity(session) for session in side if session.anchor} for side in (base, here)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import fmean
 
 import numpy as np
@@ -84,7 +85,14 @@ def spread_of(values: Sequence[float]) -> Spread:
     """The sample variance of ``values``."""
     if len(values) < 2:
         return Spread(0.0, 0.0)
-    return Spread(float(np.var(values, ddof=1)), len(values) - 1.0)
+    df = len(values) - 1.0
+    return Spread(sum([residual * residual for residual in _residuals(values)]) / df, df)
+
+
+def _residuals(values: Sequence[float]) -> list[float]:
+    """Of a few numbers, as all series here are: an array of them takes longer to make than to work with."""
+    mean = sum(values) / len(values)
+    return [value - mean for value in values]
 
 
 def block_spread(today: Sequence[float], history: Sequence[Sequence[float]], sd: float = BLOCK_SD) -> Spread:
@@ -103,9 +111,9 @@ def autocorrelation_inflation(sessions: Sequence[Sequence[float]]) -> float:
     """
     products = squares = 0.0
     for blocks in sessions:
-        residuals = np.asarray(blocks) - np.mean(blocks)
-        square = float(residuals @ residuals)
-        products += float(residuals[1:] @ residuals[:-1]) + square / len(blocks)
+        residuals = _residuals(blocks)
+        square = sum([residual * residual for residual in residuals])
+        products += sum([a * b for a, b in pairwise(residuals)]) + square / len(blocks)
         squares += square
     if squares == 0:
         return 1.0
@@ -191,9 +199,11 @@ def predict_session(
         session: Variance between sessions on one device.
         degrees: By how much each session was hotter than today, °C.
     """
+    between = between_devices(means, devices)
+    if all(other == device for other in devices):
+        return _predict_at_home(means, mean_variances, session, between, degrees)
     count = len(means)
     slopes = TEMPERATURE_SLOPE_SD * np.asarray(degrees)
-    between = between_devices(means, devices)
     alike = np.asarray([[float(a == b) for b in devices] for a in devices])
     here = np.asarray([float(other == device) for other in devices])
     noise = session.variance + np.asarray(mean_variances)
@@ -209,6 +219,32 @@ def predict_session(
         Spread(of_devices, between.df),
         session,
     )
+
+
+def _predict_at_home(
+    means: Sequence[float],
+    mean_variances: Sequence[float],
+    session: Spread,
+    between: Spread,
+    degrees: Sequence[float],
+) -> Prediction:
+    """The same where every session is from today's device: how devices differ drops out, and no system is to be solved.
+
+    With ``D`` the sessions' own variances and ``s`` their slopes, weights are in proportion to
+    ``(D + s s')^-1 1 = D^-1 1 - D^-1 s (s' D^-1 1) / (1 + s' D^-1 s)`` (Sherman and Morrison, *Annals of Mathematical
+    Statistics* 21 (1950) 124).
+    """
+    noise = [session.variance + variance for variance in mean_variances]
+    slopes = [TEMPERATURE_SLOPE_SD * warmer for warmer in degrees]
+    tilt = sum([slope / n for slope, n in zip(slopes, noise, strict=True)])
+    tilt /= 1 + sum([slope * slope / n for slope, n in zip(slopes, noise, strict=True)])
+    shares = [(1 - tilt * slope) / n for slope, n in zip(slopes, noise, strict=True)]
+    total = sum(shares)
+    weights = [share / total for share in shares]
+    of_sessions = session.variance + sum([w * w * n for w, n in zip(weights, noise, strict=True)])
+    of_sessions += sum([w * slope for w, slope in zip(weights, slopes, strict=True)]) ** 2
+    mean = sum([w * mean for w, mean in zip(weights, means, strict=True)])
+    return Prediction(mean, Spread(of_sessions, session.df), Spread(0.0, between.df), session)
 
 
 def student_quantile(df: float, probability: float) -> float:

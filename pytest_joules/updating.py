@@ -45,7 +45,10 @@ def update_baselines(store: BaselineStore, run: RunResult, options: Options) -> 
 def stored_session(
     result: BudgetResult, measurement: Measurement, unit: str, run: RunResult, *, anchor: bool = False
 ) -> Session:
-    """What is stored of a result: its measurement in one unit, with the terms that it was held to."""
+    """What is stored of a result: its measurement in one unit, with the terms that its test claims.
+
+    Who stores what a run measured accepts those, which may be wider than the ones in force.
+    """
     limit = result.budget.limit
     return session_of(
         measurement,
@@ -53,10 +56,15 @@ def stored_session(
         run.created,
         run.commit,
         anchor=anchor,
-        tolerance=result.tolerance,
+        tolerance=claimed_tolerance(result),
         limit=limit.joules if limit else None,
         gate=result.budget.gate,
     )
+
+
+def claimed_tolerance(result: BudgetResult) -> float | None:
+    """The tolerance that the test or its run asked for; a base may have narrowed the one in force."""
+    return {change.term: change.here for change in result.widened}.get("tolerance", result.tolerance)
 
 
 def storable(results: Sequence[BudgetResult], options: Options) -> list[BudgetResult]:

@@ -10,11 +10,9 @@ import json
 import math
 import os
 import random
-import signal
 import stat
-import subprocess
 import sys
-import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +22,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from pytest_joules.baselines import lines as lines_module
 from pytest_joules.baselines import store as store_module
 from pytest_joules.baselines.keys import sku_key, slug
+from pytest_joules.baselines.lines import index
 from pytest_joules.baselines.store import (
     KEPT_SESSIONS,
     Addition,
@@ -37,6 +37,10 @@ from pytest_joules.baselines.store import (
     schema,
 )
 from pytest_joules.model import BaselineChange, BaselineKey, Block, Conditions, Device, Session, WindowKind
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+from kill_updates import kills, together
 
 SKU = "nvidia-h200"
 
@@ -124,6 +128,51 @@ def test_the_arithmetic_of_a_large_call_is_stored(store: BaselineStore) -> None:
     session = replace(one_session(), conditions=Conditions(facts={"flops_per_call": 1.417285e15}))
     store.update(SKU, "NVIDIA H200", False, {key("a"): Addition(session)})
     assert store.load(SKU).sessions(key("a")) == (session,)
+
+
+@given(entries)
+def test_what_is_written_takes_the_quick_way_to_the_same_sessions(found: dict[BaselineKey, Any]) -> None:
+    text = render(BaselineFile(SKU, "NVIDIA H200", False, found))
+    if "\\" not in text:
+        head, quick = index(text.encode())
+        assert (head.sku, head.device, head.simulated) == (SKU, "NVIDIA H200", False)
+        assert quick == found == store_module._parse(text, "file").entries
+        assert all(repr(quick[name]) == repr(held) for name, held in found.items())
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        *('"kind": "one-shot"', '"commit": "a:b"', '"blocks": [[1, 1, 1]]', '"signals": {"a": 1}', '"commit" :"x"'),
+        *('"signals": {"x": 1, "x": 2}', '"configuration": {"a:": ":", "a:": ":"}', '"versions" :{"v" :"1","v" :"2"}'),
+    ],
+)
+def test_a_key_given_twice_is_refused_wherever_it_is(store: BaselineStore, twice: str) -> None:
+    session = replace(one_session(), commit="c:0", conditions=Conditions(signals={"a": 1.0}))
+    store.update(SKU, "NVIDIA H200", False, {key("a"): Addition(session), key("b:c"): Addition(session)})
+    text = store.path(SKU).read_text()
+    damaged = text.replace('"kind": "repeated"', f'"kind": "repeated", {twice}', 1)
+    store.path(SKU).write_text(damaged)
+    assert "twice" in refusal(store)
+    store.path(SKU).write_text(text.replace('"b:c": {', '"a": {', 1))
+    assert "the key 'a' twice" in refusal(store)
+
+
+def test_a_session_is_parsed_once_when_a_file_is_read(store: BaselineStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored(store, 20)
+    parsed: list[object] = []
+    decode = lines_module._SERIES.decode
+
+    class Counting:
+        def decode(self, data: Any) -> Any:
+            parsed.append(data)
+            return decode(data)
+
+    monkeypatch.setattr(lines_module, "_SERIES", Counting())
+    file = store.load(SKU)
+    assert len(parsed) == len(file.entries) == 20
+    assert file.sessions(key("test_3")) == (one_session(),)
+    assert len(parsed) == 21
 
 
 def mutate(data: Any, random_: random.Random) -> Any:
@@ -301,13 +350,63 @@ def test_an_unreadable_file_is_not_a_missing_one(store: BaselineStore) -> None:
         store.load(SKU)
 
 
-def test_a_change_of_one_test_touches_only_its_lines(store: BaselineStore) -> None:
+def changed_lines(before: str, after: str) -> list[str]:
+    """The lines of a diff, each with its sign, without the commas that JSON wants between."""
+    diff = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0)
+    lines = [line[0] + line[1:].removesuffix(",") for line in diff if line[:3] not in ("---", "+++", "@@ ")]
+    return [line for line in lines if not any(line[1:] == other[1:] for other in lines if other[0] != line[0])]
+
+
+def own_lines(name: BaselineKey, held: Sequence[Session]) -> set[str]:
+    """The lines that a series may have in a file: its sessions, its unit, and its window and test where it is alone."""
+    lines = render(BaselineFile(SKU, "NVIDIA H200", False, {name: tuple(held)})).splitlines()
+    return {line.removesuffix(",") for line in lines}
+
+
+@settings(max_examples=150)
+@given(
+    entries.filter(bool), keys, sessions, st.sampled_from(["add", "update", "replace", "anchor", "prune"]), st.data()
+)
+def test_a_change_of_one_series_touches_only_its_own_lines(
+    tmp_path_factory: pytest.TempPathFactory,
+    found: dict[BaselineKey, tuple[Session, ...]],
+    new: BaselineKey,
+    session: Session,
+    change: str,
+    data: st.DataObject,
+) -> None:
+    store = BaselineStore(tmp_path_factory.mktemp("b"))
+    before = render(BaselineFile(SKU, "NVIDIA H200", False, found))
+    name = new if change == "add" else data.draw(st.sampled_from(sorted(found, key=str)))
+    old = found.get(name, ())
+    store.path(SKU).write_text(before, encoding="utf-8")
+    if change == "prune":
+        after = render(replace(store.load(SKU), entries={key: held for key, held in found.items() if key != name}))
+    else:
+        pin = session.recorded if change == "anchor" else None
+        addition = Addition(replace(session, anchor=change == "anchor"), change == "replace", pin)
+        store.update(SKU, "NVIDIA H200", False, {name: addition})
+        after = store.path(SKU).read_text(encoding="utf-8")
+    now = store.load(SKU).sessions(name) if change != "prune" else ()
+    for line in changed_lines(before, after):
+        # An empty object opens and closes on one line.
+        assert line[1:] in own_lines(name, old if line[0] == "-" else now) or "{" in line, (change, line)
+    kept = store.load(SKU).entries if change != "prune" else {key: held for key, held in found.items() if key != name}
+    assert {key: held for key, held in kept.items() if key != name} == {
+        key: held for key, held in found.items() if key != name
+    }
+
+
+def test_one_more_session_is_one_more_line(store: BaselineStore) -> None:
     before = stored(store, 5)
-    store.update(SKU, "NVIDIA H200", False, {key("test_3"): Addition(one_session(60.0), replace=True)})
+    store.update(SKU, "NVIDIA H200", False, {key("test_3"): Addition(one_session(60.0))})
     after = store.path(SKU).read_text()
-    changed = [line for line in difflib.ndiff(before.splitlines(), after.splitlines()) if line[0] in "+-"]
-    assert [line[0] for line in changed] == ["-", "+"]
-    assert "60.0" in changed[1]
+    assert [line[0] for line in changed_lines(before, after)] == ["+"]
+    store.update(SKU, "NVIDIA H200", False, {key("test_3"): Addition(one_session(70.0), replace=True)})
+    last = store.path(SKU).read_text()
+    assert [line[0] for line in changed_lines(after, last)] == ["-", "-", "+"]
+    store.update(SKU, "NVIDIA H200", False, {key("test_9"): Addition(one_session())})
+    assert all(line[0] == "+" for line in changed_lines(last, store.path(SKU).read_text()))
 
 
 def test_text_is_sorted_stable_and_one_session_a_line(store: BaselineStore, tmp_path: Path) -> None:
@@ -495,49 +594,12 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         stored(BaselineStore(tmp_path / "file"))
 
 
-UPDATER = """
-import sys
-from pathlib import Path
-from pytest_joules.baselines.store import *
-from pytest_joules.model import *
-store = BaselineStore(Path(sys.argv[1]))
-session = Session("now", ("abc",), (Block(1.0, 1.0, 1.0),) * 20)
-print("ready", flush=True)
-for number in range(int(sys.argv[3])):
-    additions = {BaselineKey(f"{sys.argv[2]}-{number}-{k}", "main", "token"): Addition(session) for k in range(3)}
-    store.update("nvidia-h200", "NVIDIA H200", False, additions)
-"""
+def test_eight_updaters_lose_nothing(tmp_path: Path) -> None:
+    assert together(tmp_path, updaters=8, rounds=5) == 8 * 5 + 1
 
 
-def updater(store: BaselineStore, name: str, count: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", UPDATER, str(store.directory), name, str(count)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-
-def test_eight_updaters_lose_nothing(store: BaselineStore) -> None:
-    running = [updater(store, f"p{n}", 5) for n in range(8)]
-    assert [process.wait() for process in running] == [0] * 8
-    for process in running:
-        process.communicate()
-    assert len(store.load(SKU).entries) == 8 * 5 * 3
-
-
-def test_kill_in_the_middle_leaves_a_whole_file(store: BaselineStore) -> None:
-    random_ = random.Random(7)
-    counts = [0]
-    for attempt in range(30):
-        process = updater(store, f"a{attempt}", 10_000)
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(random_.uniform(0.0, 0.08))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        counts.append(len(store.load(SKU).entries))
-        assert counts[-1] % 3 == 0
-    assert counts == sorted(counts)
-    assert counts[-1] > 0
-    # What a kill leaves is hidden and in nobody's way.
-    assert [path.name for path in store.directory.glob("[!.]*")] == [f"{SKU}.json"]
+def test_a_killed_update_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
+    assert kills(tmp_path, 30, random.Random(7)).total() >= 30
 
 
 def device(

@@ -230,6 +230,7 @@ def test_in_a_ci_an_update_is_asked_for_by_name(update: dict[str, Any]) -> None:
 def test_what_another_commit_judges_is_not_stored(update: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="drop --energy-baseline-ref or --energy-update"):
         resolve({**update, "energy_baseline_ref": "main"})
+    assert resolve(update, ini={"energy_baseline_ref": "main"}).baseline_ref is None
 
 
 def test_the_default_tolerance_keeps_to_the_widest() -> None:

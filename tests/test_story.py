@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from pytest_joules.model import BaselineKey, Block, Session
 
 KEY = BaselineKey("test_it.py::test_step", "main", "token")
 BASE = ("--energy-baseline-ref=main", "--energy-max-tolerance=25%", "--energy-strict")
+HTML = find_spec("jinja2") is not None and find_spec("plotly") is not None
+"""Whether the extra is there."""
 
 TEST = """
     @pytest.mark.energy_budget(tolerance={tolerance!r}{more})
@@ -60,10 +63,12 @@ class Story:
             stored = Session(f"2026-11-21T00:0{minute}:00+00:00", (DEVICE,), blocks, tolerance=tolerance)
             self.suite.store.update(SKU, PRODUCT, True, {KEY: Addition(stored)})
 
-    def measure(self, name: str, *arguments: str) -> pytest.RunResult:
+    def measure(self, name: str) -> pytest.RunResult:
         """The measuring job; what it writes is called ``name``."""
         self.monkeypatch.setenv("CI", "true")
-        return self.suite.run(*BASE, f"--energy-json={name}.json", f"--junitxml={name}.xml", *arguments)
+        outputs = [f"--energy-json={name}.json", f"--junitxml={name}.xml"]
+        outputs += [f"--energy-html={name}.html"] if HTML else []
+        return self.suite.run(*BASE, *outputs)
 
     def joules(self, *arguments: str) -> pytest.RunResult:
         """``pytest-joules``, by somebody without a GPU."""
@@ -94,6 +99,7 @@ def test_a_gate_on_pull_requests(suite: Suite, monkeypatch: pytest.MonkeyPatch) 
     )
     assert "<failure" in story.text("slower.xml")
     assert "REGRESSED" in story.text("slower.xml")
+    assert not HTML or "REGRESSED" in story.text("slower.html")
 
     # 2. It edits its baseline, widens its tolerance, drops its gate and expects to fail: still red.
     story.pull_request("sly")
@@ -115,6 +121,11 @@ def test_a_gate_on_pull_requests(suite: Suite, monkeypatch: pytest.MonkeyPatch) 
     report = json.loads(story.text("sly.json"))
     assert [change["rewritten"] for change in report["review"]["changes"]] == [3]
     assert [change["term"] for change in report["results"][0]["widened"]] == ["tolerance", "gate"]
+    # So says the trusted job, which has nothing but the base and that file.
+    story.git("checkout", "--quiet", "--force", "main")
+    again = story.joules("compare", "sly.json", "--baseline-ref=main", "--strict", "--max-tolerance=25%")
+    assert again.ret == 1
+    again.stdout.fnmatch_lines(["test_it.py::test_step: REGRESSED: *", "  *gate on -> off"])
 
     # 3. A pull request saves 5 %: green, with a suggestion.
     story.pull_request("faster")
@@ -124,3 +135,13 @@ def test_a_gate_on_pull_requests(suite: Suite, monkeypatch: pytest.MonkeyPatch) 
     ran.assert_outcomes(passed=1)
     assert ran.ret == pytest.ExitCode.OK
     ran.stdout.fnmatch_lines(["test_it.py::test_step: IMPROVED: * is -*"])
+
+    # 4. A maintainer accepts what the first one measured, without a GPU: green.
+    story.git("checkout", "--quiet", "--force", "main")
+    accepted = story.joules("accept", "slower.json")
+    assert accepted.ret == 0
+    accepted.stdout.fnmatch_lines([f"*{SKU}: test_it.py::test_step [[]main]: 64.45 mJ -> 67.* replaced*"])
+    story.commit("Accept the simpler step")
+    assert story.joules("compare", "slower.json", "--baseline-ref=main", "--strict").ret == 0
+    (stored,) = suite.store.load(SKU).sessions(KEY)
+    assert stored.tolerance == 0.02

@@ -31,6 +31,7 @@ class BaselinesAtRef:
             BaselineError: if git cannot tell; it says what to do.
         """
         self._places = BaselineStore(directory)
+        self._loaded: dict[str, BaselineFile] = {}
         try:
             self.revision = Revision.find(ref, directory / "file", start)
         except RefError as error:
@@ -46,8 +47,11 @@ class BaselinesAtRef:
         Raises:
             BaselineError: if it is not a sound baseline file of this SKU.
         """
-        name, data = self.shown(sku), self.data(sku)
-        return BaselineFile(sku) if data is None else of_sku(parse(data, name), sku, name)
+        # A commit does not change.
+        if sku not in self._loaded:
+            name, data = self.shown(sku), self.data(sku)
+            self._loaded[sku] = BaselineFile(sku) if data is None else of_sku(parse(data, name), sku, name)
+        return self._loaded[sku]
 
     def data(self, sku: str) -> bytes | None:
         """The bytes of one SKU's file; ``None`` if the commit has none.

@@ -71,6 +71,7 @@ class Line(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     versions: dict[str, Name] | UnsetType = UNSET
 
 
+_KINDS = {kind.value: kind for kind in WindowKind}
 _HEAD = Decoder(Head)
 _SERIES = Decoder(Annotated[list[Line], Meta(min_length=1, max_length=MOST_SESSIONS)])
 
@@ -86,6 +87,11 @@ class Entries(Mapping[BaselineKey, tuple[Session, ...]]):
 
     def __getitem__(self, key: BaselineKey) -> tuple[Session, ...]:
         return tuple([_session(line) for line in _SERIES.decode(self._series[key])])
+
+    def text(self, key: BaselineKey) -> bytes | None:
+        """A series as the file has it; ``None`` if it has none."""
+        raw = self._series.get(key)
+        return None if raw is None else bytes(raw)
 
     def __contains__(self, key: object) -> bool:
         return key in self._series
@@ -160,7 +166,7 @@ def _session(line: Line) -> Session:
         line.recorded,
         tuple(line.devices),
         tuple([Block(*block) for block in line.blocks]),
-        WindowKind(line.kind),
+        _KINDS[line.kind],
         None if line.commit is UNSET else line.commit,
         None if line.driver is UNSET else line.driver,
         Conditions(

@@ -9,22 +9,27 @@ import hashlib
 import json
 import math
 import os
+import platform
 import re
 import stat
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from filelock import FileLock, Timeout
 
-from pytest_joules.baselines.lines import Unclear, index
+from pytest_joules.baselines.lines import Entries, Unclear, index
 from pytest_joules.codec import shown
 from pytest_joules.model import BaselineChange, BaselineKey, Block, Conditions, Session, WindowKind
 from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 SCHEMA_VERSION = 1
 KEPT_SESSIONS = 10
@@ -78,6 +83,13 @@ class BaselineFile:
     def sessions(self, key: BaselineKey) -> tuple[Session, ...]:
         """The sessions stored under ``key``; empty if none are."""
         return self.entries.get(key, ())
+
+    def agrees(self, other: BaselineFile, key: BaselineKey) -> bool:
+        """Whether both hold the same sessions under ``key``, and none that the other does not."""
+        mine, others = self.entries, other.entries
+        if isinstance(mine, Entries) and isinstance(others, Entries) and mine.text(key) == others.text(key):
+            return True  # as text, they need not become objects
+        return self.sessions(key) == other.sessions(key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -567,14 +579,20 @@ _Place = tuple[str | int, ...]
 
 def _misfit(data: Any) -> tuple[_Place, str]:
     """Where data offends most against the schema, and how."""
-    from jsonschema import Draft202012Validator
     from jsonschema.exceptions import best_match
 
     if isinstance(data, dict) and isinstance(tree := data.get("entries"), dict):
         # The schema takes a hundred times longer than the decoder: leave it what the decoder refuses.
         data = {**data, "entries": {test: windows for test, windows in tree.items() if not _sound(test, windows)}}
-    error = best_match(Draft202012Validator(schema()).iter_errors(data))
+    error = best_match(_validator().iter_errors(data))
     return ((), "not a baseline file") if error is None else (tuple(error.absolute_path), shown(error.message))
+
+
+@cache
+def _validator() -> Draft202012Validator:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(schema())
 
 
 def _sound(test: str, windows: Any) -> bool:
@@ -607,6 +625,8 @@ def _positions(text: str) -> Iterator[tuple[_Place, int, str]]:
         line += text.count("\n", last, match.start())
         last = match.start()
         token = match.group()
+        if not stack and (token in "}]," or match["colon"]):
+            return  # no JSON from here on: the fault was before
         if token in "}]":
             stack.pop()
         elif token == ",":
@@ -640,7 +660,12 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _write(path: Path, text: str) -> None:
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    # Of this machine, since its lock keeps nobody else's: what lies there now is left from an update that was killed.
+    prefix = f".{path.name}.{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}."
+    for rest in path.parent.iterdir():
+        if rest.name.startswith(prefix):
+            rest.unlink(missing_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=prefix)
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

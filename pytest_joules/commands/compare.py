@@ -75,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
             source,
             settings,
             tolerance=options.tolerance is not None,
+            whole=not options.only,
             counting=lambda results: counting(results, "judged"),
         )
         if options.json is not None:

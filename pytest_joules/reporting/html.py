@@ -13,6 +13,7 @@ import gzip
 import hashlib
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from pytest_joules.model import (
     PowerTrace,
     RunResult,
     VerdictKind,
+    WindowKind,
 )
 from pytest_joules.reporting import diagnosis as why
 from pytest_joules.reporting import terminal
@@ -71,6 +73,9 @@ MEANINGS = {
 }
 
 _SIGNALS = {known.name: known for known in (*CONDITIONS, *SIGNALS)}
+
+_WRAP = re.compile(r"(?<=[/_:\[])(?=[^/_:\[])")
+"""Where a line of a node id may end."""
 
 _PREFIXES = ((1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
@@ -169,8 +174,8 @@ class _Overview:
     seconds: str
     watts: str
     devices: Sequence[tuple[str, str]]
-    changes: Sequence[str]
-    not_collected: Sequence[str]
+    told: Sequence[tuple[str, Sequence[str]]]
+    created: str
     budgets: int
     bar: Sequence[tuple[str, float, float]]
 
@@ -195,11 +200,20 @@ def _overview(run: RunResult, found: Sequence[Row]) -> _Overview:
         seconds=format_seconds(seconds) if seconds else DASH,
         watts=f"{joules / seconds:.0f} W" if seconds else DASH,
         devices=_devices(run.meter.devices if run.meter else ()),
-        changes=[line.strip() for line in terminal.changes(run.changes)],
-        not_collected=[str(key) for key in run.not_collected],
+        told=_of_baselines(run),
+        created=run.created.replace("T", " ").replace("+00:00", " UTC"),
         budgets=total,
         bar=bar,
     )
+
+
+def _of_baselines(run: RunResult) -> list[tuple[str, list[str]]]:
+    """What the run says of baselines, beside the verdicts."""
+    told = [("Baselines written", terminal.changes(run.changes)), ("Stale baselines", terminal.stale(run))]
+    if run.review is not None:
+        title = terminal.review_title(run.review)
+        told.insert(0, (f"{title[0].upper()}{title[1:]}", terminal.reviewed(run.review, run.results) or ["no change"]))
+    return [(title, [line.strip() for line in lines]) for title, lines in told if lines]
 
 
 def _banners(run: RunResult) -> list[str]:
@@ -238,13 +252,14 @@ class _Cause:
 class _Why:
     """A diagnosis as the page tells it."""
 
+    level: bool
     opening: Sequence[str]
     causes: Sequence[_Cause]
-    splits: Sequence[tuple[str, Sequence[tuple[str, str]]]]
+    splits: Sequence[Sequence[tuple[str, str]]]
     left: str
     missing: Sequence[str]
     moved: Sequence[tuple[str, str, str]]
-    level: Sequence[tuple[str, str, str]]
+    stayed: Sequence[tuple[str, str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +269,7 @@ class _Test:
     id: str
     row: Row
     name: str
+    parts: Sequence[str]
     mark: str
     meaning: str
     headline: str
@@ -276,19 +292,19 @@ class _Test:
 
 def _test(name: str, row: Row, run: RunResult) -> _Test:
     result, measurement = row.result, row.result.measurement
-    per = f"/{row.unit}" if row.unit else ""
     extra = run.extra_info.get(row.test)
     return _Test(
         id=name,
         row=row,
         name=short(visible(row.name)),
+        parts=_WRAP.split(short(visible(row.name))),
         mark=MARKS[row.verdict],
         meaning=MEANINGS[row.verdict],
         headline=terminal.headline(result).partition(": ")[2],
         verdict=row.verdict.value if row.declared else f"({row.verdict.value})",
-        value=f"{format_joules(row.joules_per_unit)}{per}" if row.joules_per_unit is not None else DASH,
-        baseline=f"{format_joules(row.baseline)}{per}" if row.baseline is not None else DASH,
-        change=format_percent(row.ratio - 1, signed=True) if row.ratio is not None else DASH,
+        value=format_joules(row.joules_per_unit) if row.joules_per_unit is not None else DASH,
+        baseline=format_joules(row.baseline) if row.baseline is not None else DASH,
+        change=_change(row.ratio) if row.ratio is not None else DASH,
         interval=_interval(row),
         watts=f"{row.watts:.0f} W" if row.watts is not None else DASH,
         seconds=format_seconds(row.seconds_per_unit) if row.seconds_per_unit is not None else DASH,
@@ -312,7 +328,12 @@ def _sort_keys(row: Row) -> dict[str, str]:
 def _interval(row: Row) -> str:
     if row.ratio_low is None or row.ratio_high is None:
         return ""
-    return f"{format_percent(row.ratio_low - 1, signed=True)} to {format_percent(row.ratio_high - 1, signed=True)}"
+    return f"{_change(row.ratio_low)} to {_change(row.ratio_high)}"
+
+
+def _change(ratio: float) -> str:
+    """A ratio as a signed percentage; what rounds to nothing has no minus."""
+    return format_percent(round(ratio - 1, 3) + 0.0, signed=True)
 
 
 FOREST_HALF = 50.0
@@ -355,7 +376,7 @@ def _figures(row: Row) -> list[tuple[str, str]]:
     if row.detectable is not None:
         told.append(("Would catch", f"a rise of {format_percent(row.detectable)}"))
     if (moved := finite(verdict.seconds_ratio)) is not None:
-        told.append(("Time per unit", f"{format_percent(moved - 1, signed=True)} against the baseline"))
+        told.append(("Time per unit", f"{_change(moved)} against the baseline"))
     if row.watts is not None and row.joules is not None and row.seconds is not None and measurement is not None:
         told.append(("Power", f"{row.watts:.0f} W"))
         if row.seconds_per_unit is not None:
@@ -376,18 +397,17 @@ def _figures(row: Row) -> list[tuple[str, str]]:
 def _why(found: Diagnosis) -> _Why:
     signals = [why.named(change) for change in found.signals if (change.before, change.after) != (None, None)]
     return _Why(
+        level=why.is_level(found) and not found.causes,
         opening=why.opening(found),
         causes=[
             _Cause(why.claim(cause, found), cause.evidence, why.particulars(cause, found)[len(cause.evidence) :])
             for cause in found.causes
         ],
-        splits=[
-            (split.name, [(name, why.percent(part)) for name, part in split.parts.items()]) for split in found.splits
-        ],
+        splits=[[(name, why.percent(part)) for name, part in split.parts.items()] for split in found.splits],
         left=f"{why.span(*found.left)} unexplained",
         missing=found.missing,
         moved=[told for told in signals if told[1] != told[2]],
-        level=[told for told in signals if told[1] == told[2]],
+        stayed=[told for told in signals if told[1] == told[2]],
     )
 
 
@@ -429,7 +449,7 @@ def _charts(row: Row) -> list[tuple[str, str, str]]:
         told.append(("blocks", "Blocks against the baseline", _blocks_in_words(row, blocks)))
     trace = result.measurement.trace if result.measurement else None
     if trace is not None and trace.seconds:
-        told.append(("power", "Power over time", _power_in_words(trace)))
+        told.append(("power", "Power over time", f"{_power_in_words(trace)}; {_before(row)} before the blocks."))
     if row.joules_per_unit is not None and result.history is not None and result.history.recorded:
         told.append(("history", "History", _history_in_words(row)))
     return told
@@ -460,8 +480,14 @@ def _power_in_words(trace: PowerTrace) -> str:
     told += f"; SM clock {_between(clocks, 'MHz')}" if clocks else ""
     told += f"; {_between(degrees, '°C')}" if degrees else ""
     if trace.block_seconds:
-        told += f"; blocks from {trace.block_seconds[0]:.1f} s to {trace.block_seconds[-1]:.1f} s, warm-up before"
-    return f"{told}."
+        told += f"; blocks from {trace.block_seconds[0]:.1f} s to {trace.block_seconds[-1]:.1f} s"
+    return told
+
+
+def _before(row: Row) -> str:
+    """What a window's time before its blocks is."""
+    measurement = row.result.measurement
+    return "idle" if measurement is not None and measurement.kind is WindowKind.ONE_SHOT else "warm-up"
 
 
 def _between(values: Sequence[float], unit: str) -> str:
@@ -502,7 +528,8 @@ def _data(row: Row) -> dict[str, Any]:
             "w": _column(trace.watts),
             "mhz": _column(trace.sm_clock_mhz),
             "c": _column(trace.temperature_celsius),
-            "blocks": _column(trace.block_seconds),
+            "blocks": [] if len(trace.block_seconds) < 2 else [finite(value) for value in trace.block_seconds],
+            "before": _before(row),
             "limit": None if None in limits else sum(limit or 0.0 for limit in limits),
         }
     if history is not None and history.recorded:

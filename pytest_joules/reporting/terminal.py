@@ -165,19 +165,28 @@ def rename_command(rename: Rename) -> str:
 
 def review(found: BaselineReview, results: Sequence[BudgetResult]) -> list[str]:
     """What the work tree does to the base's baselines and to the terms that they were stored under."""
-    wider = [
-        f"  wider here, where the base's counts: {result.test}: {widened_text(change, result.key.unit)}"
-        for result in results
-        if result.key is not None
-        for change in result.widened
+    lines = reviewed(found, results) or ["no change"]
+    return [f"{review_title(found)}:", *(f"  {line}" for line in lines)]
+
+
+def review_title(found: BaselineReview) -> str:
+    """``baselines against origin/main (1a2b3c4d5e6f)``."""
+    return f"baselines against {found.ref} ({found.commit[:12]})"
+
+
+def reviewed(found: BaselineReview, results: Sequence[BudgetResult]) -> list[str]:
+    """Below that, a line for each thing, for any report; empty if nothing is changed."""
+    return [
+        *map(_entry, found.changes),
+        *(
+            f"wider here, where the base's counts: {result.test}: {widened_text(change, result.key.unit)}"
+            for result in results
+            if result.key is not None
+            for change in result.widened
+        ),
+        *(f"stored there, and judged no more: {key}" for key in found.unjudged),
+        *(f"cannot be compared: {problem}" for problem in found.problems),
     ]
-    lines = [
-        *(f"  {_entry(change)}" for change in found.changes),
-        *wider,
-        *(f"  stored there, and judged no more: {key}" for key in found.unjudged),
-        *(f"  cannot be compared: {problem}" for problem in found.problems),
-    ]
-    return [f"baselines against {found.ref} ({found.commit[:12]}):", *(lines or ["  no change"])]
 
 
 def _entry(change: EntryChange) -> str:

@@ -110,19 +110,26 @@ function opened() {
 
 // -- charts --
 
+let source = null;
 let library = null;
 
-// Plotly comes packed, and is unpacked when the first chart is wanted: the page opens at once.
+// Plotly comes packed, and starts when the first chart is near: the page opens at once.
+function unpacked() {
+  source ??= (async () => {
+    const packed = Uint8Array.from(atob(document.getElementById("library").textContent), (c) => c.charCodeAt(0));
+    return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  })();
+  return source;
+}
+
 function plotly() {
   library ??= (async () => {
-    const packed = Uint8Array.from(atob(document.getElementById("library").textContent), (c) => c.charCodeAt(0));
-    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-    const source = await new Response(stream).text();
+    const text = await unpacked();
     const head = document.head;
     const append = head.appendChild;
     // The styles of Plotly's maps: no map is drawn here, and the policy would refuse them with an error.
     head.appendChild = (node) => (node.localName === "style" && node.textContent ? node : append.call(head, node));
-    append.call(head, make("script", source));
+    append.call(head, make("script", text));
     delete head.appendChild;
     return window.Plotly;
   })();
@@ -251,7 +258,7 @@ const charts = {
   },
 
   power(told) {
-    const { s, w, mhz, c, blocks, limit } = told.power;
+    const { s, w, mhz, c, blocks, before, limit } = told.power;
     const [watts, clock, degrees] = [w, mhz, c].map((values) => column(values, s.length));
     const times = column(s, 1);
     const known = (values) => values.some((value) => value !== null);
@@ -260,7 +267,7 @@ const charts = {
     const lower = [];
     if (known(clock)) lower.push({ x: times, y: clock, yaxis: "y2", ...step, line: { color: color("second"), width: 1.5 }, hovertemplate: "%{y} MHz at %{x} s<extra></extra>" });
     if (known(degrees)) lower.push({ x: times, y: degrees, yaxis: "y3", ...step, line: { color: color("third"), width: 1.5, dash: "dot" }, hovertemplate: "%{y} °C at %{x} s<extra></extra>" });
-    const edges = Array.isArray(blocks) ? blocks : [];
+    const edges = blocks;
     const bottom = lower.length ? 0.42 : 0;
     const shapes = [];
     const annotations = [];
@@ -268,7 +275,7 @@ const charts = {
     if (edges.length > 1) {
       if (edges[0] > 0) {
         shade(0, edges[0], "warm");
-        annotations.push({ x: edges[0] / 2, y: 1, yref: "paper", yanchor: "bottom", text: edges[0] > 0.12 * times.at(-1) ? "before" : "", showarrow: false, font: { color: color("warn"), size: 11 } });
+        annotations.push({ x: edges[0] / 2, y: 1, yref: "paper", yanchor: "bottom", text: edges[0] > 0.12 * times.at(-1) ? before : "", showarrow: false, font: { color: color("warn"), size: 11 } });
       }
       for (let index = 0; index + 1 < edges.length; index++) shade(edges[index], edges[index + 1], index % 2 ? "block-b" : "block-a");
       annotations.push({ x: (edges[0] + edges.at(-1)) / 2, y: 1, yref: "paper", yanchor: "bottom", text: edges.length === 2 ? "1 block" : `${edges.length - 1} blocks`, showarrow: false, font: { color: color("series"), size: 11 } });
@@ -294,7 +301,7 @@ const charts = {
       made.yaxis2 = { title: { text: "SM MHz", font: { color: color("second") } }, domain: [0, bottom - 0.04], nticks: 4, range: known(clock) ? padded(clock, 30) : undefined };
     }
     if (known(degrees)) {
-      made.yaxis3 = { title: { text: "°C", font: { color: color("third") } }, overlaying: "y2", side: "right", showgrid: false, nticks: 4, range: padded(degrees, 2) };
+      made.yaxis3 = { title: { text: "°C", font: { color: color("third") } }, overlaying: "y2", side: "right", showgrid: false, nticks: 4, tickformat: ".0f", range: padded(degrees, 2) };
     }
     return [[...traces, ...lower], layout(made)];
   },
@@ -431,7 +438,13 @@ button.addEventListener("click", () => {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => show(root.dataset.theme ?? "auto"));
 show(THEMES.includes(kept()) ? kept() : "auto");
 
-if (table) startTable();
+if (table) {
+  startTable();
+  const near = () => plotly().catch(() => {}); // a chart says what is wrong
+  table.tBodies[0].addEventListener("pointerover", near, { once: true });
+  table.tBodies[0].addEventListener("focusin", near, { once: true });
+  (window.requestIdleCallback ?? setTimeout)(() => unpacked().catch(() => {}));
+}
 addEventListener("hashchange", opened);
 opened();
 root.dataset.ready = "yes";

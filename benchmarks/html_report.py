@@ -1,0 +1,139 @@
+"""The HTML report of 200 tests, made of real H200 results: its size, and how long it takes to make and to open.
+
+    python benchmarks/html_report.py [--tests 200] [--keep FILE] [RESULT.json ...]
+
+Opening is timed in a headless Chromium, where there is one (``pip install playwright``, and a ``chromium``): from the
+navigation to the end of the page's script, when filter, sorting and links work, and from a click on a test to its last
+chart.  With RESULT.json files, the page of each is made and opened instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pytest_joules.model import BudgetResult, History, Measurement, PowerTrace, RunResult
+from pytest_joules.reporting import html
+from pytest_joules.reporting import json as json_report
+
+RESULTS = Path(__file__).parent / "results"
+REAL = (
+    "h200-engines/vllm-offline/eager-1.json",
+    "h200-engines/vllm-offline/record-3.json",
+    "h200-gate/regressed-1.json",
+)
+"""Runs whose results stand in for many: a regression with its diagnosis, sessions of a suite, a small regression."""
+
+PERIOD = 0.1
+
+
+def many(count: int, seed: int = 1) -> RunResult:
+    """A run of ``count`` tests: real results under other names, with traces and histories as runs have them now."""
+    chance = random.Random(seed)
+    runs = [json_report.read(RESULTS / name) for name in REAL]
+    real = [result for run in runs for result in run.results if result.measurement is not None]
+    results = [_varied(real[number % len(real)], number, chance) for number in range(count)]
+    return replace(runs[0], results=tuple(results))
+
+
+def _varied(result: BudgetResult, number: int, chance: random.Random) -> BudgetResult:
+    measurement = result.measurement
+    assert measurement is not None
+    test = f"tests/energy/test_model_{number // 20}.py::test_generate[{number}-bfloat16-batch{2 ** (number % 8)}]"
+    key = replace(result.key, test=test) if result.key else None
+    value = result.verdict.joules_per_unit
+    history = None if value is None else _history(value, chance)
+    return replace(
+        result, test=test, key=key, measurement=replace(measurement, trace=_trace(measurement, chance)), history=history
+    )
+
+
+def _trace(measurement: Measurement, chance: random.Random) -> PowerTrace:
+    """Power as it was on average, with a power cap's swings; a point each tick."""
+    warm, seconds = measurement.warmup_seconds or 0.7, measurement.seconds or 1.0
+    watts = measurement.joules / seconds if measurement.joules else 300.0
+    times = [round(PERIOD * tick, 3) for tick in range(1, min(200, math.ceil((warm + seconds) / PERIOD)) + 1)]
+    edges = [warm]
+    for block in measurement.any_blocks:
+        edges.append(round(edges[-1] + block.seconds, 3))
+    return PowerTrace(
+        seconds=tuple(times),
+        watts=tuple(
+            round(watts * (1 + 0.1 * math.exp(-t) * math.sin(6 * t) + chance.gauss(0, 0.01)), 1) for t in times
+        ),
+        sm_clock_mhz=tuple(float(1980 - 15 * chance.randrange(5)) for _ in times),
+        temperature_celsius=tuple(float(38 + int(3 * t / times[-1])) for t in times),
+        block_seconds=tuple(edges),
+    )
+
+
+def _history(value: float, chance: random.Random, sessions: int = 10) -> History:
+    return History(
+        recorded=tuple(f"2026-{1 + number:02d}-05T10:00:00+00:00" for number in range(sessions)),
+        joules_per_unit=tuple(value * (1 + chance.gauss(0, 0.003)) for _ in range(sessions)),
+        spread=tuple(abs(chance.gauss(0.003, 0.001)) for _ in range(sessions)),
+        seconds_per_unit=(0.01,) * sessions,
+        commits=tuple(f"{chance.getrandbits(48):012x}" for _ in range(sessions)),
+        same_devices=tuple(chance.random() < 0.7 for _ in range(sessions)),
+        anchors=(True,) + (False,) * (sessions - 1),
+    )
+
+
+def opened(page_file: Path, browser: str) -> dict[str, float]:
+    """Seconds that the page takes in a browser."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        page = chromium.new_page()
+        page.goto(page_file.as_uri())
+        page.wait_for_selector("html[data-ready]")
+        ready = page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd")
+        start = time.perf_counter()
+        page.locator("#tests tbody a").first.click()
+        page.wait_for_selector("article[data-charts]:target")
+        first = time.perf_counter() - start
+        page.go_back()
+        start = time.perf_counter()
+        page.locator("#tests tbody a").nth(1 if page.locator("#tests tbody a").count() > 1 else 0).click()
+        page.wait_for_selector("article[data-charts]:target")
+        second = time.perf_counter() - start
+        start = time.perf_counter()
+        page.go_back()
+        page.locator("#query").fill("17")
+        found = time.perf_counter() - start
+        chromium.close()
+    return {"interactive": ready / 1000, "first test": first, "next test": second, "search": found}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a line for each page."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("results", nargs="*", type=Path)
+    parser.add_argument("--tests", type=int, default=200)
+    parser.add_argument("--keep", type=Path, help="leave the last page here")
+    options = parser.parse_args(arguments)
+    runs = [(path.name, json_report.read(path)) for path in options.results]
+    browser = shutil.which("chromium")
+    html.render(RunResult("", ""))  # what every page of a process shares
+    for name, run in runs or [(f"{options.tests} tests", many(options.tests))]:
+        start = time.perf_counter()
+        text = html.render(run)
+        made = time.perf_counter() - start
+        with tempfile.TemporaryDirectory() as directory:
+            page = options.keep or Path(directory, "report.html")
+            page.write_text(text, encoding="utf-8")
+            timed = opened(page.absolute(), browser) if browser else {}
+        told = [f"{page_name} {seconds:.2f} s" for page_name, seconds in {"made in": made, **timed}.items()]
+        print(f"{name}: {len(run.results)} results, {len(text.encode()) / 1e6:.2f} MB, {', '.join(told)}")
+
+
+if __name__ == "__main__":
+    main()
