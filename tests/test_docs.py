@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import gzip
 import inspect
 import os
@@ -11,6 +12,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -202,7 +204,7 @@ def written_flags(text: str) -> Iterator[str]:
 def test_no_page_names_a_flag_that_does_not_exist(page: Path) -> None:
     known = {*plugin_flags().flags} | {option for one in commands().values() for option in one._option_string_actions}
     wrong = {flag for flag in written_flags(page.read_text(encoding="utf-8")) if flag not in known}
-    assert wrong <= {"--energy-update-"}
+    assert not wrong
 
 
 def console_lines(text: str) -> Iterator[list[str]]:
@@ -210,7 +212,7 @@ def console_lines(text: str) -> Iterator[list[str]]:
     for block in re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
             for command in line.split(" && "):
-                words = shlex.split(command, comments=True)
+                words = shlex.split(command.removeprefix("$ "), comments=True)
                 if words and "..." not in words:
                     yield words
 
@@ -232,6 +234,67 @@ def test_console_examples_are_commands_that_exist(page: Path) -> None:
             for word in words[1:]:
                 if word.startswith("examples/") and page.parent == ROOT:
                     assert (ROOT / word.partition("::")[0]).exists(), words
+
+
+@page
+def test_python_examples_are_python_and_use_what_there_is(page: Path) -> None:
+    there = {
+        "energy": {*public(Energy), "extra_info"},
+        "window": {*public(Window), "name"},
+        "server": {*public(Server)},
+    }
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        code = textwrap.dedent(block)
+        # A marker may stand for itself.
+        tree = ast.parse(f"{code}def test(): ..." if code.splitlines()[-1].startswith("@") else code)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in there:
+                assert node.attr in there[node.value.id]
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr == "energy_budget"
+            ):
+                given = {word.arg: ast.literal_eval(word.value) for word in node.keywords if word.arg}
+                EnergyBudget.from_marker(tuple(map(ast.literal_eval, node.args)), given)
+
+
+def test_getting_started_as_it_is_written(tmp_path: Path) -> None:
+    """Files are made and commands run up to where a GPU is needed; a comment says which exit code to expect."""
+    text = (DOCS / "getting-started.md").read_text(encoding="utf-8").partition("## 4.")[0]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "CI"))}
+    said = ""
+    for language, block in re.findall(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        if name := re.match(r"# (\S+)\n", block):
+            (tmp_path / name[1]).write_text(block, encoding="utf-8")
+        for line in block.splitlines() if language == "console" else ():
+            if line.startswith(("pip", "mkdir")):
+                continue
+            expected = re.search(r"# exit code (\d)", line)
+            ran = subprocess.run(
+                ["bash", "-c", line],
+                cwd=tmp_path,
+                env={**kept, "PATH": path},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert ran.returncode == (int(expected[1]) if expected else 0), f"{line}\n{ran.stdout}{ran.stderr}"
+            for word in re.findall(r"[A-Z_]{9,}", line.partition("#")[2]):
+                assert word in ran.stdout
+            said += ran.stdout
+    assert "more device memory traffic" in said
+    assert "energy: 1 passed, 0 regressed, 0 inconclusive, 0 unmeasured" in said
+
+
+def test_extras_that_are_named_exist() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    recipes = [path for path in (ROOT / "examples" / "ci").rglob("*") if path.is_file()]
+    for path in (*PAGES, *recipes):
+        for extras in re.findall(r"(?:pytest-joules|\.)\[([a-z,]+)\]", path.read_text(encoding="utf-8")):
+            for extra in extras.split(","):
+                assert re.search(rf"^{extra} = \[", project, re.MULTILINE), f"{path.name}: {extra}"
 
 
 @pytest.mark.parametrize(
@@ -267,6 +330,25 @@ def test_links_within_the_repository_resolve(page: Path) -> None:
         assert path.exists(), target
         if anchor and path.suffix == ".md":
             assert anchor in anchors(path), f"{target}#{anchor}"
+
+
+@page
+def test_files_that_are_named_exist(page: Path) -> None:
+    for text in CODE.findall(page.read_text(encoding="utf-8")):
+        if re.fullmatch(
+            r"(benchmarks|docs|examples|pytest_joules|tests/test_|tools)/?[\w/.-]*\.(py|md|json|yml)", text
+        ):
+            assert (ROOT / text).exists(), text
+
+
+def test_every_room_has_its_place_in_the_architecture_and_no_other_has() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    package = ROOT / "pytest_joules"
+    modules = {path for path in package.rglob("*.py") if path.name != "__init__.py"}
+    for path in modules:
+        whole = path.parent.name in ("commands", "reporting", "workloads")
+        assert f"`{path.parent.name}/`" in text if whole else f"`{path.name}`" in text, path
+    assert {*re.findall(r"`([\w]+\.py)`", text)} <= {path.name for path in modules}
 
 
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ LINK = re.compile(r"(\]\()((?:\.\./)+[^)#\s]*)(#[^)\s]*)?(\))")
 
 def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:
     """The page with links outside docs/ led to the repository."""
-    repository = f"{config['repo_url'].rstrip('/')}/blob/main"
+    repository = f"{config['extra']['repository']}/blob/main"
 
     def led(match: re.Match[str]) -> str:
         path = posixpath.normpath(posixpath.join("docs", posixpath.dirname(page.file.src_uri), match[2]))

@@ -1,6 +1,8 @@
 """Writes pytest_joules/reporting/schema.json from the value objects and their docstrings.
 
 python tools/report_schema.py
+
+The tables of docs/formats.md follow: ``tools/format_reference.py``.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import runpy
 import types
 import typing
 from collections.abc import Mapping
@@ -100,3 +103,4 @@ def _plain(text: str) -> str:
 
 if __name__ == "__main__":
     TARGET.write_text(json.dumps(report_schema(), indent=2) + "\n")
+    runpy.run_path(str(Path(__file__).with_name("format_reference.py")), run_name="__main__")
