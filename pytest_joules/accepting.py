@@ -69,13 +69,15 @@ def _with(one: Accepted, other: Accepted) -> Accepted:
 
 def _accept_one(run: RunResult, store: BaselineStore, options: Options, counting: Counting) -> Accepted:
     load = cache(store.load)
-    judged = judged_again(run, Bar.of(load, options, family_of(run.results)), counting=counting)
+    bar = Bar.of(load, options, family_of(run.results))
+    judged = judged_again(run, bar, explain=lambda result: False, counting=counting)
     for sku in {result.sku for result in judged.results if result.sku}:
         load(sku)  # A file that cannot be used has made verdicts invalid: it is at fault, and not they.
     fit = storable(judged.results, options)
     known: list[BudgetResult] = []
     refused = [(result, _why_not(result, options)) for result in judged.results if result.declared]
-    refused = [(result, why) for result, why in refused if result not in fit and why]
+    fitting = {id(result) for result in fit}
+    refused = [(result, why) for result, why in refused if why and id(result) not in fitting]
     new: list[BudgetResult] = []
     for result in fit:
         assert result.sku is not None

@@ -84,7 +84,7 @@ def _of_result(path: Path) -> Part:
     run, update = read_result(path), Options(enabled=True, update=True)
     results = [replace(result, failed=still_fails(result, update)) for result in run.results]
     fit = storable(results, update)
-    left_out = [result for result in results if result.declared and result not in fit and result.failed]
+    left_out = [result for result in results if result.declared and result.failed]
     entries: dict[str, dict[BaselineKey, tuple[Session, ...]]] = {}
     names: dict[str, tuple[str, bool]] = {}
     for result in fit:

@@ -84,22 +84,36 @@ Counting = Callable[[Sequence[BudgetResult]], Iterable[BudgetResult]]
 """Goes through results, and tells how far it is."""
 
 
-def judged_again(run: RunResult, bar: Bar, *, tolerance: bool = False, counting: Counting = iter) -> RunResult:
+Wanted = Callable[[BudgetResult], bool]
+"""Whether somebody will read why a result came out as it did: that takes as long as judging it."""
+
+
+def judged_again(
+    run: RunResult,
+    bar: Bar,
+    *,
+    tolerance: bool = False,
+    explain: Wanted = lambda result: True,
+    counting: Counting = iter,
+) -> RunResult:
     """The run as it would have ended by another bar; nothing is written.
 
     Args:
         run: A run, as it was read.
         bar: What its windows are now held to.
         tolerance: Whether the bar's options give the tolerance of budgets without one; else that of the run stays.
+        explain: Which results to explain.
         counting: Goes through the results.
 
     Raises:
         ResultError: if a window's numbers are beyond arithmetic.
     """
-    return replace(run, results=tuple(_again(result, bar, tolerance) for result in counting(run.results)), changes=())
+    return replace(
+        run, results=tuple(_again(result, bar, tolerance, explain) for result in counting(run.results)), changes=()
+    )
 
 
-def _again(result: BudgetResult, bar: Bar, tolerance: bool) -> BudgetResult:
+def _again(result: BudgetResult, bar: Bar, tolerance: bool, explain: Wanted) -> BudgetResult:
     measurement = result.measurement
     if measurement is None:
         return replace(result, failed=still_fails(result, bar.options))
@@ -108,7 +122,8 @@ def _again(result: BudgetResult, bar: Bar, tolerance: bool) -> BudgetResult:
     name = result.key.test if result.key else result.budget.key or result.test
     try:
         judged = judge(result.test, result.budget, measurement, name, bar, declared=result.declared)
-        judged = explained(replace(judged, place=result.place, broken=result.broken), bar)
+        judged = replace(judged, place=result.place, broken=result.broken)
+        judged = explained(judged, bar) if explain(judged) else judged
     except (ArithmeticError, ValueError) as error:
         raise ResultError(f"{result.test}: {error}; no run of pytest measures that") from error
     return replace(judged, failed=fails(judged, bar.options))
