@@ -23,13 +23,9 @@ from pytest_joules.model import BudgetResult, History, Measurement, PowerTrace, 
 from pytest_joules.reporting import html
 from pytest_joules.reporting import json as json_report
 
-RESULTS = Path(__file__).parent / "results"
-REAL = (
-    "h200-engines/vllm-offline/eager-1.json",
-    "h200-engines/vllm-offline/record-3.json",
-    "h200-gate/regressed-1.json",
-)
-"""Runs whose results stand in for many: a regression with its diagnosis, sessions of a suite, a small regression."""
+RESULTS = Path(__file__).parent / "results" / "h200-why" / "changes"
+REAL = ("unchanged-1", "unchanged-2", "unfused-1", "python-1", "float32-1", "layers9-1")
+"""Runs whose results stand in for many: level ones of a suite, and regressions with their diagnoses."""
 
 PERIOD = 0.1
 
@@ -37,7 +33,7 @@ PERIOD = 0.1
 def many(count: int, seed: int = 1) -> RunResult:
     """A run of ``count`` tests: real results under other names, with traces and histories as runs have them now."""
     chance = random.Random(seed)
-    runs = [json_report.read(RESULTS / name) for name in REAL]
+    runs = [json_report.read(RESULTS / f"{name}.json") for name in REAL]
     real = [result for run in runs for result in run.results if result.measurement is not None]
     results = [_varied(real[number % len(real)], number, chance) for number in range(count)]
     return replace(runs[0], results=tuple(results))
@@ -48,7 +44,7 @@ def _varied(result: BudgetResult, number: int, chance: random.Random) -> BudgetR
     assert measurement is not None
     test = f"tests/energy/test_model_{number // 20}.py::test_generate[{number}-bfloat16-batch{2 ** (number % 8)}]"
     key = replace(result.key, test=test) if result.key else None
-    value = result.verdict.joules_per_unit
+    value = result.verdict.baseline_joules_per_unit
     history = None if value is None else _history(value, chance)
     return replace(
         result, test=test, key=key, measurement=replace(measurement, trace=_trace(measurement, chance)), history=history

@@ -3,9 +3,10 @@
     python benchmarks/scale.py [--budgets 10000] [--against 1000] [--json FILE]
 
 A baseline file is made of a session as a run on an NVIDIA GPU stores it (six blocks, eighteen signals, 0.9 kB), and
-a report of a run whose results have that many signals, too.  Each step then runs in a process of its own, and says how
-many seconds it took (the least of three; the file is in the page cache) and by how much the process grew at its peak.
-The same steps on fewer budgets tell whether they scale.
+a report of a run whose results have that many signals, and a trace of four seconds.  Each step then runs in a process
+of its own, and says how many seconds of processor time it took (the least of three; the file is in the page cache;
+nothing waits, so that this is what an idle machine's clock shows), and by how much the process grew at its peak.  The
+same steps on fewer budgets tell whether they scale.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pytest_joules.baselines.store import BaselineFile, BaselineStore, render
+from pytest_joules.baselines.store import Addition, BaselineFile, BaselineStore, render
 from pytest_joules.budget import EnergyBudget
 from pytest_joules.model import (
     BaselineKey,
@@ -35,6 +37,7 @@ from pytest_joules.model import (
     Device,
     Measurement,
     MeterInfo,
+    PowerTrace,
     RunResult,
     Session,
     Verdict,
@@ -43,10 +46,11 @@ from pytest_joules.model import (
 )
 from pytest_joules.reporting import json as json_report
 from pytest_joules.reporting import terminal
+from pytest_joules.reporting.formats import FORMATS, renderer
 
 SKU = "simulated-nvidia-h100-80gb-hbm3"
 DEVICE = Device(0, "NVIDIA H100 80GB HBM3", "cc4d68c4c00c", "gpu", 700.0, 700.0, "simulated", True, None)
-SESSIONS, BLOCKS, REPEATS = 10, 6, 3
+SESSIONS, BLOCKS, POINTS, REPEATS = 10, 6, 40, 3
 SIGNALS = {
     "dram_active": 0.8949,
     "dram_bytes_per_second": 3.0e12,
@@ -102,9 +106,11 @@ def baselines(budgets: int, of: random.Random) -> BaselineFile:
 def result(number: int, of: random.Random) -> BudgetResult:
     """What a run found of one budget; one of a hundred costs 5 % more."""
     today = session(0, of, rise=1.05 if number % 100 == 7 else 1.0)
+    times = tuple(round(0.1 * number, 3) for number in range(POINTS))
+    trace = PowerTrace(times, tuple(round(of.gauss(563, 3), 1) for _ in times), (1980.0,) * POINTS, (35.7,) * POINTS)
+    units = {"token": today.blocks, "call": today.blocks}
     measurement = Measurement(
-        "main", WindowKind.REPEATED, (DEVICE,), {"token": today.blocks, "call": today.blocks}, 93.0, 0.5,
-        today.conditions,
+        "main", WindowKind.REPEATED, (DEVICE,), units, 93.0, 0.5, today.conditions, trace=trace
     )  # fmt: skip
     verdict = Verdict(VerdictKind.NO_BASELINE, "no stored session to compare with", 0.046951, 0.0004)
     return BudgetResult(
@@ -150,23 +156,24 @@ def read(files: Files) -> Step:
     return lambda: json_report.read(files.report)
 
 
+def update(files: Files) -> Step:
+    """Add a session to one series, and write the file."""
+    store, of = BaselineStore(files.baseline.parent), random.Random(7)
+    return lambda: store.update(SKU, DEVICE.name, True, {key(0): Addition(session(11, of))})
+
+
 def compare(files: Files) -> Step:
-    """Judge every result against its sessions."""
-    from pytest_joules.decision import Terms, decide
-    from pytest_joules.history import Suite
+    """Judge every result against its sessions, and explain it, as ``pytest-joules compare`` does."""
+    from pytest_joules.baselines.sources import Source
+    from pytest_joules.comparing import compare
+    from pytest_joules.options import Options
 
-    stored, found = BaselineStore(files.baseline.parent).load(SKU), json_report.read(files.report)
+    found = json_report.read(files.report)
 
-    def judge() -> list[VerdictKind]:
-        suite = Suite(stored.entries)
-        kinds = []
-        for result in found.results:
-            assert result.key is not None
-            assert result.measurement is not None
-            around = suite.without(result.key.test, result.key.window, result.measurement.kind)
-            terms = Terms(result.key.unit, result.tolerance, family=len(found.results), suite=around)
-            kinds.append(decide(result.measurement, stored.sessions(result.key), terms).kind)
-        assert kinds.count(VerdictKind.REGRESSED) == len(kinds) // 100
+    def judge() -> object:
+        source = Source.find(files.baseline, None, files.report)
+        kinds = [result.verdict.kind for result in compare(found, source, Options(enabled=True)).results]
+        assert kinds.count(VerdictKind.REGRESSED) == len(kinds) // 100, kinds.count(VerdictKind.REGRESSED)
         return kinds
 
     return judge
@@ -188,6 +195,10 @@ def reporting(make: Callable[[RunResult], object]) -> Callable[[Files], Step]:
     return prepare
 
 
+def _rendered(name: str, found: RunResult) -> str:
+    return renderer(name)(found)
+
+
 def hold(files: Files) -> Step:
     """What a run holds at its end: the baselines, and all results."""
     store = BaselineStore(files.baseline.parent)
@@ -199,18 +210,21 @@ STEPS: dict[str, Callable[[Files], Step]] = {
     "read": read,
     "hold": hold,
     "compare": compare,
-    "report json": reporting(lambda found: json_report.to_text(json_report.to_data(found))),
+    "report json": reporting(json_report.render),
     "report terminal": reporting(
         lambda found: terminal.report(found, ("test", "sku", "joules", "baseline", "ratio", "verdict"), "verdict")
     ),
+    **{f"report {name}": reporting(partial(_rendered, name)) for name in FORMATS},
+    "update": update,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Seconds, and MiB by which the process grew at its peak."""
+    """Seconds of the processor and of the clock, and MiB by which the process grew at its peak."""
 
     seconds: float
+    wall: float
     mebibytes: float
 
 
@@ -223,13 +237,14 @@ def measured(name: str, files: Files) -> Cost:
 def _measure(name: str, files: Files) -> Cost:
     step = STEPS[name](files)
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
-    before, seconds = _resident(), []
+    before, seconds, walls = _resident(), [], []
     for _ in range(REPEATS):
-        began = time.perf_counter()
+        began, wall = time.process_time(), time.perf_counter()
         kept = step()
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.process_time() - began)
+        walls.append(time.perf_counter() - wall)
         del kept
-    return Cost(min(seconds), (_peak() - before) / MIB)
+    return Cost(min(seconds), min(walls), (_peak() - before) / MIB)
 
 
 def _resident() -> int:
@@ -260,10 +275,17 @@ def main() -> None:
                 continue
             cost, less = measured(name, files), measured(name, fewer)
             ratio = cost.seconds / less.seconds
-            print(f"{name:<20} {cost.seconds:7.2f} s {cost.mebibytes:7.0f} MiB   {ratio:5.1f} times {options.against}")
+            print(
+                f"{name:<26} {cost.seconds:6.2f} s ({cost.wall:.2f} s by the clock) {cost.mebibytes:5.0f} MiB "
+                f"{ratio:5.1f} times {options.against}",
+                flush=True,
+            )
             found["steps"][name] = {
-                "seconds": round(cost.seconds, 3), "mebibytes": round(cost.mebibytes, 1), "ratio": round(ratio, 2)
-            }  # fmt: skip
+                "cpu_seconds": round(cost.seconds, 3),
+                "wall_seconds": round(cost.wall, 3),
+                "mebibytes": round(cost.mebibytes, 1),
+                "ratio": round(ratio, 2),
+            }
     if options.json is not None:
         options.json.write_text(json.dumps({"python": sys.version.split()[0], **found}, indent=1) + "\n")
 

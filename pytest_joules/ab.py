@@ -207,7 +207,7 @@ def _run(side: _Tree, label: str, scratch: Path) -> tuple[RunResult, list[str]]:
         baselines.mkdir()
         command = [side.python, "-m", "pytest", "-p", "pytest_joules.ab_guard", "--energy", *side.arguments]
         command += ["--energy-missing=warn", f"--energy-json={report}", f"--energy-baselines={baselines}"]
-        command += ["-o", "energy_baseline_ref="]
+        command += ["-o", "energy_baseline_ref=", "-o", "energy_github=off"]
         code = _wait(command, side, output)
         lines = output.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
         last = lines[-LAST_LINES:]

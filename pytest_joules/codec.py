@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -35,6 +37,18 @@ class _Misfit(Exception):
     def within(self, step: str) -> _Misfit:
         self.steps.append(step)
         return self
+
+
+@contextlib.contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """A large file is a million objects and no cycle; looking for one takes more time than reading."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def shown(text: str, longest: int = 200) -> str:
@@ -176,11 +190,14 @@ def _tuple(kind: Any) -> _Decoder:
 
 def _column(kind: Any, data: Sequence[Any]) -> tuple[Any, ...] | None:
     """Numbers, texts or flags at once, since there are many; ``None`` if some item is to be looked at."""
-    found = {*map(type, data)}
     if kind in (str, bool, int):
-        return tuple(data) if found <= {kind} else None
-    if kind in (float, float | None) and found <= ({float} if kind is float else {float, NoneType}):
-        return tuple(data) if all(map(math.isfinite, filter(None, data))) else None
+        return tuple(data) if {*map(type, data)} <= {kind} else None
+    if kind in (float, float | None) and {*map(type, data)} <= ({float} if kind is float else {float, NoneType}):
+        if not all(map(math.isfinite, filter(None, data))):
+            return None
+        # A clock or a temperature that stays is one number, not one a point of time.
+        seen: dict[Any, Any] = {}
+        return tuple([seen.setdefault(item, item) for item in data])
     return None
 
 

@@ -8,6 +8,7 @@ from functools import cache
 
 from pytest_joules.baselines.sources import Source
 from pytest_joules.baselines.store import BaselineFile
+from pytest_joules.codec import without_garbage_collection
 from pytest_joules.judging import Bar
 from pytest_joules.model import BaselineKey, BaselineReview, BudgetResult, RunResult, Session, VerdictKind
 from pytest_joules.options import Options
@@ -15,6 +16,7 @@ from pytest_joules.rejudging import Counting, ResultError, family_of, judged_aga
 from pytest_joules.review import renames, review
 
 
+@without_garbage_collection()
 def compare(
     run: RunResult,
     source: Source,

@@ -296,7 +296,7 @@ def _against_baseline(
     block_variance = today.block_spread.variance * today.inflation
     expected = predict(baseline, where, block_variance, terms.suite, terms.session_sd)
     own = sum(session.devices == where.devices for session in baseline)
-    level = fmean(log_mean(s.blocks) for s in baseline if s.devices == where.devices or not own)
+    level = fmean([log_mean(s.blocks) for s in baseline if s.devices == where.devices or not own])
     case = _Case(today, expected, math.log1p(tolerance), terms.family, own, len(baseline), level)
     total, width = case.total(today.count), case.width(today.count)
     detectable = max(case.t, width.fail) + student_quantile(total.df, DETECTION) * math.sqrt(total.variance)
@@ -414,10 +414,10 @@ def decidable(d: float, width: HalfWidths) -> float:
 
 
 def _with_latency(verdict: Verdict, blocks: Sequence[Block], baseline: Sequence[Session]) -> Verdict:
-    before = fmean(log_seconds(session.blocks) for session in baseline)
+    before = fmean([log_seconds(session.blocks) for session in baseline])
     ratio = math.exp(log_seconds(blocks) - before)
     return replace(verdict, seconds_ratio=ratio, notes=(*verdict.notes, *latency_notes(verdict.kind, ratio)))
 
 
 def _logs(blocks: Sequence[Block]) -> list[float]:
-    return [math.log(block.joules_per_unit) for block in blocks]
+    return [math.log(block.joules / block.units) for block in blocks]

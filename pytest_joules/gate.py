@@ -54,8 +54,9 @@ from pytest_joules.options import Options
 from pytest_joules.places import place_of, repository_of
 from pytest_joules.policy import fails
 from pytest_joules.recorder import Bench, Recorder
+from pytest_joules.reporting import github, junit, terminal
 from pytest_joules.reporting import json as json_report
-from pytest_joules.reporting import terminal
+from pytest_joules.reporting.escape import log
 from pytest_joules.review import renames, review
 from pytest_joules.units import utc_now
 from pytest_joules.updating import commit_of, update_baselines
@@ -69,6 +70,8 @@ HTML_NEEDS = ("jinja2", "plotly")
 
 RECORDER = pytest.StashKey[Recorder]()
 ENERGY = pytest.StashKey[Energy]()
+PROPERTIES = pytest.StashKey[Sequence[tuple[str, str]]]()
+"""What the reports that pytest itself writes, such as JUnit XML, say of a test's joules."""
 
 
 def as_json(info: Mapping[str, Any]) -> dict[str, Any]:
@@ -305,8 +308,18 @@ class Gate:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         # A rerun of the test starts afresh, even if it comes no further than this.
         self.forget(item.nodeid)
+        # Until it has come to an end.
+        unmeasured = Verdict(VerdictKind.UNMEASURED)
+        self._tell(item, [BudgetResult(item.nodeid, b, True, unmeasured) for b in self.declared.get(item.nodeid, ())])
         if RECORDER in item.stash:
             del item.stash[RECORDER], item.stash[ENERGY]
+
+    def _tell(self, item: pytest.Item, results: Sequence[BudgetResult]) -> None:
+        """Give the item's reports the properties of its results, in the place of those of before."""
+        before = item.stash.get(PROPERTIES, ())
+        item.stash[PROPERTIES] = junit.properties(results)
+        others = [named for named in item.user_properties if named not in before]
+        item.user_properties[:] = [*others, *item.stash[PROPERTIES]]
 
     def forget(self, test: str) -> None:
         """Drop what an earlier attempt at a test found."""
@@ -350,6 +363,7 @@ class Gate:
         results = [replace(explained(result, self._bar, self._causes_of_plugins), place=place) for result in results]
         results = [replace(result, failed=fails(result, self.options)) for result in results]
         self.results[item.nodeid] = results
+        self._tell(item, results)
         if ENERGY in item.stash and item.stash[ENERGY].extra_info:
             self.extra_info[item.nodeid] = as_json(item.stash[ENERGY].extra_info)
         for result in results:
@@ -445,11 +459,15 @@ class Gate:
         except OSError as error:
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
             self._say(f"no report written: {error}")
+        if (summary := self._github_summary(run)) is not None:
+            try:
+                github.append_summary(run, summary)
+            except OSError as error:
+                self._say(f"no step summary written: {error}")
         self.config.hook.pytest_joules_report(run=run)
         self.run = run
-        # A base judges whatever a test says of itself, such as xfail.
-        told = () if self.base is not None else self.results
-        silent = any(result.failed for result in run.results if result.test not in told)
+        silent = any(result.failed for result in run.results if result.test not in self.results)
+        silent |= bool(self._overruled(run))
         if exitstatus == pytest.ExitCode.OK and (silent or (self.options.strict and self._left_out(run))):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -461,10 +479,24 @@ class Gate:
 
             html.write(run, self.options.html)
 
+    def _overruled(self, run: RunResult) -> list[str]:
+        """Tests that a base fails although they say of themselves that they fail, such as with ``xfail``."""
+        if self.base is None:
+            return []
+        failed = dict.fromkeys(result.test for result in run.results if result.failed and result.test in self.results)
+        return [test for test in failed if not self.why_unmeasured.get(test, "").startswith(TEST_FAILED)]
+
     @staticmethod
     def _left_out(run: RunResult) -> bool:
         """Whether anything is stored that nothing was judged by."""
         return bool(run.not_collected or (run.review is not None and run.review.unjudged))
+
+    @property
+    def _on_github(self) -> bool:
+        return github.wanted(self.options.github, os.environ)
+
+    def _github_summary(self, run: RunResult) -> Path | None:
+        return github.summary_file(os.environ) if self._on_github and run.results else None
 
     def collect_run(self) -> RunResult:
         """The run's result; budgets whose test did not come to an end are unmeasured."""
@@ -551,11 +583,17 @@ class Gate:
         kinds = [kind for kind in ("simulated", "replayed") if run.meter and getattr(run.meter, kind)]
         terminalreporter.section(f"energy ({', '.join(kinds)})" if kinds else "energy")
         for line in terminal.report(run, options.columns, options.sort, verbose=self._verbose):
-            terminalreporter.write_line(line)
+            terminalreporter.write_line(log(line))
+        for test in self._overruled(run):
+            line = f"{test}: fails the run, whatever the test expects: {options.baseline_ref} judges"
+            terminalreporter.write_line(log(line))
         if options.writes_baselines and not run.changes:
             terminalreporter.write_line("baselines: nothing was written")
         bad = any(result.failed for result in run.results)
         terminalreporter.write_line(terminal.summary_line(run.results), red=bad, green=not bad)
+        if self._on_github:
+            for line in github.commands(run):
+                terminalreporter.write_line(line)
 
     def _reporter(self) -> pytest.TerminalReporter | None:
         found: pytest.TerminalReporter | None = self.config.pluginmanager.get_plugin("terminalreporter")

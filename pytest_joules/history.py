@@ -225,7 +225,7 @@ class _Pool:
 
 def _slope(sessions: Sequence[Session]) -> float:
     """The temperature slope of a window that ran under a power cap as often as its sessions did."""
-    return temperature_slope(fmean(session.conditions.power_cap_share or 0.0 for session in sessions))
+    return temperature_slope(fmean([session.conditions.power_cap_share or 0.0 for session in sessions]))
 
 
 def _means_at(sessions: Sequence[Session], celsius: float | None, slope: float) -> list[float]:

@@ -67,7 +67,8 @@ class Bar:
         """The bar of the baseline files that ``load`` gives by their SKU.
 
         With ``base``, which gives those of another commit, theirs are the sessions that count, and the spread of theirs
-        alone is pooled; a series that is new since then has only its own sessions to be judged by.
+        alone is pooled; a series that is new since then has only its own sessions to be judged by.  But where the other
+        commit has nothing of the SKU, nothing judges: somebody may have led it to a directory that it does not have.
         """
         if base is None:
             return cls(
@@ -79,7 +80,7 @@ class Bar:
         return cls(
             options=options,
             family=family,
-            sessions=lambda sku, key: base(sku).sessions(key) or load(sku).sessions(key),
+            sessions=lambda sku, key: base(sku).sessions(key) or (load(sku).sessions(key) if base(sku).entries else ()),
             suite=cache(lambda sku: Suite(base(sku).entries)),
             base=lambda sku, key: base(sku).sessions(key),
         )

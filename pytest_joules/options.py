@@ -31,6 +31,9 @@ COLUMNS = (
 SORTS = ("test", "verdict", "ratio", "joules", "watts", "seconds")
 """What the terminal table may be sorted by."""
 
+GITHUB = ("auto", "on", "off")
+"""Whether a run speaks to GitHub Actions; ``auto`` does where it runs there."""
+
 SIMULATED_SKUS = ("h100-sxm", "h200", "b200")
 
 SIMULATED_FAULTS = (
@@ -262,6 +265,12 @@ SETTINGS = (
         "what a budget does that could not be decided within the time (default: warn)",
     ),
     Setting("strict", _boolean, None, "fail the run if any budget, or any stored baseline's test, was not decided"),
+    Setting(
+        "github",
+        _choice(*GITHUB),
+        "|".join(GITHUB),
+        "write GitHub's step summary and annotations: auto does so where GITHUB_ACTIONS is set (default: auto)",
+    ),
     Setting("sort", _choice(*SORTS), "COLUMN", f"sort the table by: {', '.join(SORTS)} (default: test)"),
     Setting("columns", _columns, "A,B", f"columns of the table, from: {', '.join(COLUMNS)}"),
 )
@@ -278,6 +287,10 @@ ACTIONS = (
     "energy_trace",
 )
 """Flags without an ini twin that ask for something to be done."""
+
+
+_CHOOSING = ("baselines", "meter", "devices")
+"""What could lead a run that another commit judges to other baselines, or to other joules."""
 
 
 PATH_FLAGS = ("--energy-baselines", "--energy-json", "--energy-html", "--energy-trace")
@@ -317,6 +330,7 @@ class Options:
     missing: str = "fail"
     inconclusive: str = "warn"
     strict: bool = False
+    github: str = "auto"
     sort: str = "test"
     columns: tuple[str, ...] = COLUMNS
 
@@ -384,6 +398,13 @@ class Options:
                     "drop --energy-baseline-ref or --energy-update"
                 )
             options = replace(options, baseline_ref=None)
+        if flag("energy_baseline_ref") is not None:
+            for setting in SETTINGS:
+                if setting.name in _CHOOSING and flag(setting.dest) is None and (text := ini(setting.dest)):
+                    raise OptionError(
+                        f"ini option {setting.dest}: with --energy-baseline-ref it has to be a flag, since an ini "
+                        f"file is the work tree's own: {setting.flag}={text}"
+                    )
         if flag("energy_update_in_ci") and not options.writes_baselines:
             raise OptionError("--energy-update-in-ci needs --energy-update or --energy-update-new")
         if ci and options.writes_baselines and not flag("energy_update_in_ci"):

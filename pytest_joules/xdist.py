@@ -119,7 +119,8 @@ class ControllerGate(Gate):
         """Nothing: each worker opens its own meter."""
 
     def pytest_report_header(self) -> list[str]:
-        return [f"energy: each worker measures; baselines in {self.shown(self.options.baselines)}"]
+        ref = "" if self.options.baseline_ref is None else f"{self.options.baseline_ref}:"
+        return [f"energy: each worker measures; baselines in {ref}{self.shown(self.options.baselines)}"]
 
     def pytest_report_collectionfinish(self) -> str:
         return "energy: the workers count the budgets"

@@ -284,6 +284,30 @@ def test_hostile_bytes_are_refused(store: BaselineStore, data: bytes) -> None:
     assert gc.isenabled()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"schema": 1, "sku": NaN0.0} "a\tb": 1',
+        '{"schema": 12345678901234567890123456789, "sku": "x"}]]',
+        '{"schema": NaNNaN}]]}',
+        '{"a": 1, "a": NaN"\\u00":}',
+        '{"a": "\\ud800"}',
+    ],
+)
+def test_no_damage_keeps_the_line_from_being_told(store: BaselineStore, text: str) -> None:
+    """Found by ``benchmarks/fuzz.py``: what follows the fault is not JSON, and no reason to fall over."""
+    store.directory.mkdir()
+    store.path(SKU).write_text(text)
+    assert "restore it from git" in refusal(store)
+
+
+def test_a_refusal_is_one_printable_line_whatever_the_file_says(store: BaselineStore) -> None:
+    text = stored(store)
+    store.path(SKU).write_text(text.replace("test_1", "\x7f::error::" + 300 * "x").replace("[50.0", "[-1"))
+    assert refusal(store).isprintable()
+    assert len(refusal(store)) < 1000
+
+
 @pytest.mark.parametrize("depth", range(800, 1000, 10))
 def test_deep_trees_are_refused_where_the_parser_still_takes_them(store: BaselineStore, depth: int) -> None:
     text = stored(store)

@@ -26,6 +26,8 @@ from pytest_joules.fixture import Energy
 from pytest_joules.markers import SIGNATURE
 from pytest_joules.model import VerdictKind
 from pytest_joules.options import COLUMNS, SIMULATED_FAULTS, SIMULATED_MOST, SORTS, WITHHOLDABLE
+from pytest_joules.reporting import openmetrics
+from pytest_joules.reporting.formats import FORMATS
 from pytest_joules.serving.server import Server
 from pytest_joules.units import ENERGY_UNITS
 
@@ -177,6 +179,14 @@ def test_every_exit_code_is_told() -> None:
     assert [int(row[0]) for row in rows(f"| `pytest-joules` |{ours}")] == [shared.FINE, shared.REGRESSED, shared.USAGE]
 
 
+def test_every_format_and_metric_has_its_row_and_no_other_has() -> None:
+    text = (DOCS / "reports.md").read_text(encoding="utf-8")
+    assert {named(row[0]) for row in rows(text) if len(row) == 3} - {"terminal"} == {*FORMATS} | {"--energy-json"}
+    metrics = {name for name, *_ in openmetrics._FAMILIES} | {"energy_budgets"}
+    told = {name for row in rows(section("OpenMetrics", text)) for name in CODE.findall(row[0])}
+    assert told == metrics
+
+
 def test_every_column_and_sort_is_told() -> None:
     for word in (*COLUMNS, *SORTS):
         assert word in section("Flags and ini")
@@ -205,6 +215,12 @@ def test_no_page_names_a_flag_that_does_not_exist(page: Path) -> None:
     known = {*plugin_flags().flags} | {option for one in commands().values() for option in one._option_string_actions}
     wrong = {flag for flag in written_flags(page.read_text(encoding="utf-8")) if flag not in known}
     assert not wrong
+
+
+@page
+def test_no_page_names_a_command_that_does_not_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert {*re.findall(r"`pytest-joules ([a-z]+)", text)} <= {*commands()}
 
 
 def console_lines(text: str) -> Iterator[list[str]]:

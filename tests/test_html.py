@@ -144,7 +144,9 @@ def of_every_kind() -> RunResult:
         result("test_it.py::test_old", trace=None, history=None),
         result("test_it.py::test_why", VerdictKind.REGRESSED, diagnosis=DIAGNOSIS),
         replace(
-            result("test_it.py::test_failed_meter"),
+            result("test_it.py::test_failed_meter", VerdictKind.INVALID),
+            key=None,
+            history=None,
             measurement=Measurement("main", WindowKind.REPEATED, (GPU,), {}, 0.0, 0.0, Conditions(), invalid="lost"),
         ),
     ]
@@ -260,7 +262,10 @@ def test_the_same_result_gives_the_same_page_also_by_way_of_json(tmp_path: Path)
 
 def test_hostile_names_are_text_and_nothing_else() -> None:
     text = html.render(run_of(*(result(test) for test in HOSTILE)))
-    page, harmless = Page(text), Page(html.render(run_of(*(result(f"test_{n}") for n in range(len(HOSTILE))))))
+    page, harmless = (
+        Page(text),
+        Page(html.render(run_of(*(result(f"test_it.py::test_{n}") for n in range(len(HOSTILE)))))),
+    )
     text.encode()
     assert len(text) < 3e6
     assert len(page.inside["script"]) == 3
@@ -308,6 +313,17 @@ def test_an_empty_run_and_one_without_a_meter_are_said() -> None:
 def test_two_hundred_tests_stay_below_six_megabytes() -> None:
     made = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "html_report.py"))
     assert len(html.render(made["many"](200)).encode()) < 6e6
+
+
+def test_of_very_many_tests_the_worst_have_a_page_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(html, "MOST_TESTS", 2)
+    tests = [result(f"test_it.py::test_{number}") for number in range(3)]
+    page = Page(html.render(run_of(*tests, result("test_it.py::test_bad", VerdictKind.REGRESSED))))
+    text = "".join(page.text)
+    assert len(page.ids()) == len(page.data) == 2
+    assert "The 2 worst have a page of their own" in text
+    assert all(found.test in text for found in tests)
+    assert text.count("test_it.py::test_bad") > text.count("test_it.py::test_2") == 1
 
 
 def test_the_flag_writes_the_page(suite: Suite) -> None:

@@ -37,6 +37,7 @@ GOOD: dict[str, list[tuple[str, object]]] = {
     "missing": [("warn", "warn"), ("fail", "fail")],
     "inconclusive": [("fail", "fail"), ("warn", "warn")],
     "strict": [("yes", True), ("TRUE", True), ("1", True), ("off", False), ("0", False)],
+    "github": [("auto", "auto"), ("on", "on"), ("off", "off")],
     "sort": [(sort, sort) for sort in SORTS],
     "columns": [("test,ratio", ("test", "ratio")), (", ".join(COLUMNS), COLUMNS)],
 }
@@ -66,6 +67,7 @@ BAD: dict[str, list[tuple[str, str]]] = {
     "missing": [("ignore", "not one of fail, warn"), ("FAIL", "not one of fail, warn")],
     "inconclusive": [("pass", "not one of fail, warn")],
     "strict": [("perhaps", "neither true nor false")],
+    "github": [("yes", "not one of auto, on, off"), ("ON", "not one of auto, on, off")],
     "sort": [("colour", "not one of test, verdict")],
     "columns": [("test,colour", "unknown column 'colour'; choose from test,"), ("test,", "unknown column ''")],
 }
@@ -243,3 +245,14 @@ def test_the_default_tolerance_keeps_to_the_widest() -> None:
 def test_a_ci_is_known_by_its_variable(value: str, ci: bool) -> None:
     assert in_ci({"CI": value}) is ci
     assert not in_ci({})
+
+
+@pytest.mark.parametrize(("name", "text"), [("baselines", "mine"), ("meter", "simulated"), ("devices", "7")])
+def test_a_work_tree_does_not_choose_what_another_commit_judges(name: str, text: str) -> None:
+    ini = {f"energy_{name}": text}
+    with pytest.raises(OptionError, match=f"ini option energy_{name}: .* flag, .*: --energy-{name}={text}"):
+        resolve({"energy_baseline_ref": "main"}, ini)
+    assert resolve({"energy_baseline_ref": "main", f"energy_{name}": text}, ini) == resolve(
+        {"energy_baseline_ref": "main", f"energy_{name}": text}
+    )
+    resolve(ini={**ini, "energy_baseline_ref": "main"})

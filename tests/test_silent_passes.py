@@ -29,13 +29,16 @@ def test_a_budget_that_measures_nothing_fails(suite: Suite, test: str, complaint
 
 def test_a_renamed_test_fails_and_its_old_name_is_named(suite: Suite) -> None:
     suite.write(BUDGET + "def test_new_name(energy):\n    energy.repeat(step, work=tokens)\n")
-    suite.store_baseline(test="test_it.py::test_old_name")
+    suite.store_baseline(test="test_gone.py::test_old_name")
+    suite.store_baseline(2 * STEP_JOULES_PER_TOKEN, test="test_it.py::test_dearer")
     ran = suite.run()
     ran.assert_outcomes(failed=1)
     ran.stdout.fnmatch_lines(
         [
             "NO_BASELINE: *",
-            "stored but not collected: test_it.py::test_old_name [[]main, J/token]",
+            "stored but not collected: test_it.py::test_dearer [[]main, J/token]",
+            "renamed[?] test_gone.py::test_old_name * is stored but not collected, and *_new_name* agrees *",
+            "  pytest-joules rename test_gone.py::test_old_name test_it.py::test_new_name",
             "*1 without baseline*",
         ]
     )

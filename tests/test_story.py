@@ -65,7 +65,9 @@ class Story:
 
     def measure(self, name: str) -> pytest.RunResult:
         """The measuring job; what it writes is called ``name``."""
-        self.monkeypatch.setenv("CI", "true")
+        runner = {"CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(self.suite.path / f"{name}.md")}
+        for variable, value in runner.items():
+            self.monkeypatch.setenv(variable, value)
         outputs = [f"--energy-json={name}.json", f"--junitxml={name}.xml"]
         outputs += [f"--energy-html={name}.html"] if HTML else []
         return self.suite.run(*BASE, *outputs)
@@ -95,8 +97,10 @@ def test_a_gate_on_pull_requests(suite: Suite, monkeypatch: pytest.MonkeyPatch) 
             "  next       if this is intended: a maintainer stores it at main (pytest-joules accept RESULT.json)",
             "baselines against main (*):",
             "  no change",
+            "::error file=test_it.py,line=*,title=REGRESSED%3A test_it.py%3A%3Atest_step::REGRESSED: *",
         ]
     )
+    assert "| ❌ REGRESSED | `test_it.py::test_step` |" in story.text("slower.md")
     assert "<failure" in story.text("slower.xml")
     assert "REGRESSED" in story.text("slower.xml")
     assert not HTML or "REGRESSED" in story.text("slower.html")
@@ -116,9 +120,11 @@ def test_a_gate_on_pull_requests(suite: Suite, monkeypatch: pytest.MonkeyPatch) 
             "tolerance 2% -> 20%",
             "  wider here, where the base's counts: test_it.py::test_step: tolerance 2% -> 20%",
             "  wider here, where the base's counts: test_it.py::test_step: gate on -> off",
+            "test_it.py::test_step: fails the run, whatever the test expects: main judges",
         ]
     )
     report = json.loads(story.text("sly.json"))
+    assert "gate on -> off" in story.text("sly.md")
     assert [change["rewritten"] for change in report["review"]["changes"]] == [3]
     assert [change["term"] for change in report["results"][0]["widened"]] == ["tolerance", "gate"]
     # So says the trusted job, which has nothing but the base and that file.

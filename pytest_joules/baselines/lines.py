@@ -77,16 +77,20 @@ _SERIES = Decoder(Annotated[list[Line], Meta(min_length=1, max_length=MOST_SESSI
 
 
 class Entries(Mapping[BaselineKey, tuple[Session, ...]]):
-    """The series of a file; each is made anew whenever it is asked for."""
+    """The series of a file; each is made when it is asked for, and the last one kept: who asks once asks again."""
 
-    __slots__ = ("_series",)
+    __slots__ = ("_last", "_series")
 
     def __init__(self, series: Mapping[BaselineKey, Raw]) -> None:
         """``series`` are sound: :func:`index` has seen to that."""
         self._series = series
+        self._last: tuple[BaselineKey, tuple[Session, ...]] | None = None
 
     def __getitem__(self, key: BaselineKey) -> tuple[Session, ...]:
-        return tuple([_session(line) for line in _SERIES.decode(self._series[key])])
+        last = self._last
+        if last is None or last[0] != key:
+            last = self._last = key, tuple([_session(line) for line in _SERIES.decode(self._series[key])])
+        return last[1]
 
     def text(self, key: BaselineKey) -> bytes | None:
         """A series as the file has it; ``None`` if it has none."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import hashlib
 import json
 import math
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from filelock import FileLock, Timeout
 
 from pytest_joules.baselines.lines import Entries, Unclear, index
-from pytest_joules.codec import shown
+from pytest_joules.codec import shown, without_garbage_collection
 from pytest_joules.model import BaselineChange, BaselineKey, Block, Conditions, Session, WindowKind
 from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER
 
@@ -53,18 +52,6 @@ _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"(?P<colon>\s*:)?|[{}\[\],]|[^\s{}\
 _HALF_A_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 """JSON can spell half of a pair of surrogates, which no file can hold."""
 _STUMBLES = (TypeError, ValueError, KeyError, AttributeError)
-
-
-@contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """A large file is a million objects and no cycle; looking for one takes more time than reading."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class BaselineError(Exception):
@@ -150,7 +137,7 @@ class BaselineStore:
         found = read(path)
         return BaselineFile(sku) if found is None else of_sku(found, sku, path)
 
-    @_no_garbage_collection()
+    @without_garbage_collection()
     def update(
         self, sku: str, device: str, simulated: bool, additions: Mapping[BaselineKey, Addition]
     ) -> tuple[BaselineChange, ...]:
@@ -173,7 +160,7 @@ class BaselineStore:
             raise BaselineError(f"{path}: cannot be written: {error}") from error
         return changes_of(stored, grown, additions)
 
-    @_no_garbage_collection()
+    @without_garbage_collection()
     def remove(self, sku: str, keys: Collection[BaselineKey]) -> None:
         """Drop series from one SKU's file, leaving everything else in it alone; a file without any is removed.
 
@@ -192,7 +179,7 @@ class BaselineStore:
         except (OSError, UnicodeEncodeError) as error:
             raise BaselineError(f"{path}: cannot be written: {error}") from error
 
-    @_no_garbage_collection()
+    @without_garbage_collection()
     def rename(self, sku: str, old: str, new: str) -> int:
         """Store every series of the test ``old`` under ``new``; returns how many there were.
 
@@ -226,7 +213,7 @@ def read(path: Path) -> BaselineFile | None:
     return None if data is None else parse(data, path)
 
 
-@_no_garbage_collection()
+@without_garbage_collection()
 def parse(data: bytes, name: Path | str) -> BaselineFile:
     """Read a baseline file's content; ``name`` is what errors call it.
 
@@ -611,10 +598,15 @@ def _line_of_refused(text: str, refused: _Refused) -> int:
     """The line of a number that is none, or of a key's second value."""
     seen = set()
     for place, line, token in _positions(text):
-        if (place in seen and place[-1] == refused.word) if refused.twice else token == refused.word:
+        if (place in seen and place[-1] == refused.word) if refused.twice else _begins(token, refused.word):
             return line
         seen.add(place)
     return 1
+
+
+def _begins(token: str, number: str) -> bool:
+    """Whether a token begins with a whole number, or a name of none, that does not go on there."""
+    return token.startswith(number) and token[len(number) : len(number) + 1] not in tuple("0123456789.eE")
 
 
 def _positions(text: str) -> Iterator[tuple[_Place, int, str]]:
@@ -633,7 +625,10 @@ def _positions(text: str) -> Iterator[tuple[_Place, int, str]]:
             if isinstance(stack[-1], int):
                 stack[-1] += 1
         elif match["colon"]:
-            stack[-1] = json.loads(token[: -len(match["colon"])])
+            try:
+                stack[-1] = json.loads(token[: -len(match["colon"])])
+            except ValueError:
+                return
         else:
             yield tuple(stack), line, token
             if token in "{[":

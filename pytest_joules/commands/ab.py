@@ -14,6 +14,7 @@ from pytest_joules.commands.shared import (
     check_place,
     described,
     percentage,
+    show,
 )
 
 PAIRS = (2, 4, 6, 8)
@@ -72,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
     except KeyboardInterrupt:
         raise CommandError("interrupted; the base's worktree is removed") from None
-    print(*report(comparison), sep="\n")
+    show(report(comparison))
     if options.json is not None:
         write_json(comparison, options.json)
     return REGRESSED if comparison.failed else FINE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from pytest_joules.commands.shared import FINE, CommandError, Commands, add_json, add_only, check_place, described
+from pytest_joules.commands.shared import FINE, CommandError, Commands, add_json, add_only, check_place, described, show
 
 
 def add(commands: Commands) -> None:
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
         explanation = explain_sides(*sides)
     except RunError as error:
         raise CommandError(str(error)) from error
-    print(*report(explanation), sep="\n")
+    show(report(explanation))
     if options.json is not None:
         write_json(explanation, options.json)
     return FINE

@@ -47,8 +47,11 @@ def run(options: argparse.Namespace) -> int:
     allowed = ["--energy-update-in-ci"] if options.in_ci else []
     # The first process drops the older pins, and the others leave those of this command alone.
     pin = [f"--energy-anchor={utc_now()}"] if options.anchor else []
-    command = [sys.executable, "-m", "pytest", "--energy", "--energy-update", *allowed, *pin, *options.pytest_arguments]
+    common = [sys.executable, "-m", "pytest", "--energy", "--energy-update", *allowed, *pin]
     for number in range(1, sessions + 1):
+        # The last one's summary stands for all of them.
+        quiet = ["--energy-github=off"] if number < sessions else []
+        command = [*common, *quiet, *options.pytest_arguments]
         print(f"pytest-joules: session {number} of {sessions}: {' '.join(command[1:])}", flush=True)
         code = subprocess.run(command, check=False).returncode
         if code:

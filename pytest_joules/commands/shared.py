@@ -41,8 +41,10 @@ class CommandError(Exception):
 
 
 def say(text: str) -> None:
-    """One line on standard error."""
-    print(f"pytest-joules: {text}", file=sys.stderr, flush=True)
+    """One line on standard error, which the runner of a CI reads, too."""
+    from pytest_joules.reporting.escape import log
+
+    print(log(f"pytest-joules: {text}"), file=sys.stderr, flush=True)
 
 
 def show(lines: Iterable[str]) -> None:

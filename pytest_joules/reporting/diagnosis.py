@@ -19,6 +19,9 @@ KEY_EVIDENCE = 3
 KEY_SPLITS = ("watts and time", "static and dynamic")
 """The splits that are shown where they have one line."""
 
+LARGEST_CHANGE = 50.0
+"""Difference of logs beyond which a stored report makes no sense, and a float would overflow."""
+
 _KNOWN = {known.name: known for known in (*CONDITIONS, *SIGNALS)}
 
 
@@ -122,7 +125,7 @@ def opening(diagnosis: Diagnosis) -> list[str]:
     if diagnosis.causes:
         return []
     if is_level(diagnosis):
-        return [f"nothing to explain: {change} is within the noise of {format_percent(math.expm1(diagnosis.noise))}"]
+        return [f"nothing to explain: {change} is within the noise of {percent(diagnosis.noise).removeprefix('+')}"]
     return [f"no known mechanism fits the {change}"]
 
 
@@ -171,7 +174,7 @@ def _parts(split: Split) -> str:
 
 def percent(change: float) -> str:
     """A difference of logs as a signed percentage; what rounds to nothing has no minus."""
-    return format_percent(round(math.expm1(change), 3) + 0.0, signed=True)
+    return format_percent(round(math.expm1(min(change, LARGEST_CHANGE)), 3) + 0.0, signed=True)
 
 
 def _line(name: str, text: str) -> str:

@@ -20,12 +20,16 @@ _PLAIN = re.compile(r"[\w ./:,=+()\[\]\-]*", re.ASCII)
 
 _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 
-_REFERENCES = re.compile(r"[@#!~%$&](?=\w)|:(?=//)|(?<=\bwww)\.", re.IGNORECASE)
+_MARKUP = re.compile(r"[\\`*{}\[\]<>#|~&@!$^]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^\s*[-+=]|^\s*\d+[.)]")
+"""What may mean something in the Markdown of GitHub or GitLab: at its place in a word, or at a line's start."""
+
+_REFERENCES = re.compile(r"[@#!~%$&](?=\w)|:(?=//)|\bwww(?=\.)", re.IGNORECASE)
 """Where GitHub and GitLab would find somebody's name, an issue or an address in plain text."""
 
-_WORD_JOINER = "&#8288;"
+_JOIN = "\u2060"
+"""Parts a sign from its word, and is not seen; none is in a text that was made visible."""
 
-_COMMAND = re.compile(r"^(\s*)::|##\[", re.MULTILINE)
+_COMMAND = re.compile(r"^( *)(?=::)|(##)(?=\[)", re.MULTILINE)
 
 
 def visible(text: str, keep: str = "") -> str:
@@ -72,7 +76,7 @@ def log(text: str) -> str:
 
     A GitHub runner takes a line that begins with ``::``, and whatever follows ``##[``, for a command to itself.
     """
-    return _COMMAND.sub(lambda found: f"{found[1] or ''}\\{found[0].lstrip()}", visible(text, keep="\n"))
+    return _COMMAND.sub(r"\g<0>\\", visible(text, keep="\n"))
 
 
 def github_data(text: str) -> str:
@@ -93,16 +97,13 @@ def markdown_code(text: str) -> str:
     shown = short(visible(text))
     if _PLAIN.fullmatch(shown) and shown.strip():
         return f"`{shown}`"
-    return f"<code>{_PUNCTUATION.sub(_entity, shown)}</code>"
+    return f"<code>{_PUNCTUATION.sub(_entities, shown)}</code>"
 
 
 def markdown(text: str) -> str:
     """Prose in a line or table cell: no markup, no mention, no link."""
-    shown, told, at = visible(text), [], 0
-    for found in _REFERENCES.finditer(shown):
-        told += [_PUNCTUATION.sub(_entity, shown[at : found.end()]), _WORD_JOINER]
-        at = found.end()
-    return "".join(told) + _PUNCTUATION.sub(_entity, shown[at:])
+    shown = _REFERENCES.sub(lambda found: found[0] + _JOIN, visible(text))
+    return _MARKUP.sub(_entities, shown).replace(_JOIN, "&#8288;")
 
 
 def markdown_block(text: str) -> str:
@@ -112,8 +113,8 @@ def markdown_block(text: str) -> str:
     return f"{fence}text\n{shown}\n{fence}"
 
 
-def _entity(found: re.Match[str]) -> str:
-    return f"&#{ord(found[0])};"
+def _entities(found: re.Match[str]) -> str:
+    return "".join(f"&#{ord(character)};" for character in found[0])
 
 
 def html(text: str) -> str:

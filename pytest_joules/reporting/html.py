@@ -47,6 +47,10 @@ from pytest_joules.units import format_joules, format_percent, format_seconds
 LONGEST_TEXT = 4000
 """Characters of one text that are shown; a parametrized id may have a hundred thousand, in every line that names it."""
 
+MOST_TESTS = 1000
+"""Tests that have a page of their own, the worst first; the others have their line in the table.  A browser takes its
+time for more, and the JSON report has all."""
+
 DASH = "–"
 
 MARKS = {
@@ -93,7 +97,8 @@ def write(run: RunResult, path: Path) -> None:
 def render(run: RunResult) -> str:
     """The page; deterministic for one result and one version of Plotly."""
     found = worst_first(rows(run))
-    names = _identities(found)
+    named = list(zip(_identities(found), found, strict=True))
+    whole, others = named[:MOST_TESTS], named[MOST_TESTS:]
     style, script, library = _asset("report.css"), _asset("report.js"), get_plotlyjs().removeprefix("\ufeff")
     policy = "; ".join(
         (
@@ -109,10 +114,11 @@ def render(run: RunResult) -> str:
         style=Markup(style),
         script=Markup(script),
         library=Markup(base64.b64encode(gzip.compress(library.encode(), 9, mtime=0)).decode()),
-        data=Markup(_json({name: _data(row) for name, row in zip(names, found, strict=True)})),
+        data=Markup(_json({name: _data(row) for name, row in whole})),
         run=run,
         overview=_overview(run, found),
-        tests=[_test(name, row, run) for name, row in zip(names, found, strict=True)],
+        tests=[_test(name, row, run) for name, row in whole],
+        others=[_line(name, row) for name, row in others],
     )
 
 
@@ -263,16 +269,15 @@ class _Why:
 
 
 @dataclass(frozen=True, slots=True)
-class _Test:
-    """One budget, or one window without a budget, in the words of the page."""
+class _Line:
+    """One budget, or one window without a budget, as the table tells it."""
 
     id: str
     row: Row
     name: str
-    parts: Sequence[str]
+    file: Sequence[str]
+    rest: Sequence[str]
     mark: str
-    meaning: str
-    headline: str
     verdict: str
     value: str
     baseline: str
@@ -282,6 +287,16 @@ class _Test:
     seconds: str
     forest: Mapping[str, float] | None
     keys: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Test:
+    """The same on a page of its own."""
+
+    line: _Line
+    row: Row
+    meaning: str
+    headline: str
     figures: Sequence[tuple[str, str]]
     why: _Why | None
     notes: Sequence[str]
@@ -290,17 +305,16 @@ class _Test:
     extra: str
 
 
-def _test(name: str, row: Row, run: RunResult) -> _Test:
-    result, measurement = row.result, row.result.measurement
-    extra = run.extra_info.get(row.test)
-    return _Test(
+def _line(name: str, row: Row) -> _Line:
+    shown_name = short(visible(row.name))
+    file, colons, rest = shown_name.partition("::") if "::" in shown_name else ("", "", shown_name)
+    return _Line(
         id=name,
         row=row,
-        name=short(visible(row.name)),
-        parts=_WRAP.split(short(visible(row.name))),
+        name=shown_name,
+        file=_WRAP.split(file + colons),
+        rest=_WRAP.split(rest),
         mark=MARKS[row.verdict],
-        meaning=MEANINGS[row.verdict],
-        headline=terminal.headline(result).partition(": ")[2],
         verdict=row.verdict.value if row.declared else f"({row.verdict.value})",
         value=format_joules(row.joules_per_unit) if row.joules_per_unit is not None else DASH,
         baseline=format_joules(row.baseline) if row.baseline is not None else DASH,
@@ -310,6 +324,17 @@ def _test(name: str, row: Row, run: RunResult) -> _Test:
         seconds=format_seconds(row.seconds_per_unit) if row.seconds_per_unit is not None else DASH,
         forest=_forest(row),
         keys=_sort_keys(row),
+    )
+
+
+def _test(name: str, row: Row, run: RunResult) -> _Test:
+    result, measurement = row.result, row.result.measurement
+    extra = run.extra_info.get(row.test)
+    return _Test(
+        line=_line(name, row),
+        row=row,
+        meaning=MEANINGS[row.verdict],
+        headline=terminal.headline(result).partition(": ")[2],
         figures=_figures(row),
         why=_why(result.diagnosis) if result.diagnosis is not None else None,
         notes=[*result.verdict.notes, *(measurement.notes if measurement else ())],

@@ -6,17 +6,19 @@ checking it against the schema, a hundred times faster; a test holds the two aga
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from msgspec import DecodeError
+from msgspec import DecodeError, Raw
 from msgspec.json import decode as quick
 from msgspec.json import format as indented
 
-from pytest_joules.codec import CodecError, decode, encode, shown
+from pytest_joules.codec import CodecError, decode, encode, shown, without_garbage_collection
 from pytest_joules.files import write_whole
 from pytest_joules.model import BudgetResult, RunResult
 from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER
@@ -47,7 +49,16 @@ def to_data(run: RunResult) -> dict[str, Any]:
 
 def write(run: RunResult, path: Path) -> None:
     """Write the report whole, or not at all."""
-    write_data(to_data(run), path)
+    write_whole(render(run) + "\n", path)
+
+
+@without_garbage_collection()
+def render(run: RunResult) -> str:
+    """The report as text, a value a line."""
+    parts = {name: _dumped(value) for name, value in to_data(replace(run, results=())).items()}
+    # One by one: JSON values of all results take more room than the results.
+    parts["results"] = f"[{','.join([_dumped(encode(result)) for result in run.results])}]"
+    return _indented(f"{{{','.join([f'{_dumped(name)}:{part}' for name, part in parts.items()])}}}")
 
 
 def write_data(data: Mapping[str, Any], path: Path) -> None:
@@ -55,16 +66,24 @@ def write_data(data: Mapping[str, Any], path: Path) -> None:
     write_whole(to_text(data) + "\n", path)
 
 
-def to_text(data: Mapping[str, Any]) -> str:
+def to_text(data: Mapping[str, Any] | Sequence[Any]) -> str:
     """JSON values as text, a value a line."""
-    text = json.dumps(data, allow_nan=False, default=str)
+    return _indented(_dumped(data))
+
+
+def _dumped(data: Any) -> str:
+    return json.dumps(data, allow_nan=False, default=str)
+
+
+def _indented(text: str) -> str:
     try:
         return indented(text, indent=1)  # six times faster than the library's own way
     except DecodeError:
         # Half a pair of surrogates, as names of files that are no text have them.
-        return json.dumps(data, allow_nan=False, default=str, indent=1)
+        return json.dumps(json.loads(text), indent=1)
 
 
+@without_garbage_collection()
 def read(path: Path) -> RunResult:
     """Read a report.
 
@@ -72,9 +91,16 @@ def read(path: Path) -> RunResult:
         ReportError: if it is not one, or was written by a newer pytest-joules.
     """
     try:
-        data = _parsed(_bytes(path))
+        text = _bytes(path)
+        with contextlib.suppress(DecodeError, UnicodeDecodeError):
+            return _run(_members(text), path)
+        # It is no report, or holds half a pair of surrogates, which names of files that are no text have.
+        return _run(json.loads(text.decode("utf-8")), path)
     except (OSError, ValueError, RecursionError) as error:
         raise ReportError(f"{path}: not a readable JSON report: {shown(str(error))}") from error
+
+
+def _run(data: Any, path: Path) -> RunResult:
     if not isinstance(data, dict) or type(data.get("schema")) is not int:
         raise ReportError(f"{path}: not a report of pytest --energy-json: no 'schema' number")
     if data["schema"] > SCHEMA_VERSION:
@@ -85,35 +111,35 @@ def read(path: Path) -> RunResult:
         run = decode(RunResult, {name: value for name, value in data.items() if name != "schema"})
     except CodecError as error:
         raise ReportError(f"{path}: {error}; it does not fit the report's schema") from error
-    for number, result in enumerate(run.results):
+    for result in run.results:
         if fault := unsound(result):
-            raise ReportError(f"{path}: RunResult.results[{number}].{fault}; no run of pytest measures that")
+            raise ReportError(f"{path}: {shown(result.test)}: {fault}; no run measures that: measure it again")
     return run
 
 
 def unsound(result: BudgetResult) -> str:
-    """What of a result fits the schema, but no arithmetic: place and complaint, empty if nothing does."""
+    """What of a result fits the schema, but not the arithmetic of any report; empty if nothing does."""
     measurement, verdict = result.measurement, result.verdict
     for name in _RATIOS:
         if (value := getattr(verdict, name)) is not None and not SMALLEST_NUMBER <= value <= LARGEST_NUMBER:
-            return f"verdict.{name}: {value:g} is out of bounds"
+            return f"{name} of {value:g}"
     if result.diagnosis is not None and not abs(result.diagnosis.change) <= LARGEST_CHANGE:
-        return f"diagnosis.change: {result.diagnosis.change:g} is out of bounds"
+        return f"a change of {result.diagnosis.change:g}"
     if measurement is None:
         return ""
     if not measurement.devices:
-        return "measurement.devices: there is none"
-    for unit, blocks in measurement.blocks.items():
-        for block in blocks:
-            if not (SMALLEST_NUMBER <= block.seconds <= LARGEST_NUMBER and 0 <= block.joules <= LARGEST_NUMBER):
-                return f"measurement.blocks.{shown(unit)}: {block} is out of bounds"
+        return "no device"
+    for block in (block for blocks in measurement.blocks.values() for block in blocks):
+        if not (SMALLEST_NUMBER <= block.seconds <= LARGEST_NUMBER and 0 <= block.joules <= LARGEST_NUMBER):
+            return f"a block of {block.seconds:g} s and {block.joules:g} J"
     if result.key is None:
         return ""
     counted = measurement.blocks.get(result.key.unit)
     if not counted:
-        return f"measurement.blocks: none in the unit of its key, {shown(result.key.unit)!r}"
-    if not all(min(b.joules, b.units) >= SMALLEST_NUMBER and b.units <= LARGEST_NUMBER for b in counted):
-        return f"measurement.blocks.{shown(result.key.unit)}: one is out of bounds"
+        return f"no block of {shown(result.key.unit)!r}"
+    for value in (number for block in counted for number in (block.joules, block.units)):
+        if not SMALLEST_NUMBER <= value <= LARGEST_NUMBER:
+            return f"a block of {value:g}"
     return ""
 
 
@@ -125,9 +151,16 @@ def _bytes(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _parsed(data: bytes) -> Any:
-    try:
-        return quick(data)
-    except DecodeError:
-        # Half a pair of surrogates is in order here: file names that are no text have them.
-        return json.loads(data.decode("utf-8"))
+class _OneByOne(list[Raw]):
+    """Results that are parsed when it is their turn: a tree of all takes twice the room of what is made of it."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(quick, super().__iter__())
+
+
+def _members(data: bytes) -> dict[str, Any]:
+    members: dict[str, Any] = quick(data, type=dict[str, Raw])
+    for name, raw in members.items():
+        many = name == "results" and bytes(memoryview(raw)[:1]) == b"["
+        members[name] = _OneByOne(quick(raw, type=list[Raw])) if many else quick(raw)
+    return members

@@ -135,7 +135,7 @@ def changes(written: Sequence[BaselineChange]) -> list[str]:
     lines = []
     for change in written:
         new = f"{format_joules(change.new)}/{change.key.unit}"
-        if change.old is None:
+        if not change.old:
             what = f"new, {new}"
         else:
             percent = format_percent(change.new / change.old - 1, signed=True, digits=2)
@@ -197,7 +197,8 @@ def _entry(change: EntryChange) -> str:
     else:
         assert change.old is not None
         assert change.new is not None
-        what = [f"{old} -> {new}/{unit} ({format_percent(change.new / change.old - 1, signed=True, digits=2)})"]
+        percent = f" ({format_percent(change.new / change.old - 1, signed=True, digits=2)})" if change.old else ""
+        what = [f"{old} -> {new}/{unit}{percent}"]
     counts = (("added", change.added), ("removed", change.removed), ("rewritten", change.rewritten))
     what += [f"{count} session(s) {word}" for word, count in counts if count]
     what += ["anchor moved"] if change.anchor_moved else []

@@ -24,6 +24,7 @@ function startTable() {
     element,
     place,
     link: element.querySelector("a"),
+    name: element.querySelector("th").textContent,
     verdict: element.dataset.verdict,
     text: element.textContent.toLowerCase(),
   }));
@@ -48,7 +49,7 @@ const FIRST = (by) => (by === "test" ? "ascending" : "descending");
 function sort(by, turned = false) {
   const key = (row) => {
     if (by === "worst") return row.place;
-    if (by === "test") return row.link.textContent;
+    if (by === "test") return row.name;
     return row.element.dataset[by] === "" ? null : -Number(row.element.dataset[by]);
   };
   const keyed = rows.map((row) => [key(row), row]);
@@ -88,7 +89,7 @@ function opened() {
   const article = location.hash.startsWith("#t-") ? document.getElementById(location.hash.slice(1)) : null;
   if (!article) {
     document.title = title;
-    if (left) rows.find((row) => row.link.hash === left)?.link.focus();
+    if (left) rows.find((row) => row.link?.hash === left)?.link.focus();
     left = null;
     return;
   }
@@ -97,8 +98,8 @@ function opened() {
   document.title = `${heading.textContent.slice(0, 80)} · Energy report`;
   scrollTo(0, 0);
   heading.focus({ preventScroll: true });
-  const listed = rows.filter((row) => !row.element.hidden);
-  const place = listed.findIndex((row) => row.link.hash === left);
+  const listed = rows.filter((row) => row.link && !row.element.hidden);
+  const place = listed.findIndex((row) => row.link?.hash === left);
   for (const [name, step] of [["previous", -1], ["next", 1]]) {
     const link = article.querySelector(`[data-${name}]`);
     const other = place < 0 ? undefined : listed[place + step];
@@ -200,12 +201,14 @@ function marks(told, axis) {
   return { shapes, annotations };
 }
 
-// An axis that holds the tolerance's band and all points.
+// An axis that holds the tolerance's band and all points; a limit far off would leave them no room, and is told in words.
 function range(told, values) {
-  const all = [...values, told.today, told.baseline, told.limit].filter((value) => Number.isFinite(value));
+  const all = [...values, told.today, told.baseline].filter((value) => Number.isFinite(value));
   if (told.baseline !== undefined && told.tolerance !== undefined) {
     all.push(told.baseline * (1 + 1.3 * told.tolerance), told.baseline / (1 + 1.3 * told.tolerance));
   }
+  const span = Math.max(...all) - Math.min(...all);
+  if (told.limit !== undefined && (told.baseline === undefined || Math.abs(told.limit - told.today) < 2 * span)) all.push(told.limit);
   const [low, high] = [Math.min(...all), Math.max(...all)];
   const margin = 0.07 * (high - low) || 0.02 * Math.abs(high) || 1;
   return [low - margin, high + margin];
@@ -283,7 +286,7 @@ const charts = {
     const most = Math.max(...watts.filter(Number.isFinite));
     if (limit && most > 0.8 * limit) {
       shapes.push({ type: "line", x0: 0, x1: 1, xref: "paper", y0: limit, y1: limit, line: { color: color("bad"), width: 1.5, dash: "dash" } });
-      annotations.push({ x: 1, xref: "paper", xanchor: "right", y: limit, yanchor: "bottom", text: "power limit", showarrow: false, font: { color: color("bad"), size: 11 } });
+      annotations.push({ x: 1, xref: "paper", xanchor: "right", y: limit, yanchor: "bottom", text: "power limit", showarrow: false, bgcolor: color("paper"), font: { color: color("bad"), size: 11 } });
     }
     const padded = (values, least) => {
       const found = values.filter((value) => Number.isFinite(value));
@@ -294,7 +297,7 @@ const charts = {
     const made = {
       shapes, annotations,
       margin: { l: 60, r: 55, t: 30, b: 45 },
-      xaxis: { title: { text: "seconds since warm-up began" }, range: [0, Math.max(times.at(-1), edges.at(-1) ?? 0)], anchor: lower.length ? "y2" : "y" },
+      xaxis: { title: { text: before === "idle" ? "seconds" : "seconds since warm-up began" }, range: [0, Math.max(times.at(-1), edges.at(-1) ?? 0)], anchor: lower.length ? "y2" : "y" },
       yaxis: { title: { text: "W" }, domain: [bottom + (lower.length ? 0.06 : 0), 1], rangemode: "tozero" },
     };
     if (lower.length) {

@@ -1,0 +1,50 @@
+"""OpenMetrics text (OpenMetrics 1.0): for GitLab's metrics reports, and for whatever else reads Prometheus' formats.
+
+GitLab compares a merge request's metrics with those of its target branch, as text and by name and labels.  So the
+labels are what stays the same from run to run, and numbers have no more digits than mean something.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from pytest_joules.model import RunResult
+from pytest_joules.reporting.escape import openmetrics
+from pytest_joules.reporting.rows import SEVERITY, Row, series
+from pytest_joules.reporting.rows import rows as all_rows
+
+_FAMILIES: tuple[tuple[str, str, str, Callable[[Row], float | None]], ...] = (
+    ("energy_per_unit_joules", "joules", "Joules per unit of work.", lambda r: r.joules_per_unit),
+    ("energy_baseline_per_unit_joules", "joules", "What the baseline predicts.", lambda r: r.baseline),
+    ("energy_limit_per_unit_joules", "joules", "The absolute limit.", lambda r: r.limit),
+    ("energy_over_baseline_ratio", "ratio", "Joules per unit over the baseline.", lambda r: r.ratio),
+    ("energy_power_watts", "watts", "Mean power.", lambda r: r.watts),
+    ("energy_time_per_unit_seconds", "seconds", "Seconds per unit of work.", lambda r: r.seconds_per_unit),
+)
+"""Name, unit (the end of the name, as the format wants it), help, and where the number comes from."""
+
+
+def render(run: RunResult) -> str:
+    """A gauge for each number of each series, and one that counts the budgets of each verdict."""
+    return "\n".join([*_gauges(run), *_counts(run), "# EOF"]) + "\n"
+
+
+def _gauges(run: RunResult) -> Iterator[str]:
+    found = series(run)
+    for name, unit, told, number in _FAMILIES:
+        samples = [(row, value) for row in found if (value := number(row)) is not None]
+        if samples:
+            yield from (f"# TYPE {name} gauge", f"# UNIT {name} {unit}", f"# HELP {name} {told}")
+            yield from (f"{name}{{{_labels(row)}}} {value:.6g}" for row, value in samples)
+
+
+def _counts(run: RunResult) -> Iterator[str]:
+    counts = Counter(row.verdict for row in all_rows(run) if row.declared)
+    yield from ("# TYPE energy_budgets gauge", "# HELP energy_budgets Budgets by verdict.")
+    yield from (f'energy_budgets{{verdict="{kind.value}"}} {counts[kind]}' for kind in SEVERITY)
+
+
+def _labels(row: Row) -> str:
+    named = {"test": row.test, "window": row.window, "unit": row.unit, "sku": row.sku}
+    return ",".join(f'{name}="{openmetrics(value)}"' for name, value in named.items())
