@@ -8,6 +8,7 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from pytest_joules.codec import shown
 from pytest_joules.judging import Bar, explained, judge
 from pytest_joules.model import (
     DESELECTED,
@@ -51,7 +52,7 @@ def read_result(path: Path) -> RunResult:
         raise ResultError(f"{path}: 'created' is {run.created[:60]!r}, and no time of a run's: measure it again")
     for result in run.results:
         if fault := _fault(result):
-            raise ResultError(f"{path}: {result.test}: {fault}; no run measures that: measure it again")
+            raise ResultError(f"{path}: {shown(result.test)}: {fault}; no run measures that: measure it again")
     return run
 
 
@@ -125,7 +126,7 @@ def _again(result: BudgetResult, bar: Bar, tolerance: bool, explain: Wanted) -> 
         judged = replace(judged, place=result.place, broken=result.broken)
         judged = explained(judged, bar) if explain(judged) else judged
     except (ArithmeticError, ValueError) as error:
-        raise ResultError(f"{result.test}: {error}; no run measures that: measure it again") from error
+        raise ResultError(f"{shown(result.test)}: {error}; no run measures that: measure it again") from error
     return replace(judged, failed=fails(judged, bar.options))
 
 
