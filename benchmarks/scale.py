@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,9 @@ from pytest_joules.model import (
     VerdictKind,
     WindowKind,
 )
-from pytest_joules.reporting import html, terminal
 from pytest_joules.reporting import json as json_report
+from pytest_joules.reporting import terminal
+from pytest_joules.reporting.formats import FORMATS, renderer
 
 SKU = "simulated-nvidia-h100-80gb-hbm3"
 DEVICE = Device(0, "NVIDIA H100 80GB HBM3", "cc4d68c4c00c", "gpu", 700.0, 700.0, "simulated", True, None)
@@ -193,6 +195,10 @@ def reporting(make: Callable[[RunResult], object]) -> Callable[[Files], Step]:
     return prepare
 
 
+def _rendered(name: str, found: RunResult) -> str:
+    return renderer(name)(found)
+
+
 def hold(files: Files) -> Step:
     """What a run holds at its end: the baselines, and all results."""
     store = BaselineStore(files.baseline.parent)
@@ -204,11 +210,11 @@ STEPS: dict[str, Callable[[Files], Step]] = {
     "read": read,
     "hold": hold,
     "compare": compare,
-    "report json": reporting(lambda found: json_report.to_text(json_report.to_data(found))),
+    "report json": reporting(json_report.render),
     "report terminal": reporting(
         lambda found: terminal.report(found, ("test", "sku", "joules", "baseline", "ratio", "verdict"), "verdict")
     ),
-    "report html": reporting(html.render),
+    **{f"report {name}": reporting(partial(_rendered, name)) for name in FORMATS},
     "update": update,
 }
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from pytest_joules.baselines.store import BaselineStore, same
-from pytest_joules.history import session_of
 from pytest_joules.judging import Bar
 from pytest_joules.model import BaselineChange, BudgetResult, RunResult, Session
 from pytest_joules.options import Options
 from pytest_joules.policy import starts_afresh
 from pytest_joules.rejudging import Counting, ResultError, family_of, judged_again, unwanted
-from pytest_joules.updating import storable, update_baselines
+from pytest_joules.updating import storable, stored_session, update_baselines
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +69,22 @@ def _with(one: Accepted, other: Accepted) -> Accepted:
 
 def _accept_one(run: RunResult, store: BaselineStore, options: Options, counting: Counting) -> Accepted:
     load = cache(store.load)
-    judged = judged_again(run, Bar.of(load, options, family_of(run.results)), counting=counting)
+    bar = Bar.of(load, options, family_of(run.results))
+    judged = judged_again(run, bar, explain=lambda result: False, counting=counting)
     for sku in {result.sku for result in judged.results if result.sku}:
         load(sku)  # A file that cannot be used has made verdicts invalid: it is at fault, and not they.
     fit = storable(judged.results, options)
     known: list[BudgetResult] = []
     refused = [(result, _why_not(result, options)) for result in judged.results if result.declared]
-    refused = [(result, why) for result, why in refused if result not in fit and why]
+    fitting = {id(result) for result in fit}
+    refused = [(result, why) for result, why in refused if why and id(result) not in fitting]
     new: list[BudgetResult] = []
     for result in fit:
         assert result.sku is not None
         assert result.key is not None
         assert result.measurement is not None
         stored = load(result.sku).sessions(result.key)
-        session = session_of(result.measurement, result.key.unit, run.created, run.commit)
+        session = stored_session(result, result.measurement, result.key.unit, run)
         if any(same(session, other) for other in stored):
             known.append(result)
         elif starts_afresh(result) and (newer := _newer(stored, run)):

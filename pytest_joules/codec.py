@@ -193,7 +193,11 @@ def _column(kind: Any, data: Sequence[Any]) -> tuple[Any, ...] | None:
     if kind in (str, bool, int):
         return tuple(data) if {*map(type, data)} <= {kind} else None
     if kind in (float, float | None) and {*map(type, data)} <= ({float} if kind is float else {float, NoneType}):
-        return tuple(data) if all(map(math.isfinite, filter(None, data))) else None
+        if not all(map(math.isfinite, filter(None, data))):
+            return None
+        # A clock or a temperature that stays is one number, not one a point of time.
+        seen: dict[Any, Any] = {}
+        return tuple([seen.setdefault(item, item) for item in data])
     return None
 
 

@@ -10,7 +10,7 @@ from pytest_joules.baselines.sources import Source
 from pytest_joules.baselines.store import BaselineFile
 from pytest_joules.codec import without_garbage_collection
 from pytest_joules.judging import Bar
-from pytest_joules.model import BaselineKey, BaselineReview, BudgetResult, RunResult, Session
+from pytest_joules.model import BaselineKey, BaselineReview, BudgetResult, RunResult, Session, VerdictKind
 from pytest_joules.options import Options
 from pytest_joules.rejudging import Counting, ResultError, family_of, judged_again
 from pytest_joules.review import renames, review
@@ -24,6 +24,7 @@ def compare(
     *,
     tolerance: bool = False,
     whole: bool = True,
+    brief: bool = False,
     counting: Counting = iter,
 ) -> RunResult:
     """The run, judged by the baseline files of ``source``.
@@ -35,6 +36,7 @@ def compare(
         tolerance: Whether the options' tolerance was asked for; else that of the run stays.
         whole: Whether the run is all there: under strict options whatever is stored then has to be judged, and what the
             run says of what it did not collect does not count.
+        brief: Whether budgets that passed go without a diagnosis, which takes as long as judging them.
         counting: Goes through the results.
 
     Raises:
@@ -46,7 +48,13 @@ def compare(
     check_tolerances(run, options)
     base = None if source.base is None else source.load
     bar = Bar.of(source.load if base is None else cache(source.here.load), options, family_of(run.results), base=base)
-    judged = judged_again(run, bar, tolerance=tolerance, counting=counting)
+    judged = judged_again(
+        run,
+        bar,
+        tolerance=tolerance,
+        explain=lambda result: not brief or result.verdict.kind is not VerdictKind.PASS,
+        counting=counting,
+    )
     skus = dict.fromkeys(result.sku for result in judged.results if result.sku)
     if skus and source.sku is not None and source.sku not in skus:
         raise ResultError(f"the baseline file is of {source.sku}, and the results are of {', '.join(skus)}")

@@ -59,16 +59,20 @@ class Side:
     Attributes:
         name: As it was given.
         series: What can be compared.
-        skipped: What cannot, and why: one line each.
+        skipped: What cannot, by its name, and why: one line each.
     """
 
     name: str
     series: Mapping[BaselineKey, Series]
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
 
     def only(self, text: str) -> Side:
         """The series whose name holds ``text``."""
-        return Side(self.name, {key: found for key, found in self.series.items() if text in str(key)}, self.skipped)
+        return Side(
+            self.name,
+            {key: found for key, found in self.series.items() if text in str(key)},
+            tuple((name, line) for name, line in self.skipped if text in name),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,7 @@ def read_side(text: str) -> Side:
     if not path.is_file():
         raise RunError(f"{path}: {'is a directory; name a file in it' if path.is_dir() else 'there is no such file'}")
     try:
-        if not _is_baseline(path):
+        if not is_baseline(path):
             if chosen:
                 raise RunError(f"{text}: {path} is a report, which is one session: drop {AT}{chosen}")
             return _of_report(text, path)
@@ -151,7 +155,7 @@ def explain_sides(before: Side, after: Side) -> Explanation:
         RunError: if they have none in common.
     """
     pairs = {key: key for key in before.series if key in after.series}
-    skipped = [*before.skipped, *after.skipped]
+    skipped = [line for side in (before, after) for _, line in side.skipped]
     if not pairs and len(before.series) == len(after.series) == 1:
         (old,), (new,) = before.series, after.series
         if old.unit != new.unit:
@@ -217,15 +221,21 @@ def _host_bound(series: Series, unit: str) -> bool:
 def _nothing_in_common(before: Side, after: Side) -> str:
     for side in (before, after):
         if not side.series:
-            return f"{side.name}: no series to compare" + (f" ({'; '.join(side.skipped)})" if side.skipped else "")
+            return f"{side.name}: no series to compare" + (
+                f" ({'; '.join(line for _, line in side.skipped)})" if side.skipped else ""
+            )
     return (
         f"{before.name} and {after.name} have no series in common ({next(iter(before.series))}; "
         f"{next(iter(after.series))}): pick one of each with -k"
     )
 
 
-def _is_baseline(path: Path) -> bool:
-    """Whether it is a baseline file and not a report; what is neither is told by the one that reads it."""
+def is_baseline(path: Path) -> bool:
+    """Whether it is a baseline file and not a report; what is neither is told by the one that reads it.
+
+    Raises:
+        RunError: if it is no JSON object with a schema.
+    """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -259,7 +269,7 @@ def _of_report(name: str, path: Path) -> Side:
     skipped = []
     for result in run.results:
         if (reason := _untrusted(result)) is not None:
-            skipped.append(f"{path}: {result.test}: {reason}")
+            skipped.append((str(result.key or result.test), f"{path}: {result.test}: {reason}"))
         elif result.key is not None and result.measurement is not None:
             session = session_of(result.measurement, result.key.unit, run.created, run.commit)
             series.setdefault(result.key, Series((session,), result.measurement))

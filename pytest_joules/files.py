@@ -11,7 +11,10 @@ def misplaced(path: Path) -> str:
     """Why no file can be written at ``path``, as far as can be told beforehand; empty if nothing is wrong."""
     if not path.absolute().parent.is_dir():
         return "its directory does not exist"
-    return "is a directory; name a file in it" if path.is_dir() else ""
+    if path.is_dir():
+        return "is a directory; name a file in it"
+    # A whole file in the place of /dev/null would be the end of it.
+    return "is a device or a pipe; name a file" if path.exists() and not path.is_file() else ""
 
 
 def write_whole(text: str, path: Path) -> None:
@@ -20,6 +23,8 @@ def write_whole(text: str, path: Path) -> None:
     Raises:
         OSError: if it cannot be written; what was there is then as it was.
     """
+    if reason := misplaced(path):
+        raise OSError(reason)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:

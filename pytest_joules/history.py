@@ -19,11 +19,15 @@ from pytest_joules.statistics import (
     predict_session,
     session_spread,
     spread_of,
+    student_quantile,
     temperature_slope,
 )
 
 TREND_SESSIONS = 3
 """A line through fewer sessions says nothing that their difference does not."""
+
+TREND_SURE = 0.99
+"""How surely a trend's interval has it on either side, as every interval here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +142,18 @@ class Drift:
 
     Attributes:
         rise: The last session over the anchor, or over the first session if none is pinned, as a fraction.
-        trend: Relative rise with each session, by least squares.
+        trend: Relative rise with each session from the anchor or the first session on, by least squares.
+        trend_error: Half of the trend's 98 % interval.
     """
 
     rise: float | None = None
     trend: float | None = None
+    trend_error: float | None = None
+
+    @property
+    def surely_moves(self) -> bool:
+        """Whether the trend is more than chance."""
+        return self.trend is not None and self.trend_error is not None and abs(self.trend) > self.trend_error
 
 
 def drift(sessions: Sequence[Session]) -> Drift:
@@ -151,12 +162,29 @@ def drift(sessions: Sequence[Session]) -> Drift:
     alike = [session for session in sessions if session.devices == last.devices and session.kind is last.kind]
     means = _means_at(alike, last.conditions.temperature_celsius, _slope(alike))
     pinned = [mean for mean, session in zip(means, alike, strict=True) if session.anchor]
-    rise = trend = None
-    if len(alike) > 1:
-        rise = math.expm1(means[-1] - fmean(pinned or means[:1]))
-    if len(alike) >= TREND_SESSIONS:
-        trend = math.expm1(linear_regression(range(len(means)), means).slope)
-    return Drift(rise, trend)
+    rise = math.expm1(means[-1] - fmean(pinned or means[:1])) if len(alike) > 1 else None
+    since = next((number for number, session in enumerate(alike) if session.anchor), 0)
+    if len(alike) - since < TREND_SESSIONS:
+        return Drift(rise)
+    slope, error = _line_through(means[since:], fmean(_variance(one.blocks) / len(one.blocks) for one in alike[since:]))
+    return Drift(rise, math.expm1(slope), math.expm1(error))
+
+
+def _line_through(means: Sequence[float], mean_variance: float) -> tuple[float, float]:
+    """The slope of a line through sessions' means, with half of its 98 % interval.
+
+    Sessions scatter around the line as they do here, and no less than they usually do on one device: three that happen
+    to lie on a line would else be a trend.  ``mean_variance`` is that of a session's mean from its own blocks.
+    """
+    line = linear_regression(range(len(means)), means)
+    left = [mean - line.intercept - line.slope * number for number, mean in enumerate(means)]
+    own = Spread(math.fsum(value**2 for value in left) / (len(means) - 2), len(means) - 2.0)
+    usual = between_sessions(own, Spread(0.0, 0.0))
+    usual = Spread(usual.variance + mean_variance, usual.df)
+    middle = (len(means) - 1) / 2
+    squares = math.fsum((number - middle) ** 2 for number in range(len(means)))
+    errors = [student_quantile(one.df, TREND_SURE) * math.sqrt(one.variance / squares) for one in (own, usual)]
+    return line.slope, max(errors)
 
 
 class Suite:

@@ -580,6 +580,7 @@ class EntryChange:
         rewritten: Sessions of one time and device whose content differs.
         anchor_moved: Whether the base has pinned sessions, and others are pinned here, or none.
         widened: Recorded terms that are wider here.
+        renamed_from: What the base stores the same sessions under, and the work tree no more.
     """
 
     key: BaselineKey
@@ -591,6 +592,7 @@ class EntryChange:
     rewritten: int = 0
     anchor_moved: bool = False
     widened: tuple[Widened, ...] = ()
+    renamed_from: BaselineKey | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from pytest_joules.options import Options
 from pytest_joules.policy import fails
 from pytest_joules.reporting import json as json_report
 from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER, format_time
+from pytest_joules.updating import claimed_tolerance
 
 
 class ResultError(Exception):
@@ -55,7 +56,7 @@ def read_result(path: Path) -> RunResult:
 
 
 def _fault(result: BudgetResult) -> str:
-    """What is wrong with a result's numbers; empty if nothing is."""
+    """What of a result is sound for a reader, and yet cannot be judged; empty if nothing is."""
     budget, measurement = result.budget, result.measurement
     for tolerance in (budget.tolerance, result.tolerance):
         if tolerance is not None and not 0 < tolerance < 1:
@@ -64,16 +65,8 @@ def _fault(result: BudgetResult) -> str:
         return f"a limit of {budget.limit.joules:g} J"
     if measurement is None or measurement.invalid:
         return ""
-    if not measurement.devices or not measurement.blocks:
-        return "no device" if not measurement.devices else "no unit of work"
     if len({device.simulated for device in measurement.devices}) > 1:
         return "simulated and real devices together"
-    for unit, blocks in measurement.blocks.items():
-        if not blocks:
-            return f"no block of {unit!r}"
-        for value in (number for block in blocks for number in (block.joules, block.units, block.seconds)):
-            if not SMALLEST_NUMBER <= value <= LARGEST_NUMBER:
-                return f"a block of {value:g}"
     conditions = measurement.conditions
     told = (conditions.facts, conditions.signals, {"idle power": conditions.idle_watts or 0.0})
     for name, value in ((name, value) for numbers in told for name, value in numbers.items()):
@@ -91,33 +84,48 @@ Counting = Callable[[Sequence[BudgetResult]], Iterable[BudgetResult]]
 """Goes through results, and tells how far it is."""
 
 
-def judged_again(run: RunResult, bar: Bar, *, tolerance: bool = False, counting: Counting = iter) -> RunResult:
+Wanted = Callable[[BudgetResult], bool]
+"""Whether somebody will read why a result came out as it did: that takes as long as judging it."""
+
+
+def judged_again(
+    run: RunResult,
+    bar: Bar,
+    *,
+    tolerance: bool = False,
+    explain: Wanted = lambda result: True,
+    counting: Counting = iter,
+) -> RunResult:
     """The run as it would have ended by another bar; nothing is written.
 
     Args:
         run: A run, as it was read.
         bar: What its windows are now held to.
         tolerance: Whether the bar's options give the tolerance of budgets without one; else that of the run stays.
+        explain: Which results to explain.
         counting: Goes through the results.
 
     Raises:
         ResultError: if a window's numbers are beyond arithmetic.
     """
-    return replace(run, results=tuple(_again(result, bar, tolerance) for result in counting(run.results)), changes=())
+    return replace(
+        run, results=tuple(_again(result, bar, tolerance, explain) for result in counting(run.results)), changes=()
+    )
 
 
-def _again(result: BudgetResult, bar: Bar, tolerance: bool) -> BudgetResult:
+def _again(result: BudgetResult, bar: Bar, tolerance: bool, explain: Wanted) -> BudgetResult:
     measurement = result.measurement
     if measurement is None:
         return replace(result, failed=still_fails(result, bar.options))
-    if not tolerance and result.tolerance is not None:
-        bar = replace(bar, options=replace(bar.options, tolerance=result.tolerance))
+    if not tolerance and (claimed := claimed_tolerance(result)) is not None:
+        bar = replace(bar, options=replace(bar.options, tolerance=claimed))
     name = result.key.test if result.key else result.budget.key or result.test
     try:
         judged = judge(result.test, result.budget, measurement, name, bar, declared=result.declared)
-        judged = explained(replace(judged, place=result.place, broken=result.broken), bar)
+        judged = replace(judged, place=result.place, broken=result.broken)
+        judged = explained(judged, bar) if explain(judged) else judged
     except (ArithmeticError, ValueError) as error:
-        raise ResultError(f"{result.test}: numbers that no run measures ({error}): measure it again") from error
+        raise ResultError(f"{result.test}: {error}; no run measures that: measure it again") from error
     return replace(judged, failed=fails(judged, bar.options))
 
 

@@ -64,13 +64,20 @@ def review(
 
 
 def entry_changes(base: BaselineFile, here: BaselineFile) -> tuple[EntryChange, ...]:
-    """Every series that differs between two files of one SKU."""
+    """Every series that differs between two files of one SKU; one that only has another name is one change."""
     keys = dict.fromkeys([*base.entries, *here.entries])
-    return tuple(
-        _entry_change(key, here.sku, base.sessions(key), here.sessions(key))
+    found = {
+        key: _entry_change(key, here.sku, base.sessions(key), here.sessions(key))
         for key in keys
         if not base.agrees(here, key)
-    )
+    }
+    gone = {(key.window, key.unit, change.old): key for key, change in found.items() if change.new is None}
+    for key, change in list(found.items()):
+        old = gone.get((key.window, key.unit, change.new)) if change.old is None else None
+        if old in found and base.sessions(old) == here.sessions(key):
+            del found[old]
+            found[key] = EntryChange(key, here.sku, change.new, change.new, renamed_from=old)
+    return tuple(found.values())
 
 
 def _entry_change(key: BaselineKey, sku: str, base: Sequence[Session], here: Sequence[Session]) -> EntryChange:

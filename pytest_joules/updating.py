@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pytest_joules.baselines.store import Addition, BaselineError, BaselineStore
 from pytest_joules.history import session_of
-from pytest_joules.model import BaselineChange, BaselineKey, BudgetResult, RunResult
+from pytest_joules.model import BaselineChange, BaselineKey, BudgetResult, Measurement, RunResult, Session
 from pytest_joules.options import Options
 from pytest_joules.policy import starts_afresh, stores
 
@@ -32,20 +32,7 @@ def update_baselines(store: BaselineStore, run: RunResult, options: Options) -> 
                 f"{result.key} of {result.test} is taken by {owners[result.sku, result.key]}: "
                 "pytest_joules_baseline_key has to name each test its own"
             )
-        pin = options.anchor is not None
-        limit = result.budget.limit
-        # Who stores what a run measured accepts the terms that its tests claim, which may be wider than those in force.
-        claimed = {change.term: change.here for change in result.widened}
-        session = session_of(
-            measurement,
-            result.key.unit,
-            run.created,
-            run.commit,
-            anchor=pin,
-            tolerance=claimed.get("tolerance", result.tolerance),
-            limit=limit.joules if limit else None,
-            gate=result.budget.gate,
-        )
+        session = stored_session(result, measurement, result.key.unit, run, anchor=options.anchor is not None)
         by_sku[result.sku][result.key] = Addition(session, starts_afresh(result), options.anchor)
         products[result.sku] = (measurement.devices[0].name, measurement.devices[0].simulated)
     changes: list[BaselineChange] = []
@@ -53,6 +40,31 @@ def update_baselines(store: BaselineStore, run: RunResult, options: Options) -> 
         name, simulated = products[sku]
         changes += store.update(sku, name, simulated, additions)
     return tuple(changes)
+
+
+def stored_session(
+    result: BudgetResult, measurement: Measurement, unit: str, run: RunResult, *, anchor: bool = False
+) -> Session:
+    """What is stored of a result: its measurement in one unit, with the terms that its test claims.
+
+    Who stores what a run measured accepts those, which may be wider than the ones in force.
+    """
+    limit = result.budget.limit
+    return session_of(
+        measurement,
+        unit,
+        run.created,
+        run.commit,
+        anchor=anchor,
+        tolerance=claimed_tolerance(result),
+        limit=limit.joules if limit else None,
+        gate=result.budget.gate,
+    )
+
+
+def claimed_tolerance(result: BudgetResult) -> float | None:
+    """The tolerance that the test or its run asked for; a base may have narrowed the one in force."""
+    return {change.term: change.here for change in result.widened}.get("tolerance", result.tolerance)
 
 
 def storable(results: Sequence[BudgetResult], options: Options) -> list[BudgetResult]:

@@ -215,9 +215,11 @@ def _commit(root: Path, ref: str) -> str:
 
 
 def _fetch(ref: str) -> str:
-    """The command that brings a commit here."""
-    remote, slash, branch = ref.partition("/")
-    return f"git fetch origin {branch}" if slash and remote == "origin" else f"git fetch origin {ref}"
+    """The command that brings a commit here, under the name asked for: a clone of one branch maps no others."""
+    remote, slash, branch = ref.removeprefix("refs/remotes/").partition("/")
+    if slash and remote == "origin":
+        return f"git fetch origin {branch}:refs/remotes/origin/{branch}"
+    return f"git fetch origin {ref}"
 
 
 class _GitFailed(RefError):

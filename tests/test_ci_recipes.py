@@ -169,11 +169,8 @@ def test_every_command_of_the_recipes_runs_on_the_simulated_gpu(tmp_path: Path) 
         run(command)
     run(f"git add tests pytest.ini baselines && {git} commit -qm base && git update-ref refs/remotes/origin/main HEAD")
     for command in measuring:
-        # What the recipes insist on is what a laptop does not have.
-        assert "--energy-meter=auto" in command
-        assert "energy: 1 passed, 0 regressed" in run(
-            command.replace("--energy-meter=auto", "--energy-meter=simulated")
-        )
+        # Judged by a base, no ini file may choose the meter.
+        assert "energy: 1 passed, 0 regressed" in run(f"{command} --energy-meter=simulated")
     (tmp_path / "results" / "energy-h100").mkdir(parents=True)
     shutil.copy(tmp_path / "energy.json", tmp_path / "results" / "energy-h100")
     for command in found:

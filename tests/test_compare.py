@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Suite
-from stored import DECODE, PREFILL, SKU, blocks, commit_all, days, measured, report, store, unmeasured
+from stored import DECODE, H200, PREFILL, SKU, blocks, commit_all, days, measured, report, store, unmeasured
 
 from pytest_joules.cli import main
 from pytest_joules.model import BaselineKey, Block, VerdictKind
@@ -170,6 +170,9 @@ def _mangled(path: Path, old: str, new: str) -> None:
         (["fine.json", "simulated.json"], "some of the results are simulated and some are real"),
         (["zero.json"], f"zero.json: {DECODE}: a block of 0; no run measures that"),
         (["none.json"], f"none.json: {DECODE}: no block of 'token'"),
+        (["much.json"], f"much.json: {DECODE}: a tolerance of 2; no run measures that: measure it again"),
+        (["mixed.json"], f"mixed.json: {DECODE}: simulated and real devices together"),
+        (["keyless.json"], f"{DECODE}: math domain error; no run measures that: measure it again"),
         (["when.json"], "when.json: 'created' is 'yesterday', and no time of a run's"),
         (["fine.json", "--baseline", "nowhere"], "nowhere: there is no such file or directory"),
         (["fine.json", "--baseline", "other.json"], "is of nvidia-b200, and the results are of nvidia-h200"),
@@ -192,6 +195,11 @@ def test_what_cannot_be_compared_is_one_clear_line_and_exit_code_2(
     for name, wrong in (("zero", (*blocks(), Block(0.0, 1.0, 1.0))), ("none", ())):
         measurement = replace(nothing.measurement, blocks={"token": wrong})
         report(tmp_path / f"{name}.json", replace(nothing, measurement=measurement))
+    report(tmp_path / "much.json", measured(tolerance=2.0))
+    both = replace(nothing.measurement, devices=(H200, replace(H200, simulated=True)))
+    report(tmp_path / "mixed.json", replace(nothing, measurement=both))
+    zero = replace(nothing.measurement, blocks={"token": (Block(0.0, 1.0, 1.0),)})
+    report(tmp_path / "keyless.json", replace(nothing, measurement=zero, key=None))
     report(tmp_path / "when.json", measured(), created="yesterday")
     (tmp_path / "text.json").write_text("{")
     (tmp_path / "bad").mkdir()

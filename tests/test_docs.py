@@ -217,6 +217,12 @@ def test_no_page_names_a_flag_that_does_not_exist(page: Path) -> None:
     assert not wrong
 
 
+@page
+def test_no_page_names_a_command_that_does_not_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert {*re.findall(r"`pytest-joules ([a-z]+)", text)} <= {*commands()}
+
+
 def console_lines(text: str) -> Iterator[list[str]]:
     """The commands of all console blocks, as words."""
     for block in re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL):

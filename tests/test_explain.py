@@ -204,3 +204,12 @@ def test_another_device_and_a_waiting_gpu_make_more_noise() -> None:
     assert noise_between([here], [there]).width > 4 * alone.width
     assert "by 5.00% between devices" in noise_between([here], [there]).text
     assert noise_between([here], [here], host_bound=True).width > 4 * alone.width
+
+
+def test_k_picks_what_was_left_out_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    late = BudgetResult("test_it.py::test_late", EnergyBudget(), True, Verdict(VerdictKind.UNMEASURED, "skipped"))
+    before, after = (report(tmp_path / name, measured(), late) for name in ("a.json", "b.json"))
+    assert main(["explain", str(before), str(after), "-k", "decode"]) == 0
+    assert "test_late" not in capsys.readouterr().out
+    assert main(["explain", str(before), str(after)]) == 0
+    assert "left out: " in capsys.readouterr().out

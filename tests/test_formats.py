@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -482,6 +483,17 @@ def test_wrong_use_of_report_is_one_clear_line(
     said = capsys.readouterr().err
     assert complaint in said
     assert said.count("\n") == 1
+
+
+def test_nothing_is_put_in_the_place_of_a_device_or_a_pipe(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pipe = stored.parent / "pipe"
+    os.mkfifo(pipe)
+    assert main(["report", str(stored), "--to", "csv", "-o", str(pipe)]) == 2
+    assert f"-o {pipe}: is a device or a pipe; name a file" in capsys.readouterr().err
+    assert pipe.is_fifo()
+    with pytest.raises(OSError, match="is a device or a pipe"):
+        json_report.write(EVERY_VERDICT, pipe)
+    assert pipe.is_fifo()
 
 
 def test_html_says_what_to_install(

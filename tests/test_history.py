@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import replace
 
 import pytest
@@ -60,9 +61,9 @@ def test_temperature_explains_part_of_the_spread() -> None:
 
 
 def numbers(found: Drift) -> tuple[float, float]:
+    """Rise and trend; a trend that is not known is none."""
     assert found.rise is not None
-    assert found.trend is not None
-    return found.rise, found.trend
+    return found.rise, found.trend or 0.0
 
 
 def test_drift_is_measured_from_the_anchor_or_the_first_session() -> None:
@@ -118,3 +119,32 @@ def test_a_window_is_not_its_own_company() -> None:
     assert without("u", WindowKind.REPEATED) == (spread(noisy).variance, spread(noisy).df)
     assert without("t", WindowKind.ONE_SHOT) == (spread(noisy).variance, spread(noisy).df)
     assert suite.without("u", "shot", WindowKind.ONE_SHOT) == NOBODY
+
+
+@given(st.integers(3, 12), st.floats(-0.05, 0.05))
+def test_a_trend_without_scatter_is_as_sure_as_sessions_usually_are(count: int, slope: float) -> None:
+    found = drift([session(slope * k) for k in range(count)])
+    assert found.trend == pytest.approx(math.expm1(slope), abs=1e-9)
+    assert found.trend_error is not None
+    assert 0 < found.trend_error < 0.02
+    longer = drift([session(slope * k) for k in range(count + 1)])
+    assert longer.trend_error is not None
+    assert longer.trend_error < found.trend_error
+
+
+@pytest.mark.parametrize("sd", [0.001, 0.003, 0.01, 0.03])
+def test_chance_is_seldom_a_trend_and_a_creep_is_one(sd: float) -> None:
+    draw = random.Random(7)
+    series = [[draw.gauss(0.0, sd) for _ in range(6)] for _ in range(200)]
+    moving = sum(drift([session(log) for log in logs]).surely_moves for logs in series)
+    assert moving <= 0.04 * len(series)
+    creeping = [drift([session(log + 5 * sd * k + 0.01 * k) for k, log in enumerate(logs)]) for logs in series]
+    assert sum(found.surely_moves for found in creeping) > 0.9 * len(series)
+
+
+def test_the_trend_is_counted_from_the_anchor_on() -> None:
+    stored = [session(log) for log in (0.0, 0.05, 0.1, 0.1, 0.1)]
+    assert drift(stored).trend != pytest.approx(0.0, abs=1e-3)
+    pinned = [replace(one, anchor=number == 2) for number, one in enumerate(stored)]
+    assert drift(pinned).trend == pytest.approx(0.0, abs=1e-9)
+    assert drift([replace(one, anchor=number == 3) for number, one in enumerate(stored)]).trend is None

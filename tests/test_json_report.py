@@ -117,6 +117,7 @@ SOUND = next(text for text in TARGETS["reports"].corpus if b'"token"' in text)
         ("measurement.devices", [], "no device"),
         ("measurement.blocks", {}, "no block of 'token'"),
         ("measurement.blocks.token", [], "no block of 'token'"),
+        ("measurement.blocks.call", [], "no block of 'call'"),
         ("measurement.blocks.token.0.units", 0.0, "a block of 0"),
         ("measurement.blocks.call.0.seconds", 0.0, "a block of 0 s"),
         ("measurement.blocks.call.0.joules", 1e999, "blocks.call[0].joules: expected a finite number, found 'inf'"),

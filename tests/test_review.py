@@ -123,9 +123,20 @@ def test_the_largest_rise_comes_first_and_what_is_gone_before_it() -> None:
     tests = {name: replace(KEY, test=name) for name in "abcd"}
     base = BaselineFile(SKU, entries={tests[n]: (session(),) for n in "abc"})
     here = BaselineFile(
-        SKU, entries={tests["a"]: (session(51.0),), tests["b"]: (session(60.0),), tests["d"]: (session(),)}
+        SKU, entries={tests["a"]: (session(51.0),), tests["b"]: (session(60.0),), tests["d"]: (session(70.0),)}
     )
     assert [change.key.test for change in worst_first(entry_changes(base, here))] == ["c", "b", "a", "d"]
+
+
+def test_a_series_under_another_name_is_one_change() -> None:
+    new = replace(KEY, test="test_it.py::test_new")
+    sessions = (session(), session(51.0, 1, True))
+    (change,) = entry_changes(file(*sessions), file(*sessions, key=new))
+    assert (change.key, change.renamed_from, change.old) == (new, KEY, change.new)
+    (line,) = terminal.reviewed(BaselineReview("main", "c0ffee", (change,)), ())
+    assert line.endswith("(+0.00%), renamed from test_it.py::test_step")
+    forged = (*sessions[:1], replace(sessions[1], anchor=False))
+    assert len(entry_changes(file(*sessions), file(*forged, key=new))) == 2
 
 
 def result(name: str, joules: float, verdict: VerdictKind = VerdictKind.NO_BASELINE, **more: object) -> BudgetResult:
@@ -241,7 +252,7 @@ def test_a_base_that_cannot_be_read_is_one_line_before_the_first_test(suite: Sui
     commit(suite)
     ran = suite.run("--energy-baseline-ref=origin/main")
     assert ran.ret == pytest.ExitCode.USAGE_ERROR
-    ran.stderr.fnmatch_lines(["ERROR: pytest-joules: git knows no commit 'origin/main' here: git fetch origin main"])
+    ran.stderr.fnmatch_lines(["ERROR: pytest-joules: git knows no commit 'origin/main' here: git fetch origin main:*"])
 
 
 def test_no_test_claims_more_than_the_widest_tolerance(suite: Suite) -> None:

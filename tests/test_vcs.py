@@ -139,8 +139,10 @@ def test_a_shallow_clone_says_what_to_fetch(repository: Path, tmp_path: Path) ->
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "--quiet", "--depth=1", "--branch=change", repository.as_uri(), str(clone))
     assert "in this shallow clone: git fetch origin main" in refusal(clone, "origin/main")
-    git(clone, "fetch", "--quiet", "--depth=1", "origin", "main")
-    assert joules_at(clone, "FETCH_HEAD") == 50.0
+    command = refusal(clone, "origin/main").partition(": ")[2]
+    git(clone, *command.partition("git ")[2].split())
+    assert joules_at(clone, "origin/main") == 50.0
+    assert refusal(clone, "refs/remotes/origin/x").endswith(": git fetch origin x:refs/remotes/origin/x")
 
 
 def test_a_partial_clone_fetches_nothing(repository: Path, tmp_path: Path) -> None:
@@ -213,8 +215,8 @@ def test_a_bare_repository_among_the_files_does_not_answer(repository: Path, tmp
     commit(loose)
     inner = repository / "inner"
     git(tmp_path, "clone", "--quiet", "--bare", str(loose), str(inner))
-    git(inner, "config", "core.bare", "false")
-    git(inner, "config", "core.worktree", str(repository))
+    for name, value in (("core.bare", "false"), ("core.worktree", str(repository))):
+        git(tmp_path, "config", "--file", str(inner / "config"), name, value)
     store_session(inner / "baselines", 98.0)
     with pytest.raises(BaselineError, match=r"bareRepository|among the files of another"):
         BaselinesAtRef(inner / "baselines", "main", inner)

@@ -76,6 +76,7 @@ def run(options: argparse.Namespace) -> int:
             settings,
             tolerance=options.tolerance is not None,
             whole=not options.only,
+            brief=not options.verbose and options.json is None,
             counting=lambda results: counting(results, "judged"),
         )
         if options.json is not None:

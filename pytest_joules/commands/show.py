@@ -5,33 +5,60 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pytest_joules.commands.shared import FINE, CommandError, Commands, described
+from pytest_joules.commands.shared import FINE, CommandError, Commands, add_only, counting, described, show
 
 
 def add(commands: Commands) -> None:
-    """``show [FILE...]``."""
+    """``show [FILE...] [-k TEXT] [--sessions]``."""
     parser = commands.add_parser(
         "show",
-        help="print baseline files as tables",
-        **described("Print baseline files as tables.", "show", "show baselines/nvidia-h200.json"),
+        help="print baseline files as tables: joules, scatter, drift, sessions per device",
+        **described(
+            "Print baseline files as tables: what each series costs, how its sessions scatter,\n"
+            "how many there are on each device, how far the last is from the anchor or the\n"
+            "first, and the trend since then with its uncertainty.",
+            "show",
+            "show baselines/nvidia-h200.json -k decode --sessions",
+        ),
     )
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="default: every file in ./baselines")
+    parser.add_argument(
+        "files", nargs="*", type=Path, metavar="FILE", help="files or directories (default: ./baselines)"
+    )
+    add_only(parser)
+    parser.add_argument("--sessions", action="store_true", help="print every session: when, commit, device, conditions")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print a table for each file."""
+    """Print a table for each file, or one for each series."""
     from pytest_joules.baselines.store import BaselineError, BaselineStore
-    from pytest_joules.reporting.baselines import baseline_table
+    from pytest_joules.reporting.baselines import baseline_table, session_tables
 
-    found = list(options.files) or sorted(Path("baselines").glob("*.json"))
-    if not found:
-        raise CommandError("no baseline file in ./baselines; name one, or record one")
-    for path in found:
+    table = session_tables if options.sessions else baseline_table
+    shown = False
+    for path in counting(_files(options.files), "files read"):
         try:
             if not path.is_file():
                 raise BaselineError(f"{path}: there is no such file")
-            print(baseline_table(BaselineStore(path.parent).load(path.stem)), end="\n\n")
+            text = table(BaselineStore(path.parent).load(path.stem), options.only)
         except BaselineError as error:
             raise CommandError(str(error)) from error
+        if text:
+            show([*text.splitlines(), ""])
+            shown = True
+    if not shown and options.only:
+        raise CommandError(f"no stored series whose test, window and unit hold {options.only!r}")
     return FINE
+
+
+def _files(given: list[Path]) -> list[Path]:
+    found = [each for path in given or [Path("baselines")] for each in _within(path)]
+    if not found:
+        raise CommandError(f"no baseline file in {given[0] if given else './baselines'}; name one, or record one")
+    return found
+
+
+def _within(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(path.glob("*.json"))
+    return [path] if path != Path("baselines") else []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,16 @@ def to_data(run: RunResult) -> dict[str, Any]:
 
 def write(run: RunResult, path: Path) -> None:
     """Write the report whole, or not at all."""
-    write_data(to_data(run), path)
+    write_whole(render(run) + "\n", path)
+
+
+@without_garbage_collection()
+def render(run: RunResult) -> str:
+    """The report as text, a value a line."""
+    parts = {name: _dumped(value) for name, value in to_data(replace(run, results=())).items()}
+    # One by one: JSON values of all results take more room than the results.
+    parts["results"] = f"[{','.join([_dumped(encode(result)) for result in run.results])}]"
+    return _indented(f"{{{','.join([f'{_dumped(name)}:{part}' for name, part in parts.items()])}}}")
 
 
 def write_data(data: Mapping[str, Any], path: Path) -> None:
@@ -58,12 +68,19 @@ def write_data(data: Mapping[str, Any], path: Path) -> None:
 
 def to_text(data: Mapping[str, Any] | Sequence[Any]) -> str:
     """JSON values as text, a value a line."""
-    text = json.dumps(data, allow_nan=False, default=str)
+    return _indented(_dumped(data))
+
+
+def _dumped(data: Any) -> str:
+    return json.dumps(data, allow_nan=False, default=str)
+
+
+def _indented(text: str) -> str:
     try:
         return indented(text, indent=1)  # six times faster than the library's own way
     except DecodeError:
         # Half a pair of surrogates, as names of files that are no text have them.
-        return json.dumps(data, allow_nan=False, default=str, indent=1)
+        return json.dumps(json.loads(text), indent=1)
 
 
 @without_garbage_collection()
@@ -117,9 +134,10 @@ def unsound(result: BudgetResult) -> str:
             return f"a block of {block.seconds:g} s and {block.joules:g} J"
     if result.key is None:
         return ""
-    counted = measurement.blocks.get(result.key.unit)
-    if not counted:
-        return f"no block of {shown(result.key.unit)!r}"
+    counted = measurement.blocks.get(result.key.unit, ())
+    for unit, blocks in {result.key.unit: counted, **measurement.blocks}.items():
+        if not blocks:
+            return f"no block of {shown(unit)!r}"
     for value in (number for block in counted for number in (block.joules, block.units)):
         if not SMALLEST_NUMBER <= value <= LARGEST_NUMBER:
             return f"a block of {value:g}"

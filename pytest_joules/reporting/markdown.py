@@ -88,7 +88,7 @@ def _heading(run: RunResult) -> str:
 def _origin(run: RunResult) -> str:
     parts = [markdown(short(terminal.device_label(run.meter.devices)))] if run.meter else []
     parts += [f"commit {markdown_code(run.commit)}"] if run.commit else []
-    parts += [f"pytest-joules {markdown(short(run.version))}", markdown(short(run.created))]
+    parts += [markdown(short(f"pytest-joules {run.version}")), markdown(short(run.created))]
     return ", ".join(part for part in parts if part)
 
 

@@ -201,6 +201,7 @@ def _entry(change: EntryChange) -> str:
         what = [f"{old} -> {new}/{unit}{percent}"]
     counts = (("added", change.added), ("removed", change.removed), ("rewritten", change.rewritten))
     what += [f"{count} session(s) {word}" for word, count in counts if count]
+    what += [f"renamed from {change.renamed_from.test}"] if change.renamed_from else []
     what += ["anchor moved"] if change.anchor_moved else []
     what += [widened_text(wider, unit) for wider in change.widened]
     return f"{change.sku}: {change.key.test} [{change.key.window}]: {', '.join(what)}"

@@ -1,0 +1,67 @@
+"""``pytest-joules merge``: baselines and results of several machines, as one baseline file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from pytest_joules.commands.shared import FINE, CommandError, Commands, check_place, counting, described, say
+
+
+def add(commands: Commands) -> None:
+    """``merge FILE... [-o FILE]``."""
+    parser = commands.add_parser(
+        "merge",
+        help="put baselines and results of several machines of one SKU into one baseline file",
+        usage="pytest-joules merge FILE... [-o FILE]",
+        **described(
+            "Put baselines and results of several machines of one SKU into one baseline file.\n"
+            "Each FILE is a baseline file or a JSON report (pytest --energy --energy-json). A\n"
+            "series has the sessions of all devices, oldest first, each once: the last ten,\n"
+            "and those that are pinned. Different SKUs are refused.",
+            "merge runner-a/nvidia-h200.json runner-b/nvidia-h200.json -o baselines",
+            "merge baselines/nvidia-h200.json energy-*.json -o baselines",
+        ),
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="baseline file or report")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="where to, or the directory of baselines to put it in (default: standard output); "
+        "a file that exists has to be one of FILE",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Read all files, merge them, and write the one."""
+    from pytest_joules.files import write_whole
+    from pytest_joules.merging import MergeError, merge_parts, read_part, text_of
+
+    try:
+        parts = [read_part(path) for path in counting(options.files, "files read")]
+        merged = merge_parts(parts)
+        target: Path | None = options.output
+        if target is not None and target.is_dir():
+            target = target / f"{merged.file.sku}.json"
+        text = text_of(merged, str(target or "standard output"))
+        if target is not None:
+            check_place("-o", target)
+            if target.exists() and not any(target.samefile(path) for path in options.files):
+                raise MergeError(f"{target}: exists, and is none of the files: name it, too, or move it away")
+            write_whole(text, target)
+    except (MergeError, OSError) as error:
+        raise CommandError(str(error)) from error
+    for part in parts:
+        for line in part.left_out:
+            say(f"left out: {line}")
+    say(
+        f"{merged.file.sku}: {len(merged.file.entries)} series, {merged.sessions} session(s) of {merged.devices} "
+        f"device(s) from {len(parts)} file(s); {merged.duplicates} duplicate(s), {merged.dropped} old one(s) left out"
+    )
+    if target is None:
+        sys.stdout.write(text)
+    return FINE

@@ -1,0 +1,153 @@
+"""Baselines and results of several machines of one SKU, as one baseline file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pytest_joules.baselines.keys import sku_key
+from pytest_joules.baselines.store import BaselineError, BaselineFile, kept, parse, read, render, same
+from pytest_joules.explaining import RunError, is_baseline
+from pytest_joules.model import BaselineKey, Session
+from pytest_joules.options import Options
+from pytest_joules.rejudging import ResultError, read_result, still_fails
+from pytest_joules.updating import storable, stored_session
+
+
+class MergeError(Exception):
+    """Files that do not merge; the message names them and the fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one file gives.
+
+    Attributes:
+        name: The file.
+        file: Its sessions; those of a result are one each.
+        left_out: What of a result no update would store: one line each.
+    """
+
+    name: str
+    file: BaselineFile
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """One file of several.
+
+    Attributes:
+        file: The merged sessions.
+        duplicates: How many sessions were in more than one of the files.
+        dropped: How many were too many to be kept.
+    """
+
+    file: BaselineFile
+    duplicates: int = 0
+    dropped: int = 0
+
+    @property
+    def sessions(self) -> int:
+        """How many there are."""
+        return sum(len(sessions) for sessions in self.file.entries.values())
+
+    @property
+    def devices(self) -> int:
+        """How many devices, or sets of them, they are from."""
+        return len({session.devices for sessions in self.file.entries.values() for session in sessions})
+
+
+def read_part(path: Path) -> Part:
+    """Read a baseline file, or a report of ``--energy-json``.
+
+    Raises:
+        MergeError: if it is neither, holds nothing to merge, or is a report of several SKUs.
+    """
+    if not path.is_file():
+        fault = "is a directory; name a file in it" if path.is_dir() else "there is no such file"
+        raise MergeError(f"{path}: {fault}")
+    try:
+        if not is_baseline(path):
+            return _of_result(path)
+        file = read(path)
+    except (BaselineError, ResultError, RunError) as error:
+        raise MergeError(str(error)) from error
+    assert file is not None, "it is a file"
+    if file.simulated != file.sku.startswith("simulated-"):
+        raise MergeError(f"{path}: 'simulated' contradicts the SKU's name; simulated and real joules never mix")
+    return Part(str(path), file)
+
+
+def _of_result(path: Path) -> Part:
+    run, update = read_result(path), Options(enabled=True, update=True)
+    results = [replace(result, failed=still_fails(result, update)) for result in run.results]
+    fit = storable(results, update)
+    left_out = [result for result in results if result.declared and result.failed]
+    entries: dict[str, dict[BaselineKey, tuple[Session, ...]]] = {}
+    names: dict[str, tuple[str, bool]] = {}
+    for result in fit:
+        if result.key is None or (measurement := result.measurement) is None:
+            continue
+        sku, device = sku_key(measurement.devices), measurement.devices[0]
+        if result.key.unit not in measurement.blocks:
+            raise MergeError(f"{path}: {result.key}: no such unit was counted; measure it again")
+        names[sku] = (device.name, device.simulated)
+        entries.setdefault(sku, {})[result.key] = (stored_session(result, measurement, result.key.unit, run),)
+    if len(entries) != 1:
+        what = f"results of {', '.join(entries)}: merge them by accepting each" if entries else "nothing to merge"
+        raise MergeError(f"{path}: {what}")
+    ((sku, found),) = entries.items()
+    told = tuple(f"{path}: {result.test}: {result.verdict.kind.value}" for result in left_out)
+    return Part(str(path), BaselineFile(sku, *names[sku], found), told)
+
+
+def merge_parts(parts: Sequence[Part]) -> Merged:
+    """All sessions of all parts, oldest first, each once; of every series those that a store keeps.
+
+    Raises:
+        MergeError: if they are of different SKUs.
+    """
+    first, *others = parts
+    for other in others:
+        if other.file.sku != first.file.sku:
+            raise MergeError(
+                f"{first.name} is of {first.file.sku}, and {other.name} of {other.file.sku}: "
+                "joules of different SKUs do not mix"
+            )
+    entries: dict[BaselineKey, tuple[Session, ...]] = {}
+    duplicates = dropped = 0
+    for key in dict.fromkeys(key for part in parts for key in part.file.entries):
+        given = [session for part in parts for session in part.file.sessions(key)]
+        distinct = _distinct(given)
+        entries[key] = kept(sorted(distinct, key=lambda session: (session.recorded, session.devices)))
+        duplicates += len(given) - len(distinct)
+        dropped += len(distinct) - len(entries[key])
+    return Merged(replace(first.file, entries=entries), duplicates, dropped)
+
+
+def _distinct(sessions: Sequence[Session]) -> list[Session]:
+    """Each session once, pinned if it is pinned anywhere."""
+    found: list[Session] = []
+    for session in sessions:
+        at = next((number for number, other in enumerate(found) if same(session, other)), None)
+        if at is None:
+            found.append(session)
+        elif session.anchor:
+            found[at] = replace(found[at], anchor=True)
+    return found
+
+
+def text_of(merged: Merged, name: str) -> str:
+    """The file's text, which reads back as it is.
+
+    Raises:
+        MergeError: if some number is none that a baseline file holds.
+    """
+    text = render(merged.file)
+    try:
+        parse(text.encode(), name)
+    except (BaselineError, UnicodeEncodeError) as error:
+        raise MergeError(str(error)) from error
+    return text
