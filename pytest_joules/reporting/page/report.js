@@ -87,6 +87,7 @@ let left = null;
 
 function opened() {
   const article = location.hash.startsWith("#t-") ? document.getElementById(location.hash.slice(1)) : null;
+  root.dataset.view = article ? "test" : "overview";
   if (!article) {
     document.title = title;
     if (left) rows.find((row) => row.link?.hash === left)?.link.focus();
