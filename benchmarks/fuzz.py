@@ -4,8 +4,8 @@
 
 A case is a sound file, damaged.  ``mutate`` damages the data (a value replaced, moved, doubled or dropped; a number at
 or beyond its bounds) or the text (bytes flipped, cut, doubled; members given twice), and needs nothing; ``atheris``
-(libFuzzer; ``pip install atheris``, a wheel for CPython 3.11 to 3.13 on Linux) looks for damage that reaches new lines
-of the readers.
+(libFuzzer; ``pip install atheris``: 3.0.0 has a wheel for CPython 3.11 on Linux) looks for damage that reaches new
+lines of the readers.
 
 A reader may refuse a file, by the error that it documents, in one printable line that names the file, within ten
 seconds.  A file that it accepts has to come back the same when what was read is written and read again, and a baseline
