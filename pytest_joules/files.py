@@ -24,7 +24,7 @@ def write_whole(text: str, path: Path) -> None:
         OSError: if it cannot be written; what was there is then as it was.
     """
     if reason := misplaced(path):
-        raise OSError(reason)
+        raise OSError(f"{path}: {reason}")
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:

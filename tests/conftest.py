@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -103,9 +103,12 @@ class Suite:
 
 
 @pytest.fixture(autouse=True)
-def _no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_ci() -> Iterator[None]:
     """These tests may themselves run in a CI, where updates are refused."""
-    monkeypatch.delenv("CI", raising=False)
+    # Not by the fixture of tests: what they patch has to be undone before their other fixtures are.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("CI", raising=False)
+        yield
 
 
 @pytest.fixture

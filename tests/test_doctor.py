@@ -385,8 +385,8 @@ def test_what_nvml_refuses_is_left_out_never_ok(gpu: NvmlGpu, monkeypatch: pytes
     assert doctor.check_steady(Steady(500.0, (), ()), "a load").health is Health.LEFT_OUT
 
 
-def test_a_whole_run_on_an_nvml_that_tells_little_does_not_crash(monkeypatch: pytest.MonkeyPatch) -> None:
-    with meter() as opened:
+def test_a_whole_run_on_an_nvml_that_tells_little_does_not_crash() -> None:
+    with meter() as opened, pytest.MonkeyPatch.context() as patch:
         for name in (
             "DeviceGetPersistenceMode",
             "DeviceGetFieldValues",
@@ -396,7 +396,7 @@ def test_a_whole_run_on_an_nvml_that_tells_little_does_not_crash(monkeypatch: py
             "DeviceGetVirtualizationMode",
             "GpmQueryDeviceSupport",
         ):
-            monkeypatch.setattr(pynvml, f"nvml{name}", error(pynvml.NVML_ERROR_NOT_SUPPORTED))
+            patch.setattr(pynvml, f"nvml{name}", error(pynvml.NVML_ERROR_NOT_SUPPORTED))
         report = doctor.diagnose(
             opened, opened.devices, lambda device: load_for(opened, device), progress=lambda text: None
         )

@@ -346,5 +346,5 @@ def test_a_cap_a_clock_and_heat_move_watts_and_seconds_as_they_should() -> None:
     assert slow[0] > 1.1 * free[0]
     assert slow[1] < 0.9 * free[1]
     cold, hot = (run(copy, **settings) for settings in ({}, {"celsius": "75"}))
-    assert hot[0] == pytest.approx(cold[0], rel=0.01)
+    assert hot[0] == pytest.approx(cold[0], abs=0.15)  # of 3 s; a busy host is late to launch
     assert hot[1] / cold[1] == pytest.approx(1 + 40 * 0.002, abs=0.01)

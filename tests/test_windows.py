@@ -186,7 +186,7 @@ def test_calls_longer_than_a_block(suite: Suite) -> None:
     @pytest.mark.energy_budget(tolerance="2%")
     def test_long(energy):
         energy.repeat(generate, work=tokens)
-        assert all(0.6 < block.seconds < 0.95 for block in energy.measurements[0].any_blocks)
+        assert all(0.6 < block.seconds < 1.3 for block in energy.measurements[0].any_blocks)
     """)
     suite.store_baseline(test="test_it.py::test_long")
     suite.run().assert_outcomes(passed=1)
