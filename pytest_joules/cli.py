@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -25,6 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = options.run(options)
     except CommandError as error:
         say(str(error))
+        return USAGE
+    except BrokenPipeError:
+        # Who reads the output has seen enough; what is still held back has nowhere to go when Python ends, either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return USAGE
     return code
 

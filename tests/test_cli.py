@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -107,3 +108,15 @@ def test_help_loads_nothing_heavy() -> None:
     run_all += "    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
     run_all += "        main([name, '--help'])\n"
     assert loaded_by(run_all) == set()
+
+
+@pytest.mark.parametrize("to", ["github", "markdown"])
+def test_output_that_nobody_reads_on_ends_it_quietly(tmp_path: Path, to: str) -> None:
+    results = Path(__file__).parents[1] / "benchmarks" / "results"
+    command = [sys.executable, "-m", "pytest_joules.cli", "report", "--to", to]
+    report = results / "h200-why" / "offline" / "eager-1.json"
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run([*command, report], stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (2, "")

@@ -106,8 +106,9 @@ def test_outputs_are_counted_and_what_they_were_like_is_kept(suite: Suite) -> No
 def test_statistics_that_are_off_are_told_of(suite: Suite) -> None:
     generates(suite)
     _, report = suite.report("--energy-missing=warn")
-    (note,) = report["results"][0]["measurement"]["notes"]
-    assert note == "preemptions are not checked: vLLM counts them with LLM(..., disable_log_stats=False)"
+    # A busy host may add that it was not steady.
+    told = "preemptions are not checked: vLLM counts them with LLM(..., disable_log_stats=False)"
+    assert report["results"][0]["measurement"]["notes"].count(told) == 1
 
 
 @pytest.mark.parametrize(

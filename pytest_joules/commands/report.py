@@ -63,6 +63,8 @@ def run(options: argparse.Namespace) -> int:
             write_whole(render(run), options.output)
         else:
             _print(render(run))
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise CommandError(f"{summary or options.output or 'standard output'}: {error.strerror or error}") from error
     if options.to == "github":

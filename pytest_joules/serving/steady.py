@@ -281,10 +281,13 @@ def _throughput(blocks: Sequence[Block]) -> str:
 
 def _advice(timeline: Timeline, target: float | None) -> str:
     """What to do about a batch that was never steadily full."""
-    waiting = max(timeline.gauges.get("waiting", (0.0,)), default=0.0)
+    running = timeline.gauges["running"]
+    waited = timeline.gauges.get("waiting") or (0.0,) * len(running)
     usage = max(timeline.gauges.get("kv_usage", (0.0,)), default=0.0)
-    most = max(timeline.gauges["running"])
-    if target is not None and most < LEAST_FILLED * target <= most + waiting:
+    most, waiting = max(running), max(waited)
+    # At one moment: who waits now may be who runs next.
+    in_flight = max(map(sum, zip(running, waited, strict=True)))
+    if target is not None and most < LEAST_FILLED * target <= in_flight:
         cache = f", with up to {format_percent(usage)} of its KV cache used" if usage else ""
         return (
             f"Up to {waiting:g} requests waited{cache}: the server runs no more at once (max_num_seqs, or memory); "
