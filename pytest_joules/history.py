@@ -22,6 +22,7 @@ from pytest_joules.statistics import (
     student_quantile,
     temperature_slope,
 )
+from pytest_joules.units import significant
 
 TREND_SESSIONS = 3
 """A line through fewer sessions says nothing that their difference does not."""
@@ -88,18 +89,13 @@ def history_of(sessions: Sequence[Session], devices: Sequence[str]) -> History |
         return None
     return History(
         recorded=tuple(session.recorded for session in sessions),
-        joules_per_unit=tuple(_short(math.exp(log_mean(session.blocks))) for session in sessions),
-        spread=tuple(_short(math.sqrt(_variance(session.blocks))) for session in sessions),
-        seconds_per_unit=tuple(_short(math.exp(log_seconds(session.blocks))) for session in sessions),
+        joules_per_unit=tuple(significant(math.exp(log_mean(session.blocks))) for session in sessions),
+        spread=tuple(significant(math.sqrt(_variance(session.blocks))) for session in sessions),
+        seconds_per_unit=tuple(significant(math.exp(log_seconds(session.blocks))) for session in sessions),
         commits=tuple(session.commit for session in sessions),
         same_devices=tuple(session.devices == tuple(devices) for session in sessions),
         anchors=tuple(session.anchor for session in sessions),
     )
-
-
-def _short(value: float) -> float:
-    """To six digits: it is for a reader."""
-    return float(f"{value:.6g}")
 
 
 def _variance(blocks: Sequence[Block]) -> float:

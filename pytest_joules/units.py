@@ -27,6 +27,9 @@ ENERGY_UNITS = {
 }
 """Joules in one of each energy unit that a limit may be written in."""
 
+READER_DIGITS = 6
+"""Significant digits of a number that is for a reader, and decides nothing."""
+
 SMALLEST_NUMBER, LARGEST_NUMBER = 1e-15, 1e24
 """Joules, seconds, counts of work and facts that a baseline file holds; one call of an engine is 1e15 FLOPs or more."""
 
@@ -121,6 +124,11 @@ def format_count(count: float) -> str:
         if count >= size:
             return f"{count / size:.3g} {name}"
     return f"{count:.3g}"
+
+
+def significant(value: float, digits: int = READER_DIGITS) -> float:
+    """A number to so many significant digits."""
+    return float(f"{value:.{digits}g}")
 
 
 def format_percent(fraction: float, *, signed: bool = False, digits: int = 1) -> str:

@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from pytest_joules.baselines.lines import Entries, Unclear, index
 from pytest_joules.codec import shown, without_garbage_collection
 from pytest_joules.model import BaselineChange, BaselineKey, Block, Conditions, Session, WindowKind
-from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER
+from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER, significant
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 KEPT_SESSIONS = 10
 """The last sessions of a series that are kept, and the most that are pinned beside them."""
+
+DIGITS = 7
+"""Significant digits of a stored number, as few as a diff should show: a hundred times finer than any noise here."""
 
 LARGEST_FILE = 256 * 1024 * 1024
 LOCK_SECONDS = 60.0
@@ -44,7 +47,7 @@ _OPTIONAL_NUMBERS = ("temperature_celsius", "sm_clock_mhz", "power_cap_share", "
 _TERMS = ("tolerance", "limit")
 """What a session's budget asked for when it was stored."""
 
-_NUMBERS = {"facts": 7, "signals": 4}
+_NUMBERS = {"facts": DIGITS, "signals": 4}
 """Digits of what is stored by name: a signal is known no better."""
 _TEXTS = ("configuration", "versions")
 _SKU = re.compile(r"[a-z0-9][a-z0-9+.-]*")
@@ -334,17 +337,18 @@ def _session_data(session: Session) -> dict[str, Any]:
     data: dict[str, Any] = {"recorded": session.recorded, **({"anchor": True} if session.anchor else {})}
     data |= {name: value for name in ("commit", "driver") if (value := getattr(session, name)) is not None}
     data |= {"kind": session.kind.value, "devices": list(session.devices)}
-    data |= {name: _short(value) for name in _TERMS if (value := getattr(session, name)) is not None}
+    terms = {name: value for name in _TERMS if (value := getattr(session, name)) is not None}
+    data |= {name: significant(value, DIGITS) for name, value in terms.items()}
     data |= {} if session.gate else {"gate": False}
     data |= {name: value for name in _OPTIONAL_NUMBERS if (value := getattr(conditions, name)) is not None}
     blocks = [_stored(block) for block in session.blocks]
     # From what is stored, so that rewriting a session that was read changes nothing.
     joules, seconds = sum(block[0] for block in blocks), sum(block[2] for block in blocks)
-    if seconds and SMALLEST_NUMBER <= (watts := _short(joules / seconds, 4)) <= LARGEST_NUMBER:
+    if seconds and SMALLEST_NUMBER <= (watts := significant(joules / seconds, 4)) <= LARGEST_NUMBER:
         data["watts"] = watts
     for name, digits in _NUMBERS.items():
         if numbers := getattr(conditions, name):
-            data[name] = {key: _short(value, digits) for key, value in sorted(numbers.items())}
+            data[name] = {key: significant(value, digits) for key, value in sorted(numbers.items())}
     for name in _TEXTS:
         if texts := getattr(conditions, name):
             data[name] = dict(sorted(texts.items()))
@@ -353,12 +357,7 @@ def _session_data(session: Session) -> dict[str, Any]:
 
 
 def _stored(block: Block) -> list[float]:
-    return [_short(block.joules), _short(block.units), _short(block.seconds)]
-
-
-def _short(value: float, digits: int = 7) -> float:
-    """A float in as few digits as a diff should show; 7 are a hundred times finer than any noise here."""
-    return float(f"{value:.{digits}g}")
+    return [significant(number, DIGITS) for number in (block.joules, block.units, block.seconds)]
 
 
 def joules_per_unit(sessions: Sequence[Session]) -> float:

@@ -42,7 +42,7 @@ from pytest_joules.reporting import terminal
 from pytest_joules.reporting.escape import short, visible
 from pytest_joules.reporting.rows import SEVERITY, Row, finite, rows, worst_first
 from pytest_joules.signals import CONDITIONS, SIGNALS, shown
-from pytest_joules.units import format_joules, format_percent, format_seconds
+from pytest_joules.units import format_joules, format_percent, format_seconds, significant
 
 LONGEST_TEXT = 4000
 """Characters of one text that are shown; a parametrized id may have a hundred thousand, in every line that names it."""
@@ -536,14 +536,14 @@ def _data(row: Row) -> dict[str, Any]:
     scale, prefix = _scale(row.joules_per_unit)
     data: dict[str, Any] = {"unit": visible(f"{prefix}J/{row.unit}" if row.unit else "J")}
     if blocks := _blocks(row):
-        data["blocks"] = [_short(value / scale) for value in blocks]
+        data["blocks"] = [significant(value / scale) for value in blocks]
     for name, value in (("today", row.joules_per_unit), ("baseline", row.baseline), ("limit", row.limit)):
         if value is not None:
-            data[name] = _short(value / scale)
+            data[name] = significant(value / scale)
     if row.tolerance is not None:
         data["tolerance"] = row.tolerance
     if row.low is not None and row.high is not None:
-        data["interval"] = [_short(row.low / scale), _short(row.high / scale)]
+        data["interval"] = [significant(row.low / scale), significant(row.high / scale)]
     measurement, history = row.result.measurement, row.result.history
     if measurement is not None and measurement.trace is not None and measurement.trace.seconds:
         trace = measurement.trace
@@ -560,7 +560,7 @@ def _data(row: Row) -> dict[str, Any]:
     if history is not None and history.recorded:
         data["history"] = {
             "t": [visible(time)[:25] for time in history.recorded],
-            "j": [None if finite(value) is None else _short(value / scale) for value in history.joules_per_unit],
+            "j": [None if finite(value) is None else significant(value / scale) for value in history.joules_per_unit],
             "sd": _column(history.spread),
             "s": _column(history.seconds_per_unit),
             "commit": [visible(commit)[:10] if commit else None for commit in history.commits],
@@ -574,10 +574,6 @@ def _column(values: Sequence[float | None]) -> list[float | None] | float | None
     """A column of numbers; one that never changes is a single number."""
     found = [int(value) if value is not None and value.is_integer() else value for value in map(finite, values)]
     return found[0] if len(found) > 1 and len(set(found)) == 1 else found
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.6g}")
 
 
 def _scale(value: float | None) -> tuple[float, str]:
