@@ -52,7 +52,7 @@ from pytest_joules.model import (
 )
 from pytest_joules.options import Options
 from pytest_joules.places import place_of, repository_of
-from pytest_joules.policy import fails
+from pytest_joules.policy import fails, leaves_out
 from pytest_joules.recorder import Bench, Recorder
 from pytest_joules.reporting import github, junit, terminal
 from pytest_joules.reporting import json as json_report
@@ -468,7 +468,7 @@ class Gate:
         self.run = run
         silent = any(result.failed for result in run.results if result.test not in self.results)
         silent |= bool(self._overruled(run))
-        if exitstatus == pytest.ExitCode.OK and (silent or (self.options.strict and self._left_out(run))):
+        if exitstatus == pytest.ExitCode.OK and (silent or (self.options.strict and leaves_out(run))):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _write_reports(self, run: RunResult) -> None:
@@ -485,11 +485,6 @@ class Gate:
             return []
         failed = dict.fromkeys(result.test for result in run.results if result.failed and result.test in self.results)
         return [test for test in failed if not self.why_unmeasured.get(test, "").startswith(TEST_FAILED)]
-
-    @staticmethod
-    def _left_out(run: RunResult) -> bool:
-        """Whether anything is stored that nothing was judged by."""
-        return bool(run.not_collected or (run.review is not None and run.review.unjudged))
 
     @property
     def _on_github(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pytest_joules.model import BudgetResult, VerdictKind
+from pytest_joules.model import BudgetResult, RunResult, VerdictKind
 from pytest_joules.options import Options
 
 _ALWAYS_BAD = (VerdictKind.REGRESSED, VerdictKind.OVER_LIMIT, VerdictKind.INVALID, VerdictKind.UNMEASURED)
@@ -35,6 +35,11 @@ def fails(result: BudgetResult, options: Options) -> bool:
     if kind is VerdictKind.INCONCLUSIVE and options.inconclusive == "fail":
         return True
     return kind in _ALWAYS_BAD or (options.strict and kind in _UNDECIDED)
+
+
+def leaves_out(run: RunResult) -> bool:
+    """Whether anything is stored that nothing was judged by: what a strict run fails for."""
+    return bool(run.not_collected or (run.review is not None and run.review.unjudged))
 
 
 def stores(result: BudgetResult, options: Options) -> bool:

@@ -61,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
     from pytest_joules.baselines.sources import Source
     from pytest_joules.baselines.store import BaselineError
     from pytest_joules.comparing import compare
+    from pytest_joules.policy import leaves_out
     from pytest_joules.rejudging import ResultError, only, read_result, together
     from pytest_joules.reporting import json as json_report
     from pytest_joules.reporting.comparing import report
@@ -94,6 +95,5 @@ def run(options: argparse.Namespace) -> int:
             verbose=options.verbose,
         )
     )
-    left_out = judged.not_collected or (judged.review is not None and judged.review.unjudged)
-    failed = any(result.failed for result in judged.results) or (settings.strict and left_out)
+    failed = any(result.failed for result in judged.results) or (settings.strict and leaves_out(judged))
     return REGRESSED if failed else FINE
