@@ -98,16 +98,16 @@ def decide(measurement: Measurement, baseline: Sequence[Session], terms: Terms) 
         return Verdict(VerdictKind.INVALID, changed)
     comparable = [s for s in baseline if s.kind is measurement.kind]
     today = _Today.of(blocks, [s.blocks for s in comparable], measurement.kind)
-    verdict = Verdict(
-        VerdictKind.PASS,
-        joules_per_unit=math.exp(today.mean),
-        uncertainty=math.sqrt(today.mean_spread.variance),
-    )
     waiting = recognise(measurement, terms.unit, [session.blocks for session in comparable])
     if waiting:
         # What the suite's other windows vouch for is the GPU, not the host.
         terms = replace(terms, suite=Spread(0.0, 0.0), session_sd=math.hypot(SAME_DEVICE_SD, SECONDS_SD))
-        verdict = replace(verdict, notes=(waiting.note(),))
+    verdict = Verdict(
+        VerdictKind.PASS,
+        joules_per_unit=math.exp(today.mean),
+        uncertainty=math.sqrt(today.mean_spread.variance),
+        notes=(waiting.note(),) if waiting else (),
+    )
     if terms.limit is not None:
         verdict = _against_limit(verdict, today, terms)
         if verdict.kind is VerdictKind.OVER_LIMIT:
@@ -125,7 +125,8 @@ def decide(measurement: Measurement, baseline: Sequence[Session], terms: Terms) 
         return replace(verdict, kind=VerdictKind.NO_BASELINE, reason="no stored session to compare with")
     if differ.other_work:
         return replace(verdict, kind=VerdictKind.INVALID, reason=differ.other_work, other_work=True)
-    verdict = replace(verdict, notes=(*verdict.notes, *differ.notes))
+    if differ.notes:
+        verdict = replace(verdict, notes=(*verdict.notes, *differ.notes))
     relative = _relative(verdict, today, measurement, comparable, terms)
     if pinned := [s for s in comparable if s.anchor]:
         # A second chance of a false alarm, with half the budget's share of the error rate.  The usual comparison
@@ -257,8 +258,8 @@ def _relative(
         measurement.conditions.temperature_celsius,
         measurement.conditions.power_cap_share or 0.0,
     )
-    relative = _against_baseline(verdict, today, baseline, where, terms, tolerance)
-    relative = _with_latency(relative, measurement.blocks[terms.unit], baseline)
+    latency = log_seconds(measurement.blocks[terms.unit]) - fmean([log_seconds(s.blocks) for s in baseline])
+    relative = _against_baseline(verdict, today, baseline, where, terms, tolerance, math.exp(latency))
     if measurement.kind is WindowKind.ONE_SHOT and len(baseline) < ONE_SHOT_SESSIONS:
         return replace(
             relative,
@@ -292,13 +293,14 @@ def _against_baseline(
     where: Circumstances,
     terms: Terms,
     tolerance: float,
+    seconds_ratio: float,
 ) -> Verdict:
     block_variance = today.block_spread.variance * today.inflation
     expected = predict(baseline, where, block_variance, terms.suite, terms.session_sd)
     own = sum(session.devices == where.devices for session in baseline)
     level = fmean([log_mean(s.blocks) for s in baseline if s.devices == where.devices or not own])
-    case = _Case(today, expected, math.log1p(tolerance), terms.family, own, len(baseline), level)
-    total, width = case.total(today.count), case.width(today.count)
+    case = _Case.of(today, expected, math.log1p(tolerance), terms.family, own, len(baseline), level)
+    total, width = case.total, case.width
     detectable = max(case.t, width.fail) + student_quantile(total.df, DETECTION) * math.sqrt(total.variance)
     return replace(
         verdict,
@@ -311,17 +313,26 @@ def _against_baseline(
         ratio_low=math.exp(case.d - width.plain),
         ratio_high=math.exp(case.d + width.plain),
         standard_error=math.sqrt(total.variance),
+        seconds_ratio=seconds_ratio,
         detectable=math.expm1(detectable),
         more_gpu_time_helps=case.kind is VerdictKind.INCONCLUSIVE and case.time_settles,
+        notes=(*verdict.notes, *latency_notes(case.kind, seconds_ratio)),
     )
+
+
+def _total(today: _Today, expected: Prediction, count: int) -> Spread:
+    """The variance of today against a prediction, as it is or as it would be with ``count`` blocks."""
+    return satterthwaite([expected.from_sessions, expected.from_devices, today.looked_at(count)])
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
     """Today against a prediction: the verdict, and what would settle it.
 
-    ``t`` is the log tolerance; ``own`` of ``sessions`` stored ones are from today's device, and ``level`` is the plain
-    mean of those, else of all.
+    ``d`` is the log ratio of today's joules per unit to the predicted ones, ``total`` its variance, ``width`` the
+    half-widths of its interval, and ``t`` the log tolerance.  ``own`` of ``sessions`` stored ones are from today's
+    device.  ``only_predicted`` says that joules moved against
+    the prediction for another temperature or device, but not against the sessions themselves.
     """
 
     today: _Today
@@ -330,35 +341,30 @@ class _Case:
     family: int
     own: int
     sessions: int
-    level: float
+    d: float
+    total: Spread
+    width: HalfWidths
+    kind: VerdictKind
+    only_predicted: bool
 
-    @property
-    def d(self) -> float:
-        """The log ratio of today's joules per unit to the predicted ones."""
-        return self.today.mean - self.expected.mean
-
-    def total(self, count: int) -> Spread:
-        """The variance of ``d``, as it is or as it would be with ``count`` blocks."""
-        return satterthwaite([self.expected.from_sessions, self.expected.from_devices, self.today.looked_at(count)])
-
-    def width(self, count: int) -> HalfWidths:
-        return half_widths(self.total(count), self.family)
-
-    @property
-    def kind(self) -> VerdictKind:
-        kind = classify(self.d, self.t, self.width(self.today.count))
-        return VerdictKind.INCONCLUSIVE if self._only_predicted(kind) else kind
-
-    def _only_predicted(self, kind: VerdictKind) -> bool:
-        """Whether joules moved against the prediction for another temperature or device, but not against the stored."""
-        moved = self.today.mean - self.level
-        return (kind is VerdictKind.REGRESSED and moved <= 0) or (kind is VerdictKind.IMPROVED and moved >= 0)
+    @classmethod
+    def of(
+        cls, today: _Today, expected: Prediction, t: float, family: int, own: int, sessions: int, level: float
+    ) -> _Case:
+        """Decided; ``level`` is the plain mean of the sessions of today's device, else of all."""
+        d, total = today.mean - expected.mean, _total(today, expected, today.count)
+        width = half_widths(total, family)
+        kind, moved = classify(d, t, width), today.mean - level
+        only = (kind is VerdictKind.REGRESSED and moved <= 0) or (kind is VerdictKind.IMPROVED and moved >= 0)
+        kind = VerdictKind.INCONCLUSIVE if only else kind
+        return cls(today, expected, t, family, own, sessions, d, total, width, kind, only)
 
     @property
     def time_settles(self) -> bool:
         """Whether more blocks of this run could decide it."""
-        best = classify(self.d, self.t, self.width(self.today.most_blocks))
-        return self.today.count < self.today.most_blocks and best is not VerdictKind.INCONCLUSIVE
+        most = self.today.most_blocks
+        best = classify(self.d, self.t, half_widths(_total(self.today, self.expected, most), self.family))
+        return self.today.count < most and best is not VerdictKind.INCONCLUSIVE
 
     def sessions_missing(self) -> int | None:
         """How many more level sessions on this device would let it pass."""
@@ -378,13 +384,12 @@ class _Case:
             return f"joules per unit fell by {format_percent(-math.expm1(self.d))}; store the gain with --energy-update"
         if self.kind is VerdictKind.PASS:
             return ""
-        width = self.width(self.today.count)
-        if self._only_predicted(classify(self.d, self.t, width)):
+        if self.only_predicted:
             return (
                 f"{format_percent(math.expm1(self.d), signed=True)} against what the stored sessions predict for this "
                 "temperature or device, but not against the sessions themselves: record one under these conditions"
             )
-        noise = noise_reason(self.d, width)
+        noise = noise_reason(self.d, self.width)
         if self.time_settles:
             steady = self.today.kind is WindowKind.STEADY
             how = "more requests" if steady else "--energy-max-seconds, or rounds where they are fixed"
@@ -394,7 +399,7 @@ class _Case:
                 f"{noise}; none of the {self.sessions} stored session(s) is from this device, and devices differ: "
                 "record one here"
             )
-        tolerance = f"a tolerance of {format_percent(decidable(self.d, width))}"
+        tolerance = f"a tolerance of {format_percent(decidable(self.d, self.width))}"
         if more := self.sessions_missing():
             return (
                 f"{noise}; {more} more session(s) of the baseline's code would settle it "
@@ -411,12 +416,6 @@ def decidable(d: float, width: HalfWidths) -> float:
     PASS takes ``d + h < 2T`` and ``d <= T``.
     """
     return math.ceil(1000 * math.expm1(max(d, (d + width.plain) / 2)) + 1e-6) / 1000
-
-
-def _with_latency(verdict: Verdict, blocks: Sequence[Block], baseline: Sequence[Session]) -> Verdict:
-    before = fmean([log_seconds(session.blocks) for session in baseline])
-    ratio = math.exp(log_seconds(blocks) - before)
-    return replace(verdict, seconds_ratio=ratio, notes=(*verdict.notes, *latency_notes(verdict.kind, ratio)))
 
 
 def _logs(blocks: Sequence[Block]) -> list[float]:

@@ -144,10 +144,10 @@ def differences(
     spoiling: list[str] = []
     notes: list[str] = []
     for fact in FACTS:
-        if not fact.told:
+        if not fact.told or fact.name not in today:
             continue
         known = [facts[fact.name] for facts in stored if fact.name in facts]
-        if fact.name not in today or not known:
+        if not known:
             continue
         now, then = today[fact.name], median(known)
         slack = fact.least(now, then)

@@ -48,12 +48,12 @@ class Circumstances:
 
 def log_mean(blocks: Sequence[Block]) -> float:
     """Mean log joules per unit."""
-    return fmean([math.log(block.joules / block.units) for block in blocks])
+    return math.fsum([math.log(block.joules / block.units) for block in blocks]) / len(blocks)
 
 
 def log_seconds(blocks: Sequence[Block]) -> float:
     """Mean log seconds per unit."""
-    return fmean([math.log(block.seconds / block.units) for block in blocks])
+    return math.fsum([math.log(block.seconds / block.units) for block in blocks]) / len(blocks)
 
 
 def session_of(
@@ -87,14 +87,15 @@ def history_of(sessions: Sequence[Session], devices: Sequence[str]) -> History |
     """The sessions as columns; ``None`` if there are none.  ``devices`` are the identities of today's."""
     if not sessions:
         return None
+    own = tuple(devices)
     return History(
-        recorded=tuple(session.recorded for session in sessions),
-        joules_per_unit=tuple(significant(math.exp(log_mean(session.blocks))) for session in sessions),
-        spread=tuple(significant(math.sqrt(_variance(session.blocks))) for session in sessions),
-        seconds_per_unit=tuple(significant(math.exp(log_seconds(session.blocks))) for session in sessions),
-        commits=tuple(session.commit for session in sessions),
-        same_devices=tuple(session.devices == tuple(devices) for session in sessions),
-        anchors=tuple(session.anchor for session in sessions),
+        recorded=tuple([session.recorded for session in sessions]),
+        joules_per_unit=tuple([significant(math.exp(log_mean(session.blocks))) for session in sessions]),
+        spread=tuple([significant(math.sqrt(_variance(session.blocks))) for session in sessions]),
+        seconds_per_unit=tuple([significant(math.exp(log_seconds(session.blocks))) for session in sessions]),
+        commits=tuple([session.commit for session in sessions]),
+        same_devices=tuple([session.devices == own for session in sessions]),
+        anchors=tuple([session.anchor for session in sessions]),
     )
 
 

@@ -125,11 +125,10 @@ def judge(
         reason = f"the window did not count {unit!r}, only {listed(measurement.blocks)}: {how}"
         return replace(result, verdict=Verdict(VerdictKind.INVALID, reason))
     sku, key = sku_key(measurement.devices), BaselineKey(name, measurement.window, unit)
-    result = replace(result, key=key, sku=sku)
     try:
         return _decided(result, measurement, sku, key, bar)
     except BaselineError as error:
-        return replace(result, verdict=Verdict(VerdictKind.INVALID, str(error)))
+        return replace(result, key=key, sku=sku, verdict=Verdict(VerdictKind.INVALID, str(error)))
 
 
 def _decided(result: BudgetResult, measurement: Measurement, sku: str, key: BaselineKey, bar: Bar) -> BudgetResult:
@@ -159,8 +158,9 @@ def _decided(result: BudgetResult, measurement: Measurement, sku: str, key: Base
         suite=bar.suite(sku).without(key.test, key.window, measurement.kind),
     )
     verdict = decide(measurement, sessions, terms)
-    verdict = replace(verdict, notes=(*verdict.notes, *notes))
-    return replace(result, verdict=verdict, tolerance=tolerance, widened=wider)
+    if notes:
+        verdict = replace(verdict, notes=(*verdict.notes, *notes))
+    return replace(result, key=key, sku=sku, verdict=verdict, tolerance=tolerance, widened=wider)
 
 
 def explained(result: BudgetResult, bar: Bar, ask: Ask = lambda *_: ()) -> BudgetResult:
@@ -188,7 +188,7 @@ def explained(result: BudgetResult, bar: Bar, ask: Ask = lambda *_: ()) -> Budge
     except Exception as error:
         problems.append(f"no diagnosis, by a fault of pytest-joules: {type(error).__name__}: {error}")
         diagnosis = None
-    verdict = replace(result.verdict, notes=(*result.verdict.notes, *problems))
+    verdict = replace(result.verdict, notes=(*result.verdict.notes, *problems)) if problems else result.verdict
     return replace(result, verdict=verdict, diagnosis=diagnosis)
 
 

@@ -118,7 +118,8 @@ def _again(result: BudgetResult, bar: Bar, tolerance: bool, explain: Wanted) -> 
     measurement = result.measurement
     if measurement is None:
         return replace(result, failed=still_fails(result, bar.options))
-    if not tolerance and (claimed := claimed_tolerance(result)) is not None:
+    claimed = None if tolerance else claimed_tolerance(result)
+    if claimed is not None and claimed != bar.options.tolerance:
         bar = replace(bar, options=replace(bar.options, tolerance=claimed))
     name = result.key.test if result.key else result.budget.key or result.test
     try:

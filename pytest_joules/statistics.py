@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from statistics import fmean
 
@@ -75,10 +76,10 @@ class Spread:
 def combine(spreads: Iterable[Spread]) -> Spread:
     """The pooled variance: the mean weighted by degrees of freedom."""
     known = [spread for spread in spreads if spread.df > 0]
-    df = sum(spread.df for spread in known)
+    df = sum([spread.df for spread in known])
     if df == 0:
         return Spread(0.0, 0.0)
-    return Spread(sum(spread.variance * spread.df for spread in known) / df, df)
+    return Spread(sum([spread.variance * spread.df for spread in known]) / df, df)
 
 
 def spread_of(values: Sequence[float]) -> Spread:
@@ -145,9 +146,15 @@ def between_sessions(own: Spread, suite: Spread, sd: float = SAME_DEVICE_SD) -> 
     """
     prior = Spread(sd**2, PRIOR_DF)
     company = combine([prior, suite.limited(POOL_DF)])
-    if own.df > 0 and own.variance > company.variance * fdtri(own.df, company.df, OUTLYING):
+    if own.df > 0 and own.variance > company.variance * _variance_quantile(own.df, company.df):
         return combine([prior, own])
     return combine([company, own])
+
+
+@cache
+def _variance_quantile(df: float, other: float) -> float:
+    """The quantile that is outlying of the ratio of two variances: a few degrees of freedom, and slow to find."""
+    return float(fdtri(df, other, OUTLYING))
 
 
 def between_devices(means: Sequence[float], devices: Sequence[object]) -> Spread:

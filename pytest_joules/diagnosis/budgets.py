@@ -17,7 +17,6 @@ from pytest_joules.codec import CodecError, decode, encode
 from pytest_joules.diagnosis.explain import explain
 from pytest_joules.diagnosis.noise import noise_between
 from pytest_joules.diagnosis.observation import Observation
-from pytest_joules.diagnosis.seen import signal_changes
 from pytest_joules.history import session_of
 from pytest_joules.model import BudgetResult, Cause, Diagnosis, Session, Split, Verdict, VerdictKind
 
@@ -61,8 +60,7 @@ def diagnosis_of(result: BudgetResult, stored: Sequence[Session], ask: Ask) -> D
         noise = math.log(verdict.ratio_high / verdict.ratio)
         allowed = math.log(after.joules_per_unit / stored_as.joules_per_unit) - math.log(verdict.ratio)
         before = _predicted(stored_as, after, allowed)
-    found = explain(before, after, noise, ask(result, before, after))
-    found = replace(found, signals=signal_changes(stored_as.conditions, after.conditions))
+    found = explain(before, after, noise, ask(result, before, after), stored_as.conditions)
     if abs(allowed) <= noise:
         return found
     parts = {"since the stored sessions": found.change + allowed, "temperature and device, as predicted": -allowed}

@@ -21,7 +21,7 @@ from pytest_joules.diagnosis.seen import signal_changes
 from pytest_joules.diagnosis.sizes import Range, Settings, unknown, widths
 from pytest_joules.diagnosis.splits import exact_splits
 from pytest_joules.facts import FACTS, WEIGHTS, changed
-from pytest_joules.model import LIMIT_WATTS, Cause, Diagnosis
+from pytest_joules.model import LIMIT_WATTS, Cause, Conditions, Diagnosis
 
 BESIDE = 0.5
 """A quantity that moved by less than half of another one stayed level beside it."""
@@ -45,7 +45,13 @@ BUSY = frozenset({"more-work", "memory-bound", "tensor-cores"})
 """Mechanisms of one part of the joules, that of SMs at work: what was recorded for one of them has it."""
 
 
-def explain(before: Observation, after: Observation, noise: float, extra: Sequence[Cause] = ()) -> Diagnosis:
+def explain(
+    before: Observation,
+    after: Observation,
+    noise: float,
+    extra: Sequence[Cause] = (),
+    then: Conditions | None = None,
+) -> Diagnosis:
     """Why ``after`` does not cost what ``before`` did.
 
     Args:
@@ -53,6 +59,7 @@ def explain(before: Observation, after: Observation, noise: float, extra: Sequen
         after: The side to explain; of the same unit.
         noise: Change of log joules per unit that noise alone makes; a change within it has no cause.
         extra: Causes that somebody else found; those with a range or an explained part take part in the accounting.
+        then: What was seen before, to print, where ``before`` was taken to what is expected.
     """
     c = Comparison(before, after, noise)
     differences = incomparable(before, after)
@@ -62,7 +69,7 @@ def explain(before: Observation, after: Observation, noise: float, extra: Sequen
         splits=exact_splits(before, after),
         unexplained=c.change,
         incomparable=differences,
-        signals=signal_changes(before.conditions, after.conditions),
+        signals=signal_changes(then or before.conditions, after.conditions),
     )
     if abs(c.change) <= noise:
         return diagnosis

@@ -96,23 +96,18 @@ class Observation:
             scope: What the joules cover, if it is known.
             simulated: Whether the devices are simulated, if it is known.
         """
-        return cls.mean(
-            [
-                cls(
-                    joules_per_unit=math.exp(log_mean(session.blocks)),
-                    seconds_per_unit=math.exp(log_seconds(session.blocks)),
-                    unit=unit,
-                    device=device,
-                    count=len(session.devices),
-                    power_limit_watts=power_limit_watts,
-                    scope=scope,
-                    simulated=simulated,
-                    kind=session.kind,
-                    driver=session.driver,
-                    conditions=session.conditions,
-                )
-                for session in sessions
-            ]
+        return cls(
+            joules_per_unit=math.exp(fmean([log_mean(session.blocks) for session in sessions])),
+            seconds_per_unit=math.exp(fmean([log_seconds(session.blocks) for session in sessions])),
+            unit=unit,
+            device=device,
+            count=_count([len(session.devices) for session in sessions]),
+            power_limit_watts=power_limit_watts,
+            scope=scope,
+            simulated=simulated,
+            kind=_shared([session.kind for session in sessions]),
+            driver=_shared([session.driver for session in sessions]),
+            conditions=merged([session.conditions for session in sessions]),
         )
 
     @classmethod
@@ -123,7 +118,7 @@ class Observation:
             seconds_per_unit=math.exp(fmean(math.log(side.seconds_per_unit) for side in sides)),
             unit=sides[0].unit,
             device=_shared([side.device for side in sides]) or "",
-            count=max(1, round(fmean(side.count for side in sides))),
+            count=_count([side.count for side in sides]),
             power_limit_watts=_shared([side.power_limit_watts for side in sides]),
             scope=_shared([side.scope for side in sides]) or "",
             simulated=_shared([side.simulated for side in sides]),
@@ -188,6 +183,10 @@ def idle_watts(before: Observation, after: Observation) -> tuple[float, float] |
     return idle, idle
 
 
+def _count(counts: Sequence[int]) -> int:
+    return max(1, round(fmean(counts)))
+
+
 def _shared(values: Sequence[_T | None]) -> _T | None:
     return values[0] if values and all(value == values[0] for value in values) else None
 
@@ -198,10 +197,8 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def _means(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {
-        name: fmean(table[name] for table in tables if name in table)
-        for name in sorted({name for table in tables for name in table})
-    }
+    names = sorted(set().union(*tables))
+    return {name: fmean([table[name] for table in tables if name in table]) for name in names}
 
 
 def _common(tables: Sequence[Mapping[str, str]]) -> dict[str, str]:
