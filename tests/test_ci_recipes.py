@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import outside_pytest
 
 RECIPES = Path(__file__).parents[1] / "examples" / "ci"
 WORKFLOWS = sorted((RECIPES / "github").glob("*.yml"))
@@ -142,9 +143,8 @@ def test_every_command_of_the_recipes_runs_on_the_simulated_gpu(tmp_path: Path) 
     tests.mkdir(parents=True)
     (tests / "test_it.py").write_text(textwrap.dedent(SUITE), encoding="utf-8")
     (tmp_path / "pytest.ini").write_text("[pytest]\nenergy_meter = simulated\n", encoding="utf-8")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "GITHUB_", "CI_"))}
     environment = {
-        **kept,
+        **outside_pytest(),
         **VARIABLES,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
