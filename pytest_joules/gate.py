@@ -58,7 +58,7 @@ from pytest_joules.reporting import github, junit, terminal
 from pytest_joules.reporting import json as json_report
 from pytest_joules.reporting.escape import log
 from pytest_joules.review import renames, review
-from pytest_joules.units import utc_now
+from pytest_joules.units import plural, utc_now
 from pytest_joules.updating import commit_of, update_baselines
 from pytest_joules.workloads.adapters import ADAPTERS
 
@@ -270,7 +270,7 @@ class Gate:
                     self.why_unmeasured[item.nodeid] = DESELECTED
 
     def pytest_report_collectionfinish(self) -> str:
-        return f"energy: {sum(len(budgets) for budgets in self.declared.values())} budgets"
+        return f"energy: {plural(sum(len(budgets) for budgets in self.declared.values()), 'budget')}"
 
     # -- measuring --
 
@@ -441,7 +441,7 @@ class Gate:
         try:
             trace = trace_of(self.meter, self.info, self.traces, created, version("pytest-joules"))
             trace.write(self.options.trace / name)
-            self._say(f"trace of {len(self.traces)} window(s) in {self.options.trace / name}")
+            self._say(f"trace of {plural(len(self.traces), 'window')} in {self.options.trace / name}")
         except (MeterError, OSError) as error:
             self._say(f"no trace written: {error}")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from pytest_joules.baselines.keys import sku_key
 from pytest_joules.baselines.store import BaselineError, BaselineFile, kept, parse, read, render, same
 from pytest_joules.explaining import RunError, is_baseline
+from pytest_joules.files import missing
 from pytest_joules.model import BaselineKey, Session
 from pytest_joules.options import Options
 from pytest_joules.rejudging import ResultError, read_result, still_fails
@@ -65,8 +66,7 @@ def read_part(path: Path) -> Part:
     Raises:
         MergeError: if it is neither, holds nothing to merge, or is a report of several SKUs.
     """
-    if not path.is_file():
-        fault = "is a directory; name a file in it" if path.is_dir() else "there is no such file"
+    if fault := missing(path):
         raise MergeError(f"{path}: {fault}")
     try:
         if not is_baseline(path):

@@ -249,7 +249,7 @@ SETTINGS = (
         "max_tolerance",
         percent,
         "PCT",
-        "widest tolerance that a test may claim; a wider one ends the run at collection",
+        "widest tolerance that a test may claim; a wider one is refused before anything is judged",
     ),
     Setting(
         "baseline_ref",

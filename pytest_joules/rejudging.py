@@ -36,10 +36,6 @@ def read_result(path: Path) -> RunResult:
     Raises:
         ResultError: if there is none, it is not one, or it holds numbers that no run measures.
     """
-    if not path.is_file():
-        raise ResultError(
-            f"{path}: {'is a directory; name a file in it' if path.is_dir() else 'there is no such file'}"
-        )
     try:
         run = json_report.read(path)
     except json_report.ReportError as error:

@@ -64,13 +64,13 @@ def test_results_of_several_processes_become_sessions(tmp_path: Path, capsys: py
     assert {(one.commit, one.devices, one.tolerance) for one in stored()} == {("abc123", ("abc",), 0.02)}
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "baselines written in baselines:"
-    assert said[1].endswith(f"{DECODE} [main]: new, 999.9 mJ/token, 1 session(s)")
-    assert said[3].endswith("3 session(s)")
+    assert said[1].endswith(f"{DECODE} [main]: new, 999.9 mJ/token, 1 session")
+    assert said[3].endswith("3 sessions")
     text = (tmp_path / "baselines" / f"{SKU}.json").read_text()
     assert main(["accept", *paths]) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"stored already: {KEY}, 3 times",
-        "baselines in baselines: nothing was written",
+        "nothing was written in baselines",
     ]
     assert (tmp_path / "baselines" / f"{SKU}.json").read_text() == text
 
@@ -91,7 +91,7 @@ def test_a_new_level_starts_afresh_and_what_follows_joins_it(
     assert main(arguments) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[1:] == told.splitlines()[1:-1]
-    assert any("-> 1.100 J/token (+10." in line and "replaced), 1 session(s)" in line for line in said)
+    assert any("-> 1.100 J/token (+10." in line and "replaced), 1 session" in line for line in said)
     assert [one.recorded[:10] for one in stored()] == ["2026-05-01", "2026-05-02"]
     assert len(stored(key=replace(KEY, test=PREFILL))) == 5
 
@@ -151,7 +151,7 @@ def test_a_test_that_one_budget_failed_is_not_stored_by_another(
     assert not (tmp_path / "baselines").exists()
     said = capsys.readouterr().out
     assert f"not stored: {DECODE}: another budget of its test failed" in said
-    assert "baselines in baselines: nothing was written" in said
+    assert "nothing was written in baselines" in said
 
 
 @pytest.mark.parametrize(

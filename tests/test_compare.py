@@ -67,7 +67,7 @@ def test_a_rise_fails_and_a_level_run_does_not(tmp_path: Path, capsys: pytest.Ca
     assert main(["compare", "risen.json"]) == 1
     said = capsys.readouterr().out
     assert f"{DECODE}: REGRESSED: 1.050 J/token is +5.0% against the baseline's" in said
-    assert "baseline   3 session(s) in baselines/nvidia-h200.json" in said
+    assert "baseline   3 sessions in baselines/nvidia-h200.json" in said
     assert main(["compare", "risen.json", "--tolerance", "10%"]) == 0
     assert "tolerance 10.0%" not in said
     # What the marker says stands.
@@ -101,7 +101,7 @@ def test_another_commit_s_baselines_and_terms_judge(tmp_path: Path, capsys: pyte
     assert "against HEAD:baselines" in said
     assert "REGRESSED: 1.050 J/token is +5.0%" in said
     assert "tolerance 2% -> 20%" in said
-    assert "-> 1.050 J/token (+5.00%), 3 session(s) added, 3 session(s) removed" in said
+    assert "-> 1.050 J/token (+5.00%), 3 sessions added, 3 sessions removed" in said
     assert f"{PREFILL}: NO_BASELINE" in said
 
 

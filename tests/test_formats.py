@@ -284,7 +284,7 @@ def test_pages_show_what_was_written_and_what_was_not_collected() -> None:
     key = BaselineKey("tests/test_a.py::test_b", "main", "token")
     change = BaselineChange(key, "nvidia-h200", 0.08, 0.07, 4, replaced=True)
     page = rendered(github.render(replace(EVERY_VERDICT, changes=(change,), not_collected=(key,))))
-    assert "80.00 mJ -> 70.00 mJ/token (-12.50%, replaced), 4 session(s)" in page.text
+    assert "80.00 mJ -> 70.00 mJ/token (-12.50%, replaced), 4 sessions" in page.text
     assert "stored but not collected: tests/test_a.py::test_b [main, J/token]" in page.text
 
 
@@ -470,8 +470,8 @@ def test_report_to_github_appends_the_summary_and_prints_annotations(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["nowhere.json", "--to", "csv"], "nowhere.json: not a readable JSON report"),
-        ([".", "--to", "csv"], "not a regular file"),
+        (["nowhere.json", "--to", "csv"], "nowhere.json: there is no such file"),
+        ([".", "--to", "csv"], ".: is a directory; name a file in it"),
         (["RESULT", "--to", "csv", "-o", "nowhere/out.csv"], "-o nowhere/out.csv: its directory does not exist"),
         (["RESULT", "--to", "csv", "-o", "."], "is a directory"),
     ],

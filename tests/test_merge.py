@@ -42,8 +42,7 @@ def test_devices_of_several_machines_become_sessions(tmp_path: Path, capsys: pyt
     assert len(merged("both.json", replace(KEY, test=PREFILL))) == 3
     said = capsys.readouterr()
     assert said.err == (
-        f"pytest-joules: {SKU}: 2 series, 8 session(s) of 2 device(s) from 2 file(s); 1 duplicate(s), "
-        "0 old one(s) left out\n"
+        f"pytest-joules: {SKU}: 2 series, 8 sessions of 2 devices from 2 files; 1 duplicate, 0 old ones left out\n"
     )
     assert not said.out
     # In any order, and again, it is the same.

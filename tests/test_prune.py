@@ -30,7 +30,7 @@ def test_nothing_is_deleted_without_yes(capsys: pytest.CaptureFixture[str]) -> N
     assert main(["prune", PREFILL]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "1 of 5 series would be deleted:",
-        f"  {SKU}: {PREFILL} [main, J/token]: 2 session(s), the last of 2026-04-02",
+        f"  {SKU}: {PREFILL} [main, J/token]: 2 sessions, the last of 2026-04-02",
         "nothing was deleted; add --yes to delete them",
     ]
     assert Path("baselines", f"{SKU}.json").read_text() == before

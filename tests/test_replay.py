@@ -52,7 +52,7 @@ def traced(suite: Suite) -> tuple[Suite, Path, Any]:
     suite.store_baseline()
     ran, live = suite.report("--energy-trace=traces")
     ran.assert_outcomes(passed=2)
-    ran.stdout.fnmatch_lines(["*energy: trace of 2 window(s) in traces?20*.json.gz"])
+    ran.stdout.fnmatch_lines(["*energy: trace of 2 windows in traces?20*.json.gz"])
     return suite, only(suite.path / "traces"), live
 
 

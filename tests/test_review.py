@@ -94,15 +94,15 @@ def test_terms_are_stored_and_read(tmp_path: Path) -> None:
 
 CHANGES: list[tuple[Sequence[Session], Sequence[Session], str]] = [
     ([session()], [session()], ""),
-    ([session()], [session(), session(50.5, 1)], "(+0.50%), 1 session(s) added"),
-    ([session()], [session(55.0)], "(+10.00%), 1 session(s) rewritten"),
-    ([session()], [session(55.0, 1)], "(+10.00%), 1 session(s) added, 1 session(s) removed"),
+    ([session()], [session(), session(50.5, 1)], "(+0.50%), 1 session added"),
+    ([session()], [session(55.0)], "(+10.00%), 1 session rewritten"),
+    ([session()], [session(55.0, 1)], "(+10.00%), 1 session added, 1 session removed"),
     ([session(anchor=True)], [session()], "(+0.00%), anchor moved"),
-    ([session(anchor=True)], [session(), session(50.0, 1, True)], "(+0.00%), 1 session(s) added, anchor moved"),
+    ([session(anchor=True)], [session(), session(50.0, 1, True)], "(+0.00%), 1 session added, anchor moved"),
     ([session()], [session(anchor=True)], "(+0.00%)"),
     ([session(tolerance=0.02)], [session(tolerance=0.5)], "rewritten, tolerance 2% -> 50%"),
-    ([], [session()], "new, 500.2 mJ/token, 1 session(s) added"),
-    ([session()], [], "removed, 500.2 mJ/token, 1 session(s) removed"),
+    ([], [session()], "new, 500.2 mJ/token, 1 session added"),
+    ([session()], [], "removed, 500.2 mJ/token, 1 session removed"),
 ]
 
 
@@ -241,7 +241,7 @@ def test_what_is_new_is_judged_by_its_own_and_what_is_dropped_is_named(suite: Su
     ran.stdout.fnmatch_lines(
         [
             "test_it.py::test_new: new: main stores nothing for it; judged by this tree's own baseline",
-            f"  {SKU}: test_it.py::test_new [[]main]: new, 64.45 mJ/token, 3 session(s) added",
+            f"  {SKU}: test_it.py::test_new [[]main]: new, 64.45 mJ/token, 3 sessions added",
             "  stored there, and judged no more: test_it.py::test_step [[]main, J/token]",
         ]
     )

@@ -57,6 +57,13 @@ def test_series_and_files_are_chosen(tmp_path: Path, capsys: pytest.CaptureFixtu
     said = capsys.readouterr().out
     assert PREFILL in said
     assert DECODE not in said
+    # What merge writes may have any name; a file in a directory that pytest reads may not.
+    found.path(SKU).rename(tmp_path / "b" / "merged.json")
+    assert main(["show", "b/merged.json"]) == 0
+    assert PREFILL in capsys.readouterr().out
+    assert main(["show", "b"]) == 2
+    assert f"rename it to {SKU}.json" in capsys.readouterr().err
+    (tmp_path / "b" / "merged.json").rename(found.path(SKU))
     assert main(["show", "b", "-k", "nothing"]) == 2
     assert "no stored series whose test, window and unit hold 'nothing'" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()

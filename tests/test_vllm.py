@@ -138,7 +138,7 @@ def test_an_update_accepts_other_work_as_a_new_series(recorded: Suite) -> None:
     generates(recorded, arguments="enable_prefix_caching=True")
     ran = recorded.run("--energy-update")
     ran.assert_outcomes(passed=1)
-    ran.stdout.fnmatch_lines(["*replaced), 1 session(s)"])
+    ran.stdout.fnmatch_lines(["*replaced), 1 session"])
 
 
 def test_longer_prompts_regress_and_are_named(recorded: Suite) -> None:

@@ -40,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
     """Read all files, merge them, and write the one."""
     from pytest_joules.files import write_whole
     from pytest_joules.merging import MergeError, merge_parts, read_part, text_of
+    from pytest_joules.units import plural
 
     try:
         parts = [read_part(path) for path in counting(options.files, "files read")]
@@ -59,8 +60,9 @@ def run(options: argparse.Namespace) -> int:
         for line in part.left_out:
             say(f"left out: {line}")
     say(
-        f"{merged.file.sku}: {len(merged.file.entries)} series, {merged.sessions} session(s) of {merged.devices} "
-        f"device(s) from {len(parts)} file(s); {merged.duplicates} duplicate(s), {merged.dropped} old one(s) left out"
+        f"{merged.file.sku}: {len(merged.file.entries)} series, {plural(merged.sessions, 'session')} of "
+        f"{plural(merged.devices, 'device')} from {plural(len(parts), 'file')}; "
+        f"{plural(merged.duplicates, 'duplicate')}, {plural(merged.dropped, 'old one')} left out"
     )
     if target is None:
         sys.stdout.write(text)

@@ -37,9 +37,9 @@ def add(commands: Commands) -> None:
         dest="result",
         type=Path,
         metavar="RESULT.json",
-        help="what a run, best one with --energy-strict, found stored and did not collect",
+        help="what this run found stored and did not collect; let it be a run of all energy tests",
     )
-    which.add_argument("--stale", action="store_true", help="what pytest does not collect, from here")
+    which.add_argument("--stale", action="store_true", help="what pytest, run here, does not collect")
     parser.add_argument("--yes", action="store_true", help="delete it")
     parser.set_defaults(run=run, takes_pytest=True)
 

@@ -13,6 +13,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "rename",
         help="give a stored test its new name, with all its sessions",
+        usage="pytest-joules rename OLD NEW [FILE...]",
         **described(
             "Give a stored test its new name, with all its sessions.\n"
             "A run that finds a test under another name prints the command.",
@@ -21,7 +22,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("old", metavar="OLD", help="what it is stored under: a node id, or a key")
     parser.add_argument("new", metavar="NEW", help="what it is called now")
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="default: every file in ./baselines")
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="in these files (default: ./baselines)")
     parser.set_defaults(run=run)
 
 

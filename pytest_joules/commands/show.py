@@ -13,6 +13,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "show",
         help="print baseline files as tables: joules, scatter, drift, sessions per device",
+        usage="pytest-joules show [FILE...] [-k TEXT] [--sessions]",
         **described(
             "Print baseline files as tables: what each series costs, how its sessions scatter,\n"
             "how many there are on each device, how far the last is from the anchor or the\n"
@@ -31,16 +32,18 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print a table for each file, or one for each series."""
-    from pytest_joules.baselines.store import BaselineError, BaselineStore
+    from pytest_joules.baselines.store import BaselineError, of_sku, read
     from pytest_joules.reporting.baselines import baseline_table, session_tables
 
     table = session_tables if options.sessions else baseline_table
     shown = False
     for path in counting(_files(options.files), "files read"):
         try:
-            if not path.is_file():
+            file = read(path)
+            if file is None:
                 raise BaselineError(f"{path}: there is no such file")
-            text = table(BaselineStore(path.parent).load(path.stem), options.only)
+            # In a directory of baselines a file has to be called as its SKU; one that was named may be anything.
+            text = table(of_sku(file, file.sku if path in options.files else path.stem, path), options.only)
         except BaselineError as error:
             raise CommandError(str(error)) from error
         if text:

@@ -173,8 +173,8 @@ def _parts(split: Split) -> str:
 
 
 def percent(change: float) -> str:
-    """A difference of logs as a signed percentage; what rounds to nothing has no minus."""
-    return format_percent(round(math.expm1(min(change, LARGEST_CHANGE)), 3) + 0.0, signed=True)
+    """A difference of logs as a signed percentage."""
+    return format_percent(math.expm1(min(change, LARGEST_CHANGE)), signed=True)
 
 
 def _line(name: str, text: str) -> str:

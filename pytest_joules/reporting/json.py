@@ -19,7 +19,7 @@ from msgspec.json import decode as quick
 from msgspec.json import format as indented
 
 from pytest_joules.codec import CodecError, decode, encode, shown, without_garbage_collection
-from pytest_joules.files import write_whole
+from pytest_joules.files import missing, write_whole
 from pytest_joules.model import BudgetResult, RunResult
 from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER
 
@@ -90,6 +90,8 @@ def read(path: Path) -> RunResult:
     Raises:
         ReportError: if it is not one, or was written by a newer pytest-joules.
     """
+    if fault := missing(path):
+        raise ReportError(f"{path}: {fault}")
     try:
         text = _bytes(path)
         with contextlib.suppress(DecodeError, UnicodeDecodeError):
@@ -97,7 +99,8 @@ def read(path: Path) -> RunResult:
         # It is no report, or holds half a pair of surrogates, which names of files that are no text have.
         return _run(json.loads(text.decode("utf-8")), path)
     except (OSError, ValueError, RecursionError) as error:
-        raise ReportError(f"{path}: not a readable JSON report: {shown(str(error))}") from error
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ReportError(f"{path}: not a readable JSON report: {shown(said)}") from error
 
 
 def _run(data: Any, path: Path) -> RunResult:
@@ -145,8 +148,6 @@ def unsound(result: BudgetResult) -> str:
 
 
 def _bytes(path: Path) -> bytes:
-    if path.exists() and not path.is_file():
-        raise OSError("not a regular file")
     if (size := path.stat().st_size) > LARGEST_FILE:
         raise OSError(f"{size} bytes is too large for a report")
     return path.read_bytes()

@@ -106,7 +106,7 @@ def _table_row(row: Row) -> str:
         _joules(row.joules_per_unit, row.unit),
         _against(row),
         _change(row),
-        "" if row.watts is None else f"{row.watts:.4g} W",
+        "" if row.watts is None else f"{row.watts:.0f} W",
     )
     return f"| {' | '.join(cells)} |"
 

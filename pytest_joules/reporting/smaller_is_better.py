@@ -31,7 +31,7 @@ def _entry(row: Row, several: bool) -> dict[str, str | float]:
         for line in (
             f"verdict: {row.verdict.value}",
             f"device: {', '.join(dict.fromkeys(row.devices))}" if row.devices else "",
-            f"power: {row.watts:.4g} W" if row.watts is not None else "",
+            f"power: {row.watts:.0f} W" if row.watts is not None else "",
             f"baseline: {format_joules(row.baseline)}" if row.baseline is not None else "",
             f"change: {format_percent(row.ratio - 1, signed=True)}" if row.ratio is not None else "",
         )
