@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -135,9 +136,19 @@ def check_json(run: RunResult) -> None:
     assert decode(RunResult, encode(run)) == run
 
 
+def check_html(run: RunResult) -> None:
+    html = pytest.importorskip("pytest_joules.reporting.html", reason="the extra html is not installed")
+    page = html.render(run)
+    page.encode()
+    # As many scripts as in any other page, and not one more.
+    assert len(re.findall("<script", page)) == 3
+    assert len(re.findall("<article", page)) == len(run.results)
+
+
 @pytest.mark.parametrize(
     "check",
     [
+        check_html,
         check_junit,
         check_openmetrics,
         check_bmf,
@@ -207,6 +218,14 @@ def test_one_series_is_written_once() -> None:
     twice = run_of(result(), result())
     assert openmetrics.render(twice) == openmetrics.render(run_of(result())).replace('"REGRESSED"} 1', '"REGRESSED"} 2')
     assert len(json.loads(smaller_is_better.render(twice))) == 1
+
+
+def test_names_that_are_one_when_spelled_out_or_shortened_are_told_apart_or_told_once() -> None:
+    alike = run_of(result("test_a.py::test[\u202e]"), result(r"test_a.py::test[\u202e]"))
+    lines = openmetrics.render(alike).splitlines()
+    assert sum(line.startswith("energy_per_unit_joules{") for line in lines) == 1
+    long = run_of(*(result(f"test_a.py::test[{'x' * 500}{middle}{'x' * 500}]") for middle in "ab"))
+    assert len({entry["name"] for entry in json.loads(smaller_is_better.render(long))}) == 2
 
 
 def test_benchmark_formats_have_values_and_98_percent_intervals() -> None:
@@ -411,6 +430,12 @@ def test_reading_a_report_is_checking_it_against_its_schema() -> None:
         (("schema",), True, "no 'schema' number"),
         (("results", 0, "verdict", "ratio"), math.inf, "results[0].verdict.ratio: expected a finite number"),
         (("results", 0, "verdict", "ratio"), 10**400, "results[0].verdict.ratio: "),
+        (("results", 0, "history"), {"recorded": ["2026-05-01"]}, f"{TEST}: columns of a History of unequal length"),
+        (
+            ("results", 0, "measurement", "trace"),
+            {"seconds": [1.0], "watts": [], "sm_clock_mhz": [], "temperature_celsius": []},
+            f"{TEST}: columns of a PowerTrace of unequal length",
+        ),
     ],
 )
 def test_report_names_the_place_at_fault(

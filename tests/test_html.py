@@ -18,8 +18,6 @@ from typing import Any
 
 import pytest
 from conftest import Suite
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pytest_joules.budget import EnergyBudget
 from pytest_joules.model import (
@@ -280,26 +278,6 @@ def test_hostile_names_are_text_and_nothing_else() -> None:
     assert not re.search("[\u202a-\u202e\u2066-\u2069\u200b\u2028\ud800\x00\x1b]", text)
     assert "</script><script>alert" in page.data[page.ids()[0]]["history"]["commit"][2] + "</script><script>alert"
     assert "<" not in page.inside["script"][0]
-
-
-TEXT = st.text(st.characters(), max_size=40)
-NUMBER = st.floats(1e-6, 1e6)
-
-
-@settings(max_examples=25)
-@given(TEXT, TEXT, st.sampled_from(VerdictKind), st.one_of(st.none(), NUMBER), st.lists(NUMBER, max_size=4))
-def test_any_text_and_any_number_of_blocks_make_a_page(
-    test: str, unit: str, kind: VerdictKind, ratio: float | None, joules: list[float]
-) -> None:
-    found = result(test, kind)
-    assert found.measurement is not None
-    blocks = {unit: tuple(Block(each, 1.0, 1.0) for each in joules)}
-    measurement = replace(found.measurement, blocks=blocks, trace=replace(TRACE, sm_clock_mhz=(), block_seconds=(0.5,)))
-    verdict = replace(found.verdict, ratio=ratio, notes=(unit,))
-    key = BaselineKey(test, unit, unit)
-    page = Page(html.render(run_of(replace(found, key=key, verdict=verdict, measurement=measurement), commit=test)))
-    assert page.data.keys() == {*page.ids()}
-    assert len(page.inside["script"]) == 3
 
 
 def test_an_empty_run_and_one_without_a_meter_are_said() -> None:

@@ -279,7 +279,8 @@ class ReplayMeter:
 
     @property
     def description(self) -> str:
-        return f"replay of {self._source}, recorded {self._trace.created} by {self._trace.meter.description}"
+        # Reports hold it, and no report holds a path of the machine.
+        return f"replay of {Path(self._source).name}, recorded {self._trace.created} by {self._trace.meter.description}"
 
     @property
     def lock_directory(self) -> None:

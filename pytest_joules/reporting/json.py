@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from msgspec.json import format as indented
 
 from pytest_joules.codec import CodecError, decode, encode, shown, without_garbage_collection
 from pytest_joules.files import missing, write_whole
-from pytest_joules.model import BudgetResult, RunResult
+from pytest_joules.model import BudgetResult, History, PowerTrace, RunResult
 from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER
 
 SCHEMA_VERSION = 1
@@ -123,6 +123,9 @@ def _run(data: Any, path: Path) -> RunResult:
 def unsound(result: BudgetResult) -> str:
     """What of a result fits the schema, but not the arithmetic of any report; empty if nothing does."""
     measurement, verdict = result.measurement, result.verdict
+    for columns in (result.history, measurement.trace if measurement else None):
+        if columns is not None and len({len(getattr(columns, name)) for name in _columns(columns)}) > 1:
+            return f"columns of a {type(columns).__name__} of unequal length"
     for name in _RATIOS:
         if (value := getattr(verdict, name)) is not None and not SMALLEST_NUMBER <= value <= LARGEST_NUMBER:
             return f"{name} of {value:g}"
@@ -145,6 +148,10 @@ def unsound(result: BudgetResult) -> str:
         if not SMALLEST_NUMBER <= value <= LARGEST_NUMBER:
             return f"a block of {value:g}"
     return ""
+
+
+def _columns(columns: History | PowerTrace) -> list[str]:
+    return [field.name for field in fields(columns) if field.name != "block_seconds"]
 
 
 def _bytes(path: Path) -> bytes:
