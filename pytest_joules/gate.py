@@ -23,7 +23,7 @@ import pytest
 
 from pytest_joules.attribution import chosen_devices
 from pytest_joules.baselines.at_ref import BaselinesAtRef
-from pytest_joules.baselines.keys import sku_key
+from pytest_joules.baselines.keys import sku_key, sku_keys
 from pytest_joules.baselines.store import BaselineError, BaselineFile, BaselineStore
 from pytest_joules.budget import BudgetError, EnergyBudget
 from pytest_joules.codec import CodecError
@@ -248,15 +248,11 @@ class Gate:
                     )
 
     def _refuse_wide_tolerances(self, items: Sequence[pytest.Item]) -> None:
-        widest = self.options.max_tolerance
-        if widest is None:
-            return
         wide = [
-            f"{item.nodeid}: {MARKER}: tolerance='{100 * budget.tolerance:g}%' is wider than "
-            f"--energy-max-tolerance allows: write at most '{100 * widest:g}%', or have that raised"
+            f"{item.nodeid}: {MARKER}: {fault}"
             for item in items
             for budget in self.declared.get(item.nodeid, ())
-            if budget.tolerance is not None and budget.tolerance > widest
+            if (fault := self.options.too_wide(budget.tolerance))
         ]
         if wide:
             raise pytest.UsageError("\n".join(wide))
@@ -557,7 +553,7 @@ class Gate:
         return orphans
 
     def _skus(self, results: Sequence[BudgetResult]) -> list[str]:
-        here = [sku_key([device]) for device in (self.info.devices if self.info else ())]
+        here = sku_keys(self.info.devices if self.info else ())
         return list(dict.fromkeys([*here, *(result.sku for result in results if result.sku)]))
 
     def _is_gone(self, file: str) -> bool:

@@ -338,6 +338,16 @@ class Options:
     def writes_baselines(self) -> bool:
         return self.update or self.update_new
 
+    def too_wide(self, tolerance: float | None) -> str:
+        """What is wrong with a tolerance that is wider than any may be; empty if nothing is."""
+        widest = self.max_tolerance
+        if tolerance is None or widest is None or tolerance <= widest:
+            return ""
+        return (
+            f"a tolerance of {100 * tolerance:g}% is wider than max-tolerance allows: "
+            f"at most {100 * widest:g}%, or have that raised"
+        )
+
     @classmethod
     def resolve(cls, flag: Callable[[str], Any], ini: Callable[[str], str], root: Path, *, ci: bool = False) -> Options:
         """Combine flags (which win) with their ini twins.
@@ -412,10 +422,6 @@ class Options:
                 "CI is set, and CI does not write the baselines that it is judged by; where it is meant to, "
                 "add --energy-update-in-ci"
             )
-        widest = options.max_tolerance
-        if widest is not None and options.tolerance > widest:
-            raise OptionError(
-                f"--energy-tolerance of {100 * options.tolerance:g}% is more than --energy-max-tolerance allows "
-                f"({100 * widest:g}%); lower it, or raise energy_max_tolerance"
-            )
+        if fault := options.too_wide(options.tolerance):
+            raise OptionError(f"--energy-tolerance: {fault}")
         return replace(options, baselines=root / options.baselines)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_joules.baselines.keys import sku_key
+from pytest_joules.baselines.keys import sku_keys
 from pytest_joules.baselines.store import BaselineFile, BaselineStore
 from pytest_joules.model import BaselineKey, RunResult
 
@@ -95,7 +95,7 @@ def _below(test: str, name: str) -> bool:
 def left_out(stored: Sequence[Entry], run: RunResult) -> list[Entry]:
     """The series that a run should have collected and did not, of the SKUs that it measured."""
     skus = {result.sku for result in run.results}
-    skus |= {sku_key([device]) for device in (run.meter.devices if run.meter else ())}
+    skus |= {*sku_keys(run.meter.devices if run.meter else ())}
     return [entry for entry in stored if entry.sku in skus and entry.key in run.not_collected]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,6 +25,9 @@ from pytest_joules.reporting import json as json_report
 from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER, format_time
 from pytest_joules.updating import claimed_tolerance
 
+CLOCKS_DIFFER = timedelta(days=1)
+"""How far a machine's clock may be ahead of this one's; a session of the far future would stay the newest for good."""
+
 
 class ResultError(Exception):
     """A stored run that cannot be judged; the message names the file, what is at fault, and the fix."""
@@ -41,28 +44,32 @@ def read_result(path: Path) -> RunResult:
     except json_report.ReportError as error:
         raise ResultError(str(error)) from error
     try:
-        timed = format_time(datetime.fromisoformat(run.created)) == run.created
+        created = datetime.fromisoformat(run.created)
+        timed = format_time(created) == run.created and created < datetime.now(timezone.utc) + CLOCKS_DIFFER
     except (ValueError, OverflowError):
         timed = False
     if not timed:
         raise ResultError(f"{path}: 'created' is {run.created[:60]!r}, and no time of a run's: measure it again")
     for result in run.results:
-        if fault := _fault(result):
+        if fault := _fault(result, run.meter):
             raise ResultError(f"{path}: {shown(result.test)}: {fault}; no run measures that: measure it again")
     return run
 
 
-def _fault(result: BudgetResult) -> str:
+def _fault(result: BudgetResult, meter: MeterInfo | None) -> str:
     """What of a result is sound for a reader, and yet cannot be judged; empty if nothing is."""
     budget, measurement = result.budget, result.measurement
-    for tolerance in (budget.tolerance, result.tolerance):
+    for tolerance in (budget.tolerance, result.tolerance, claimed_tolerance(result)):
         if tolerance is not None and not 0 < tolerance < 1:
             return f"a tolerance of {tolerance:g}"
     if budget.limit is not None and not SMALLEST_NUMBER <= budget.limit.joules <= LARGEST_NUMBER:
         return f"a limit of {budget.limit.joules:g} J"
+    if measurement is None and result.verdict.kind not in (VerdictKind.UNMEASURED, VerdictKind.INVALID):
+        return f"{result.verdict.kind.value} without a measurement"
     if measurement is None or measurement.invalid:
         return ""
-    if len({device.simulated for device in measurement.devices}) > 1:
+    kinds = {device.simulated for device in measurement.devices} | ({meter.simulated} if meter else set())
+    if len(kinds) > 1:
         return "simulated and real devices together"
     conditions = measurement.conditions
     told = (conditions.facts, conditions.signals, {"idle power": conditions.idle_watts or 0.0})

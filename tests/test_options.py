@@ -236,7 +236,9 @@ def test_what_another_commit_judges_is_not_stored(update: dict[str, Any]) -> Non
 
 
 def test_the_default_tolerance_keeps_to_the_widest() -> None:
-    with pytest.raises(OptionError, match="--energy-tolerance of 2% is more than --energy-max-tolerance allows"):
+    with pytest.raises(
+        OptionError, match="--energy-tolerance: a tolerance of 2% is wider than max-tolerance allows: at most 1"
+    ):
         resolve({"energy_max_tolerance": "1%"})
     assert resolve({"energy_max_tolerance": "1%", "energy_tolerance": "1%"}).tolerance == 0.01
 

@@ -261,8 +261,8 @@ def test_no_test_claims_more_than_the_widest_tolerance(suite: Suite) -> None:
     assert ran.ret == pytest.ExitCode.USAGE_ERROR
     ran.stderr.fnmatch_lines(
         [
-            "ERROR: test_it.py::test_step: energy_budget: tolerance='7%' is wider than --energy-max-tolerance allows: "
-            "write at most '5%', or have that raised"
+            "ERROR: test_it.py::test_step: energy_budget: a tolerance of 7% is wider than max-tolerance allows: "
+            "at most 5%, or have that raised"
         ]
     )
 
