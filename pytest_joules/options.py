@@ -292,6 +292,8 @@ ACTIONS = (
 _CHOOSING = ("baselines", "meter", "devices")
 """What could lead a run that another commit judges to other baselines, or to other joules."""
 
+_CHOOSING_FLAGS = tuple(setting.flag for setting in SETTINGS if setting.name in _CHOOSING)
+
 
 PATH_FLAGS = ("--energy-baselines", "--energy-json", "--energy-html", "--energy-trace")
 
@@ -349,7 +351,15 @@ class Options:
         )
 
     @classmethod
-    def resolve(cls, flag: Callable[[str], Any], ini: Callable[[str], str], root: Path, *, ci: bool = False) -> Options:
+    def resolve(
+        cls,
+        flag: Callable[[str], Any],
+        ini: Callable[[str], str],
+        root: Path,
+        *,
+        ci: bool = False,
+        addopts: Sequence[str] = (),
+    ) -> Options:
         """Combine flags (which win) with their ini twins.
 
         Args:
@@ -357,6 +367,7 @@ class Options:
             ini: Gives an ini value as text, empty if it was not given.
             root: What a relative baseline directory is relative to.
             ci: Whether a CI runs this: baselines are then written only when asked for by name.
+            addopts: Flags that an ini file gives; ``flag`` has them, too, and does not tell them from others.
 
         Raises:
             OptionError: naming the flag or ini key, the text at fault and the fix.
@@ -415,6 +426,11 @@ class Options:
                         f"ini option {setting.dest}: with --energy-baseline-ref it has to be a flag, since an ini "
                         f"file is the work tree's own: {setting.flag}={text}"
                     )
+            if hidden := [word for word in addopts if word.startswith(("@", *_CHOOSING_FLAGS))]:
+                raise OptionError(
+                    f"ini option addopts: {hidden[0]}: with --energy-baseline-ref it has to be on the command line, "
+                    "since an ini file is the work tree's own"
+                )
         if flag("energy_update_in_ci") and not options.writes_baselines:
             raise OptionError("--energy-update-in-ci needs --energy-update or --energy-update-new")
         if ci and options.writes_baselines and not flag("energy_update_in_ci"):

@@ -228,6 +228,19 @@ def test_in_a_ci_an_update_is_asked_for_by_name(update: dict[str, Any]) -> None:
         resolve({"energy_update_in_ci": True})
 
 
+@pytest.mark.parametrize(
+    "word", ["--energy-meter=simulated", "--energy-meter", "--energy-baselines=mine", "--energy-devices=0", "@its.txt"]
+)
+def test_what_another_commit_judges_is_chosen_by_no_ini_file(word: str) -> None:
+    flags = {"energy": True, "energy_meter": "simulated"}
+    judged = {**flags, "energy_baseline_ref": "main"}
+    in_ini = ["-q", word]
+    assert Options.resolve(flags.get, lambda name: "", ROOT, addopts=in_ini).meter.kind == "simulated"
+    assert Options.resolve(judged.get, lambda name: "", ROOT, addopts=["-q"]).meter.kind == "simulated"
+    with pytest.raises(OptionError, match=f"addopts: {word}: .* since an ini file is the work tree's own"):
+        Options.resolve(judged.get, lambda name: "", ROOT, addopts=in_ini)
+
+
 @pytest.mark.parametrize("update", UPDATES)
 def test_what_another_commit_judges_is_not_stored(update: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="drop --energy-baseline-ref or --energy-update"):
