@@ -12,7 +12,7 @@ from pytest_joules.explaining import RunError, is_baseline
 from pytest_joules.files import missing
 from pytest_joules.model import BaselineKey, Session
 from pytest_joules.options import Options
-from pytest_joules.rejudging import ResultError, read_result, still_fails
+from pytest_joules.rejudging import ResultError, check_storable, read_result, still_fails
 from pytest_joules.updating import storable, stored_session
 
 
@@ -82,6 +82,10 @@ def read_part(path: Path) -> Part:
 
 def _of_result(path: Path) -> Part:
     run, update = read_result(path), Options(enabled=True, update=True)
+    try:
+        check_storable([run])
+    except ResultError as error:
+        raise MergeError(f"{path}: {error}") from error
     results = [replace(result, failed=still_fails(result, update)) for result in run.results]
     fit = storable(results, update)
     left_out = [result for result in results if result.declared and result.failed]

@@ -150,6 +150,23 @@ def unwanted(result: BudgetResult) -> bool:
     return verdict.kind is VerdictKind.UNMEASURED and verdict.reason.startswith((SKIPPED, DESELECTED))
 
 
+def check_storable(runs: Sequence[RunResult]) -> None:
+    """See that somebody may store what the runs measured.
+
+    Raises:
+        ResultError: if one was replayed, or simulated and real joules would mix.
+    """
+    meters = [run.meter for run in runs if run.meter is not None]
+    if any(meter.replayed for meter in meters):
+        raise ResultError("replayed joules are stored already or were not meant to be: give the run that measured them")
+    _check_kind(meters)
+
+
+def _check_kind(meters: Sequence[MeterInfo]) -> None:
+    if len({meter.simulated for meter in meters}) > 1:
+        raise ResultError("some of the results are simulated and some are real: give one kind at a time")
+
+
 def only(run: RunResult, text: str) -> RunResult:
     """The results whose test, window and unit hold ``text``."""
     return replace(run, results=tuple(result for result in run.results if text in _name(result)))
@@ -169,8 +186,7 @@ def together(runs: Sequence[RunResult]) -> RunResult:
         ResultError: if simulated and real joules would mix.
     """
     meters = [run.meter for run in runs if run.meter is not None]
-    if len({meter.simulated for meter in meters}) > 1:
-        raise ResultError("some of the results are simulated and some are real: give one kind at a time")
+    _check_kind(meters)
     commits = {run.commit for run in runs}
     measured = {result.key.test for run in runs for result in run.results if result.key}
     return RunResult(

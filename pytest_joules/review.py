@@ -20,7 +20,7 @@ from pytest_joules.model import (
     Session,
     VerdictKind,
 )
-from pytest_joules.terms import widened
+from pytest_joules.terms import widened_since
 
 
 def review(
@@ -121,7 +121,7 @@ def _entry_change(key: BaselineKey, sku: str, base: Sequence[Session], here: Seq
         removed=len(then.keys() - now.keys()),
         rewritten=sum(then[name] != now[name] for name in then.keys() & now.keys()),
         anchor_moved=bool(pins[0]) and pins[0] != pins[1],
-        widened=widened(base[-1], here[-1].tolerance, here[-1].limit, here[-1].gate) if base and here else (),
+        widened=widened_since(base[-1], here[-1]) if base and here else (),
     )
 
 

@@ -11,6 +11,7 @@ from conftest import Suite
 from stored import DECODE, H200, PREFILL, SKU, days, measured, report, store, unmeasured
 
 from pytest_joules.baselines.store import BaselineStore
+from pytest_joules.budget import EnergyBudget
 from pytest_joules.cli import main
 from pytest_joules.model import BaselineKey, Session
 
@@ -94,6 +95,16 @@ def test_a_new_level_starts_afresh_and_what_follows_joins_it(
     assert any("-> 1.100 J/token (+10." in line and "replaced), 1 session" in line for line in said)
     assert [one.recorded[:10] for one in stored()] == ["2026-05-01", "2026-05-02"]
     assert len(stored(key=replace(KEY, test=PREFILL))) == 5
+
+
+def test_terms_that_become_wider_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store(tmp_path / "baselines", [replace(one, tolerance=0.02) for one in LEVEL])
+    report(tmp_path / "loose.json", replace(measured(1.01, tolerance=0.5), budget=EnergyBudget(None, 0.5, gate=False)))
+    assert main(["accept", "loose.json"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if DECODE in line)
+    assert line.endswith("4 session(s), tolerance 2% -> 50%, gate on -> off")
+    assert main(["accept", "loose.json", "--anchor"]) == 0
+    assert "->" not in capsys.readouterr().out
 
 
 def test_an_older_run_does_not_take_the_place_of_a_newer_level(

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pytest_joules.baselines.at_ref import BaselinesAtRef
 from pytest_joules.baselines.store import Addition, BaselineError, BaselineFile, BaselineStore
 from pytest_joules.budget import EnergyBudget
+from pytest_joules.cli import main
 from pytest_joules.judging import Bar
 from pytest_joules.model import (
     BaselineKey,
@@ -296,8 +297,25 @@ def test_a_rename_overwrites_nothing(tmp_path: Path) -> None:
     before = baselines.path(SKU).read_text()
     with pytest.raises(BaselineError, match="b has sessions of its own"):
         baselines.rename(SKU, "a", "b")
+    with pytest.raises(BaselineError, match="a has sessions of its own"):
+        baselines.rename(SKU, "a", "a")
     assert baselines.rename(SKU, "c", "d") == 0
     assert baselines.path(SKU).read_text() == before
+
+
+def test_a_rename_is_of_all_files_or_of_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    baselines, other = BaselineStore(tmp_path), "simulated-nvidia-h200"
+    baselines.update(SKU, PRODUCT, True, {replace(KEY, test="a"): Addition(session())})
+    for name in ("a", "b"):
+        baselines.update(other, "NVIDIA H200", True, {replace(KEY, test=name): Addition(session())})
+    before = baselines.path(SKU).read_text()
+    assert main(["rename", "a", "b", str(tmp_path)]) == 2
+    assert "b has sessions of its own" in capsys.readouterr().err
+    assert baselines.path(SKU).read_text() == before
+    assert main(["rename", "a", "b", str(tmp_path / "nowhere.json")]) == 2
+    assert "nowhere.json: there is no such file" in capsys.readouterr().err
+    assert main(["rename", "a", "c", str(tmp_path)]) == 0
+    assert [len(baselines.load(sku).entries) for sku in (SKU, other)] == [1, 2]
 
 
 def test_a_review_reads_every_sku_and_names_what_it_cannot(suite: Suite) -> None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pytest_joules.commands.shared import FINE, CommandError, Commands, add_only, counting, described, show
+from pytest_joules.commands.shared import (
+    FINE,
+    CommandError,
+    Commands,
+    add_only,
+    baseline_files,
+    counting,
+    described,
+    show,
+)
 
 
 def add(commands: Commands) -> None:
@@ -37,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
     table = session_tables if options.sessions else baseline_table
     shown = False
-    for path in counting(_files(options.files), "files read"):
+    for path in counting(baseline_files(options.files), "files read"):
         try:
             file = read(path)
             if file is None:
@@ -52,16 +61,3 @@ def run(options: argparse.Namespace) -> int:
     if not shown and options.only:
         raise CommandError(f"no stored series whose test, window and unit hold {options.only!r}")
     return FINE
-
-
-def _files(given: list[Path]) -> list[Path]:
-    found = [each for path in given or [Path("baselines")] for each in _within(path)]
-    if not found:
-        raise CommandError(f"no baseline file in {given[0] if given else './baselines'}; name one, or record one")
-    return found
-
-
-def _within(path: Path) -> list[Path]:
-    if path.is_dir():
-        return sorted(path.glob("*.json"))
-    return [path] if path != Path("baselines") else []

@@ -159,8 +159,9 @@ def changes(written: Sequence[BaselineChange]) -> list[str]:
             what = f"{format_joules(change.old)} -> {new} ({percent}{', replaced' if change.replaced else ''})"
         pinned = f", {change.pinned} pinned" if change.pinned else ""
         moved = ", anchor moved" if change.anchor_moved else ""
+        wider = "".join(f", {widened_text(term, change.key.unit)}" for term in change.widened)
         series = f"{change.sku}: {change.key.test} [{change.key.window}]"
-        lines.append(f"  {series}: {what}, {plural(change.sessions, 'session')}{pinned}{moved}")
+        lines.append(f"  {series}: {what}, {plural(change.sessions, 'session')}{pinned}{moved}{wider}")
     return lines
 
 
