@@ -102,7 +102,7 @@ def test_terms_that_become_wider_are_told(tmp_path: Path, capsys: pytest.Capture
     report(tmp_path / "loose.json", replace(measured(1.01, tolerance=0.5), budget=EnergyBudget(None, 0.5, gate=False)))
     assert main(["accept", "loose.json"]) == 0
     (line,) = (line for line in capsys.readouterr().out.splitlines() if DECODE in line)
-    assert line.endswith("4 session(s), tolerance 2% -> 50%, gate on -> off")
+    assert line.endswith("4 sessions, tolerance 2% -> 50%, gate on -> off")
     assert main(["accept", "loose.json", "--anchor"]) == 0
     assert "->" not in capsys.readouterr().out
 
