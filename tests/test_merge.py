@@ -45,6 +45,9 @@ def test_devices_of_several_machines_become_sessions(tmp_path: Path, capsys: pyt
         f"pytest-joules: {SKU}: 2 series, 8 sessions of 2 devices from 2 files; 1 duplicate, 0 old ones left out\n"
     )
     assert not said.out
+    assert main(["merge", *files, "-o", "made"]) == 0, "a directory that is not there yet"
+    assert capsys.readouterr().err == said.err
+    assert Path(f"made/{SKU}.json").read_text() == Path("both.json").read_text()
     # In any order, and again, it is the same.
     text = Path("both.json").read_text()
     assert main(["merge", *reversed(files)]) == 0

@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
         "--output",
         type=Path,
         metavar="FILE",
-        help="where to, or the directory of baselines to put it in (default: standard output); "
+        help="a .json file, or the directory of baselines to put it in (default: standard output); "
         "a file that exists has to be one of FILE",
     )
     parser.set_defaults(run=run)
@@ -46,7 +46,8 @@ def run(options: argparse.Namespace) -> int:
         parts = [read_part(path) for path in counting(options.files, "files read")]
         merged = merge_parts(parts)
         target: Path | None = options.output
-        if target is not None and target.is_dir():
+        if target is not None and target.suffix != ".json":
+            target.mkdir(exist_ok=True)
             target = target / f"{merged.file.sku}.json"
         text = text_of(merged, str(target or "standard output"))
         if target is not None:

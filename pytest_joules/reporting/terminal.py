@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from itertools import takewhile
 
 from pytest_joules.facts import IN_BASELINE
 from pytest_joules.model import (
@@ -122,7 +120,7 @@ def details(result: BudgetResult, baselines: str, update_command: str, *, verbos
 
 
 def table(results: Sequence[BudgetResult], columns: Sequence[str], sort: str) -> list[str]:
-    """One row per measured budget or window, below the directory, file or class that all of their tests are in.
+    """One row per measured budget or window.
 
     Unless columns are picked, window and SKU are left out where they tell nothing apart.
     """
@@ -131,20 +129,8 @@ def table(results: Sequence[BudgetResult], columns: Sequence[str], sort: str) ->
         return []
     telling = {"window": any(_window(row) != MAIN for row in rows), "sku": len({row.sku for row in rows}) > 1}
     shown = [column for column in columns if tuple(columns) != COLUMNS or telling.get(column, True)]
-    place = _place([row.test for row in rows]) if "test" in shown else ""
     cells = [[_COLUMNS[column][1](row) for column in shown] for row in rows]
-    if place:
-        at = shown.index("test")
-        for row in cells:
-            row[at] = row[at].removeprefix(place)
-    heading = [f"{place.rstrip('/:')}:"] if place else []
-    return [*heading, *tables.table([_COLUMNS[column][0] for column in shown], cells)]
-
-
-def _place(tests: Sequence[str]) -> str:
-    """``tests/test_llm.py::``, of all node ids the part that they share."""
-    heads = (re.split(r"(?<=/)|(?<=::)", test.partition("[")[0])[:-1] for test in tests)
-    return "".join(parts[0] for parts in takewhile(lambda parts: len({*parts}) == 1, zip(*heads, strict=False)))
+    return tables.table([_COLUMNS[column][0] for column in shown], cells)
 
 
 def changes(written: Sequence[BaselineChange]) -> list[str]:
