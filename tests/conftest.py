@@ -117,6 +117,14 @@ class Suite:
             self.store.update(SKU, PRODUCT, True, {BaselineKey(test, window, unit): Addition(session)})
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """In place of ``--dist load``."""
+    from scheduling import FewAtATime
+
+    return FewAtATime(config, log) if config.getoption("dist") == "load" else None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _few_plugins() -> Iterator[None]:
     """For every pytest that the tests start."""

@@ -25,9 +25,6 @@ from pytest_joules.ab_guard import foreign_modules
 from pytest_joules.testing import STATE_VARIABLE
 from pytest_joules.units import format_percent
 
-# Workers of xdist would each make the comparison that many tests look at.
-pytestmark = pytest.mark.xdist_group("ab")
-
 METER = "--energy-meter=simulated:h100-sxm,seed=1"
 
 PRELUDE = """
