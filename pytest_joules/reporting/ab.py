@@ -19,7 +19,7 @@ from pytest_joules.units import format_joules, format_percent
 SCHEMA_VERSION = 2
 """Version of the JSON file; its names are those of :class:`~pytest_joules.pairing.Comparison`."""
 
-HEADERS = ("test", "window", "base", "head", "ratio", "moved", "verdict")
+HEADERS = ("test", "base", "head", "ratio", "moved", "verdict")
 
 
 def report(comparison: Comparison) -> list[str]:
@@ -53,7 +53,7 @@ def _name(series: Series) -> str:
 def _row(series: Series) -> tuple[str, ...]:
     verdict = series.kind.value if series.declared else f"({series.kind.value})"
     joules = (_joules(side, series.unit) for side in (series.base, series.head))
-    return (series.test, series.window or terminal.DASH, *joules, _ratio(series), _moved(series), verdict)
+    return (_name(series), *joules, _ratio(series), _moved(series), verdict)
 
 
 def _joules(readings: Sequence[Reading], unit: str) -> str:
