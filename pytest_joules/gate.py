@@ -579,7 +579,7 @@ class Gate:
             line = f"{test}: fails the run, whatever the test expects: {options.baseline_ref} judges"
             terminalreporter.write_line(log(line))
         if options.writes_baselines and not run.changes:
-            terminalreporter.write_line("baselines: nothing was written")
+            terminalreporter.write_line(terminal.unchanged(run))
         bad = any(result.failed for result in run.results)
         terminalreporter.write_line(terminal.summary_line(run.results), red=bad, green=not bad)
         if self._on_github:

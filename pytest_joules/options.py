@@ -402,7 +402,8 @@ class Options:
         idle = [f"--{dest.replace('_', '-')}" for dest in ACTIONS if flag(dest)]
         idle += [setting.flag for setting in SETTINGS if flag(setting.dest) is not None]
         if idle and not options.enabled:
-            raise OptionError(f"{', '.join(idle)} need --energy; a setting for every run belongs in the ini file")
+            needs = "needs" if len(idle) == 1 else "need"
+            raise OptionError(f"{', '.join(idle)} {needs} --energy; a setting for every run belongs in the ini file")
         if options.update and options.update_new:
             raise OptionError("give --energy-update or --energy-update-new, not both")
         if options.anchor is not None and not options.update:

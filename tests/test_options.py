@@ -158,7 +158,7 @@ def test_actions(flags: dict[str, Any], writes: bool) -> None:
     ],
 )
 def test_flags_need_the_run_and_ini_values_do_not(flags: dict[str, Any]) -> None:
-    with pytest.raises(OptionError, match="need --energy"):
+    with pytest.raises(OptionError, match=r"needs? --energy"):
         resolve(flags={"energy": False, **flags})
     assert not resolve(flags={"energy": False}, ini=flags).enabled
 

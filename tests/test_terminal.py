@@ -57,6 +57,8 @@ def test_columns_that_tell_nothing_apart_are_shown_where_they_are_asked_for() ->
     one, other = passed("test_x.py::test_1"), replace(passed("test_x.py::test_2"), sku="nvidia-b200")
     assert SKU in terminal.table([one], ("sku", "verdict"), "test")[2]
     assert "window" in terminal.table([one], ("window",), "test")[0]
+    invalid = replace(one, sku=None)
+    assert " SKU " not in terminal.table([one, invalid], COLUMNS, "test")[1]
     both = terminal.table([one, other], COLUMNS, "test")
     assert " SKU " in both[1]
     assert " window " not in both[1]
@@ -79,3 +81,9 @@ def test_failures_that_were_told_are_not_told_again() -> None:
     assert any("no stored session" in line for line in terminal.report(run(failed), COLUMNS, "test"))
     lines = terminal.report(run(failed), COLUMNS, "test", told=True)
     assert not any("no stored session" in line or "hot" in line for line in lines)
+
+
+def test_an_update_without_a_budget_says_why_it_stores_nothing() -> None:
+    assert terminal.unchanged(run(passed("test_a"))) == "baselines: nothing was written"
+    unmarked = replace(passed("test_a"), declared=False)
+    assert terminal.unchanged(run(unmarked)).endswith("written: no test that ran carries an energy_budget")

@@ -127,7 +127,10 @@ def table(results: Sequence[BudgetResult], columns: Sequence[str], sort: str) ->
     rows = sorted((r for r in results if r.measurement is not None), key=_sort_key(sort))
     if not rows:
         return []
-    telling = {"window": any(_window(row) != MAIN for row in rows), "sku": len({row.sku for row in rows}) > 1}
+    telling = {
+        "window": any(_window(row) != MAIN for row in rows),
+        "sku": len({row.sku for row in rows if row.sku}) > 1,
+    }
     shown = [column for column in columns if tuple(columns) != COLUMNS or telling.get(column, True)]
     cells = [[_COLUMNS[column][1](row) for column in shown] for row in rows]
     return tables.table([_COLUMNS[column][0] for column in shown], cells)
@@ -149,6 +152,12 @@ def changes(written: Sequence[BaselineChange]) -> list[str]:
         series = f"{change.sku}: {change.key.test} [{change.key.window}]"
         lines.append(f"  {series}: {what}, {plural(change.sessions, 'session')}{pinned}{moved}{wider}")
     return lines
+
+
+def unchanged(run: RunResult) -> str:
+    """What an update says that stored nothing."""
+    why = "" if any(result.declared for result in run.results) else ": no test that ran carries an energy_budget"
+    return f"baselines: nothing was written{why}"
 
 
 def stale(run: RunResult) -> list[str]:
