@@ -115,7 +115,17 @@ def result(
         change=0.26,
         noise=0.01,
         splits=(Split("watts and time", {"watts": 0.06, "seconds per unit": 0.2}),),
-        causes=(Cause("batch", "a smaller batch ran", ("batch: 32 -> 16",), low=0.2, high=0.3, explains=0.26),),
+        causes=(
+            Cause(
+                "batch",
+                "a smaller batch ran",
+                ("batch: 32 -> 16",),
+                "raise max_num_seqs",
+                low=0.2,
+                high=0.3,
+                explains=0.26,
+            ),
+        ),
     )
     return BudgetResult(
         test=test,

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +20,13 @@ from jsonschema import Draft202012Validator
 from junitparser import Failure, JUnitXml, Properties, Skipped
 from markdown_it import MarkdownIt
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
-from runs import EVERY_VERDICT, any_run, result, run_of
+from runs import EVERY_VERDICT, HOSTILE, any_run, result, run_of
 from test_escape import github_commands, rendered
 
 from pytest_joules.cli import main
 from pytest_joules.codec import CodecError, decode, encode
 from pytest_joules.model import BaselineChange, BaselineKey, RunResult, VerdictKind
-from pytest_joules.reporting import bmf, github, hud, junit, markdown, openmetrics, smaller_is_better
+from pytest_joules.reporting import advice, bmf, github, hud, junit, markdown, openmetrics, smaller_is_better
 from pytest_joules.reporting import csv as csv_report
 from pytest_joules.reporting import json as json_report
 from pytest_joules.reporting.formats import FORMATS, renderer
@@ -182,6 +183,7 @@ def test_junit_has_a_case_for_each_budget() -> None:
     assert failure.type == "REGRESSED"
     assert "80.00 mJ/token is +30.0%" in failure.message
     assert "why        a smaller batch ran" in failure.text
+    assert "next       try: raise max_num_seqs" in failure.text
     assert cases["test_limit"].classname == "tests.test_b.TestB"
     (skipped,) = cases["test_skipped"].result
     assert isinstance(skipped, Skipped)
@@ -299,6 +301,29 @@ def test_pages_show_the_worst_first_and_why_it_failed(render) -> None:  # type: 
     assert rendered(page).tags.count("details") == (4 if render is github.render else 0)
 
 
+def test_what_to_do_next_is_said_where_something_is_to_be_done() -> None:
+    run = EVERY_VERDICT
+    told = {found.verdict.kind: advice.steps(found, run) for found in run.results if found.declared}
+    (accept,) = told[VerdictKind.NO_BASELINE]
+    assert accept == (
+        "take this run as its first session: pytest-joules accept RESULT.json -k tests/test_b.py::test_new"
+    )
+    assert told[VerdictKind.OVER_LIMIT] == ["if this is intended: raise the limit in its energy_budget marker"]
+    assert told[VerdictKind.IMPROVED][0].startswith("hold the new level: ")
+    for kind in (VerdictKind.PASS, VerdictKind.INCONCLUSIVE, VerdictKind.INVALID, VerdictKind.UNMEASURED):
+        assert not told[kind]
+    assert not advice.steps(replace(result(), declared=False), run)
+    assert run.meter is not None
+    assert advice.steps(result(), replace(run, meter=replace(run.meter, replayed=True))) == ["try: raise max_num_seqs"]
+    for test in HOSTILE:
+        command = advice.steps(result(test), run)[-1].partition(": ")[2]
+        assert shlex.split(command) in (
+            ["pytest-joules", "accept", "RESULT.json", "-k", test],
+            ["pytest-joules", "accept", "RESULT.json"],
+        )
+        assert command.isprintable()
+
+
 def test_pages_show_what_was_written_and_what_was_not_collected() -> None:
     key = BaselineKey("tests/test_a.py::test_b", "main", "token")
     change = BaselineChange(key, "nvidia-h200", 0.08, 0.07, 4, replaced=True)
@@ -352,6 +377,10 @@ def test_annotations_stand_at_the_tests_line_and_end_with_how_many_more() -> Non
     assert message.splitlines()[0].startswith("REGRESSED: 80.00 mJ/token is +30.0%")
     assert message.splitlines()[1].startswith("why: a smaller batch ran")
     assert [line.partition(" ")[0] for line in lines] == ["::error"] * 4 + ["::warning"]
+    assert message.splitlines()[2:] == [
+        "try: raise max_num_seqs",
+        f"if this is intended: pytest-joules accept RESULT.json -k '{TEST}'",
+    ]
     capped = github.commands(many(30))
     assert len(capped) == 10
     assert capped[-1] == (
