@@ -60,7 +60,8 @@ def compare(
     measured = dict.fromkeys(result.sku for result in judged.results if result.sku)
     if measured and source.sku is not None and source.sku not in measured:
         raise ResultError(f"the baseline file is of {source.sku}, and the results are of {', '.join(measured)}")
-    skus = dict.fromkeys([*sku_keys(run.meter.devices if run.meter else ()), *measured])
+    named = () if source.sku is None else (source.sku,)
+    skus = dict.fromkeys([*named, *sku_keys(run.meter.devices if run.meter else ()), *measured])
     if options.strict and not skus:
         raise ResultError("no device in the result: nobody knows whose baselines it has to keep; measure it again")
     expected = None if options.strict and whole else run.not_collected

@@ -15,7 +15,6 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,7 @@ from pytest_joules.baselines.keys import sku_key, sku_keys
 from pytest_joules.baselines.store import BaselineError, BaselineFile, BaselineStore
 from pytest_joules.budget import BudgetError, EnergyBudget
 from pytest_joules.codec import CodecError
-from pytest_joules.files import misplaced
+from pytest_joules.files import misplaced, write_whole
 from pytest_joules.fixture import Energy
 from pytest_joules.judging import Bar, explained
 from pytest_joules.locks import devices_locked
@@ -54,7 +53,7 @@ from pytest_joules.options import Options
 from pytest_joules.places import place_of, repository_of
 from pytest_joules.policy import fails, leaves_out
 from pytest_joules.recorder import Bench, Recorder
-from pytest_joules.reporting import github, junit, terminal
+from pytest_joules.reporting import formats, github, junit, terminal
 from pytest_joules.reporting import json as json_report
 from pytest_joules.reporting.escape import log
 from pytest_joules.review import renames, review
@@ -64,9 +63,6 @@ from pytest_joules.workloads.adapters import ADAPTERS
 
 if TYPE_CHECKING:
     from pytest_joules.diagnosis.observation import Observation
-
-HTML_NEEDS = ("jinja2", "plotly")
-"""What the extra ``html`` installs."""
 
 RECORDER = pytest.StashKey[Recorder]()
 ENERGY = pytest.StashKey[Energy]()
@@ -135,11 +131,13 @@ class Gate:
         for flag, path in (("--energy-json", self.options.json), ("--energy-html", self.options.html)):
             if path is not None and (reason := misplaced(path)):
                 raise pytest.UsageError(f"{flag} {path}: {reason}")
-        if self.options.html is not None and (lacking := [name for name in HTML_NEEDS if find_spec(name) is None]):
-            raise pytest.UsageError(f"--energy-html needs {lacking[0]}: pip install 'pytest-joules[html]'")
         try:
+            if self.options.html is not None:
+                formats.check("html")
             if self.options.trace is not None:
                 self.options.trace.mkdir(parents=True, exist_ok=True)
+        except formats.FormatError as error:
+            raise pytest.UsageError(f"--energy-html: {error}") from error
         except OSError as error:
             raise pytest.UsageError(f"--energy-trace: {error}") from error
         try:
@@ -471,9 +469,7 @@ class Gate:
         if self.options.json is not None:
             json_report.write(run, self.options.json)
         if self.options.html is not None:
-            from pytest_joules.reporting import html  # an extra
-
-            html.write(run, self.options.html)
+            write_whole(formats.renderer("html")(run), self.options.html)
 
     def _overruled(self, run: RunResult) -> list[str]:
         """Tests that a base fails although they say of themselves that they fail, such as with ``xfail``."""

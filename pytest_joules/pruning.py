@@ -124,13 +124,19 @@ def collect(windows: Collection[str], arguments: Sequence[str]) -> Tests:
             command, env={**os.environ, VARIABLE: str(path)}, capture_output=True, text=True, check=False
         )
         if ran.returncode:
-            said = [line for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
             what = "collects no test" if ran.returncode == 5 else f"fails with exit code {ran.returncode}"
-            last = f" ({said[-1].strip('= ')})" if said else ""
-            raise PruneError(f"pytest --collect-only {what}{last}: nobody knows which tests are gone")
+            why = _why(ran.stdout + ran.stderr)
+            raise PruneError(f"pytest --collect-only {what}{why and f' ({why})'}: nobody knows which tests are gone")
         found = json.loads(path.read_text(encoding="utf-8"))
     names, files, skipped = (frozenset(found[name]) for name in ("names", "files", "skipped"))
     return Tests(names, files, skipped, not arguments)
+
+
+def _why(output: str) -> str:
+    """What pytest says is wrong with how it is used, or with a file that it collects; else its last words."""
+    said = [line.strip("=_ ") for line in output.splitlines() if line.strip()]
+    wrong = [line for line in said if ": error: " in line] or [line for line in said if line.startswith("ERROR")]
+    return next((line for line in wrong if line != "ERRORS"), said[-1] if said else "")
 
 
 def remove(store: BaselineStore, chosen: Iterable[Entry]) -> None:

@@ -44,7 +44,6 @@ VARIABLES = {
     "GITHUB_BASE_REF": "main",
     "SESSIONS": "3",
     "SKU": "h100",
-    "sku": "h100",
 }
 """What the systems and the recipes themselves set."""
 
@@ -177,6 +176,15 @@ def test_every_command_of_the_recipes_runs_on_the_simulated_gpu(tmp_path: Path) 
         if command.startswith("pytest-joules doctor"):
             # The doctor is no pytest, and reads no ini file; a machine that tests keep busy may deserve its warning.
             run(f"{command} --energy-meter simulated", 0, 1)
-        elif command not in (*recording, *measuring):
+        elif command not in (*recording, *measuring) and "$judged" not in command:
             run(command)
+    # Of two GPUs that a pull request is to be judged on, one has sent no result.
+    (judging,) = (script for script in scripts() if "compare" in script)
+    for product in re.findall(r"\w+=(nvidia-h100\S*)", judging):
+        judging = judging.replace(product, f"simulated-{product}")
+    run(f"export GITHUB_OUTPUT=output\n{judging}")
+    assert (tmp_path / "output").read_text() == "state=failure\n"
+    comment = (tmp_path / "comment.md").read_text()
+    assert "1 passed, 0 regressed" in comment
+    assert comment.endswith("**b200**: no result that can be judged; the log of this job says why.\n")
     assert json.loads((tmp_path / "energy.json").read_text())["results"]

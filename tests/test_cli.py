@@ -27,7 +27,7 @@ def test_record_adds_one_session_a_process_and_show_prints_them(suite: Suite) ->
     shown = joules("show", cwd=suite.path)
     assert shown.returncode == 0
     assert f"{SKU} (NVIDIA H100 80GB HBM3, simulated)" in shown.stdout
-    row = next(line for line in shown.stdout.splitlines() if line.startswith("test_it.py::test_step"))
+    row = next(line for line in shown.stdout.splitlines() if line.startswith("test_step "))
     assert "mJ/token" in row
     assert " 2 " in row
     assert joules("show", str(suite.store.path(SKU)), cwd=Path("/")).stdout == shown.stdout
@@ -45,7 +45,7 @@ def test_record_anchor_pins_its_sessions_in_place_of_older_ones(suite: Suite) ->
     assert [session.anchor for session in sessions] == [False, False, True, True]
     shown = joules("show", cwd=suite.path).stdout.splitlines()
     assert all(len(line) < 150 for line in shown)
-    row = next(line for line in shown if line.startswith("test_it.py::test_step"))
+    row = next(line for line in shown if line.startswith("test_step "))
     assert " 4 on 1, 2* " in row
     assert row.count("%") == 2  # two sessions since the anchor are no trend
     assert "* pinned as an anchor" in shown

@@ -179,6 +179,26 @@ def test_series_of_several_devices_are_asked_for_where_these_are(
     assert main(["compare", "energy.json", "--baseline-ref", "HEAD", "--strict"]) == code
 
 
+def test_a_file_of_another_commit_says_whose_results_are_wanted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(tmp_path / "baselines", LEVEL)
+    mocked = replace(H200, simulated=True)
+    added = {BaselineKey(DECODE, "main", "token"): Addition(session())}
+    BaselineStore(tmp_path / "baselines").update(f"simulated-{SKU}", "NVIDIA H200", True, added)
+    commit_all(tmp_path)
+    shutil.rmtree(tmp_path / "baselines")
+    report(tmp_path / "energy.json", measured())
+    report(tmp_path / "simulated.json", measured(device=mocked), simulated=True)
+    at_head = ["--baseline-ref", "HEAD", "--strict", "--baseline"]
+    assert main(["compare", "energy.json", *at_head, f"baselines/{SKU}.json"]) == 0
+    assert main(["compare", "simulated.json", *at_head, "baselines"]) != 2
+    assert main(["compare", "simulated.json", *at_head, f"baselines/{SKU}.json"]) == 2
+    assert "is of nvidia-h200, and the results are of simulated-nvidia-h200" in capsys.readouterr().err
+    assert main(["compare", "energy.json", *at_head, "baselines/nvidia-b200.json"]) == 2
+    assert "HEAD:baselines/nvidia-b200.json: there is no such file in that commit" in capsys.readouterr().err
+
+
 def test_parts_of_a_suite_are_one_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store(store(tmp_path / "baselines", LEVEL).directory, LEVEL, PREFILL)
     gone = BaselineKey(PREFILL, "main", "token")

@@ -553,9 +553,6 @@ def test_nothing_is_put_in_the_place_of_a_device_or_a_pipe(stored: Path, capsys:
 def test_html_says_what_to_install(
     stored: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(name: str) -> Any:
-        raise ModuleNotFoundError("No module named 'jinja2'", name="jinja2")
-
-    monkeypatch.setattr("pytest_joules.reporting.formats.import_module", missing)
+    monkeypatch.setattr("pytest_joules.reporting.formats.find_spec", lambda name: None)
     assert main(["report", str(stored), "--to", "html"]) == 2
     assert capsys.readouterr().err == "pytest-joules: html needs jinja2: pip install 'pytest-joules[html]'\n"

@@ -20,6 +20,7 @@ import pytest
 from conftest import Suite
 
 from pytest_joules.budget import EnergyBudget
+from pytest_joules.files import write_whole
 from pytest_joules.model import (
     BaselineKey,
     Block,
@@ -439,7 +440,8 @@ def test_no_complaints_no_requests_and_nothing_that_shuts_people_out(
     chromium: Any, tmp_path: Path, scheme: str, width: int
 ) -> None:
     run = of_every_kind()
-    html.write(replace(run, results=(*run.results, *(result(test) for test in HOSTILE))), tmp_path / "report.html")
+    run = replace(run, results=(*run.results, *(result(test) for test in HOSTILE)))
+    write_whole(html.render(run), tmp_path / "report.html")
     page = chromium.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
     tab = Tab(page, tmp_path / "report.html")
     assert tab.findings() == []
@@ -456,7 +458,7 @@ def test_no_complaints_no_requests_and_nothing_that_shuts_people_out(
 
 @in_a_browser
 def test_filter_search_sort_links_keys_and_theme(chromium: Any, tmp_path: Path) -> None:
-    html.write(of_every_kind(), tmp_path / "report.html")
+    write_whole(html.render(of_every_kind()), tmp_path / "report.html")
     page = chromium.new_page(viewport={"width": 1280, "height": 800})
     tab = Tab(page, tmp_path / "report.html")
     shown = page.locator("#shown")
@@ -528,9 +530,8 @@ def test_a_link_to_the_list_shows_what_its_sender_saw(chromium: Any, tmp_path: P
 
 @in_a_browser
 def test_all_texts_are_there_without_scripts(chromium: Any, tmp_path: Path) -> None:
-    html.write(
-        run_of(result("test_it.py::test_why", VerdictKind.REGRESSED, diagnosis=DIAGNOSIS)), tmp_path / "report.html"
-    )
+    run = run_of(result("test_it.py::test_why", VerdictKind.REGRESSED, diagnosis=DIAGNOSIS))
+    write_whole(html.render(run), tmp_path / "report.html")
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto((tmp_path / "report.html").as_uri())

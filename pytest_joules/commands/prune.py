@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pytest_joules.commands.shared import FINE, CommandError, Commands, described, show
+from pytest_joules.commands.shared import FINE, CommandError, Commands, described, show, working
 
 
 def add(commands: Commands) -> None:
@@ -65,7 +65,8 @@ def run(options: argparse.Namespace) -> int:
             chosen = left_out(stored, read_result(options.result))
         elif options.stale:
             windows = {entry.key.window for entry in stored}
-            chosen = gone(stored, collect(windows, options.pytest_arguments))
+            with working("pytest collects, and measures nothing"):
+                chosen = gone(stored, collect(windows, options.pytest_arguments))
         if options.names:
             chosen = named(chosen, options.names)
         if options.yes:

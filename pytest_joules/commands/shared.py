@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -68,6 +69,19 @@ def counting(items: Sequence[T], what: str) -> Iterator[T]:
             print(f"\r\x1b[K{what}: {number} of {len(items)}", end="", file=sys.stderr, flush=True)
         yield item
     if shown:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def working(what: str) -> Iterator[None]:
+    """Where standard error is a terminal, a line there says what goes on meanwhile."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    print(f"{what} ...", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 

@@ -19,14 +19,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from pytest_joules.files import write_whole
 from pytest_joules.model import (
     Conditions,
     Device,
@@ -98,11 +96,6 @@ _JSON_ESCAPES = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
 
 _EMPTY_STYLE = ""
 """Plotly makes one empty style element and adds its rules through the object model, which a policy does not touch."""
-
-
-def write(run: RunResult, path: Path) -> None:
-    """Write the page whole, or not at all."""
-    write_whole(render(run), path)
 
 
 def render(run: RunResult) -> str:
