@@ -342,6 +342,13 @@ def test_extras_that_are_named_exist() -> None:
                 assert re.search(rf"^{extra} = \[", project, re.MULTILINE), f"{path.name}: {extra}"
 
 
+def test_every_extra_is_told() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (extras,) = re.findall(r"^\[project\.optional-dependencies\]\n(.*?)^\[", project, re.MULTILINE | re.DOTALL)
+    told = {name for row in rows(section("Extras")) for name in CODE.findall(row[0])}
+    assert told == {*re.findall(r"^(\w+) = \[", extras, re.MULTILINE)}
+
+
 @pytest.mark.parametrize(
     ("tool", "target"),
     [("diagnosis_table", "diagnosis.md"), ("format_reference", "formats.md")],
