@@ -499,7 +499,7 @@ def test_filter_search_sort_links_keys_and_theme(chromium: Any, tmp_path: Path) 
 
 @in_a_browser
 def test_a_link_to_the_list_shows_what_its_sender_saw(chromium: Any, tmp_path: Path) -> None:
-    html.write(of_every_kind(), tmp_path / "report.html")
+    write_whole(html.render(of_every_kind()), tmp_path / "report.html")
     page = chromium.new_page()
     tab = Tab(page, tmp_path / "report.html")
     page.get_by_label("Search").fill("why & why")
