@@ -13,7 +13,7 @@ import re
 import stat
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from filelock import FileLock, Timeout
+from msgspec import Raw
 
-from pytest_joules.baselines.lines import Entries, Unclear, index
+from pytest_joules.baselines.lines import Entries, Held, Unclear, index
 from pytest_joules.codec import shown, without_garbage_collection
 from pytest_joules.model import BaselineChange, BaselineKey, Block, Conditions, Session, WindowKind
 from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER, significant
@@ -76,10 +77,15 @@ class BaselineFile:
 
     def agrees(self, other: BaselineFile, key: BaselineKey) -> bool:
         """Whether both hold the same sessions under ``key``, and none that the other does not."""
-        mine, others = self.entries, other.entries
-        if isinstance(mine, Entries) and isinstance(others, Entries) and mine.text(key) == others.text(key):
+        mine, others = self.held.get(key), other.held.get(key)
+        if isinstance(mine, Raw) and isinstance(others, Raw) and bytes(mine) == bytes(others):
             return True  # as text, they need not become objects
         return self.sessions(key) == other.sessions(key)
+
+    @property
+    def held(self) -> Mapping[BaselineKey, Held]:
+        """The entries as they are held: those of a file that was read are text, and are copied as such."""
+        return self.entries.held if isinstance(self.entries, Entries) else self.entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +164,7 @@ class BaselineStore:
                 stored = self.load(sku)
                 grown = added(replace(stored, device=stored.device or device, simulated=simulated), additions)
                 _check(replace(grown, entries={key: grown.entries[key] for key in additions}), path)
-                _write(path, render(grown))
+                _write(path, _pieces(grown))
         except (OSError, UnicodeEncodeError) as error:
             raise BaselineError(f"{path}: cannot be written: {error}") from error
         return changes_of(stored, grown, additions)
@@ -174,9 +180,9 @@ class BaselineStore:
         try:
             with _locked(path):
                 stored = self.load(sku)
-                left = {key: sessions for key, sessions in stored.entries.items() if key not in keys}
+                left = {key: held for key, held in stored.held.items() if key not in keys}
                 if left:
-                    _write(path, render(replace(stored, entries=left)))
+                    _write(path, _pieces(replace(stored, entries=Entries(left))))
                 else:
                     path.unlink(missing_ok=True)
         except (OSError, UnicodeEncodeError) as error:
@@ -199,8 +205,8 @@ class BaselineStore:
                 if moved and old != new and any(key.test == new for key in stored.entries):
                     raise BaselineError(f"{path}: {new} has sessions of its own; remove one of the two by hand")
                 if moved:
-                    entries = {moved.get(key, key): sessions for key, sessions in stored.entries.items()}
-                    _write(path, render(replace(stored, entries=entries)))
+                    entries = {moved.get(key, key): held for key, held in stored.held.items()}
+                    _write(path, _pieces(replace(stored, entries=Entries(entries))))
         except (OSError, UnicodeEncodeError) as error:
             raise BaselineError(f"{path}: cannot be written: {error}") from error
         return len(moved)
@@ -255,7 +261,7 @@ def of_sku(file: BaselineFile, sku: str, name: Path | str) -> BaselineFile:
 def added(stored: BaselineFile, additions: Mapping[BaselineKey, Addition]) -> BaselineFile:
     """A file with new sessions merged into it."""
     merged = {key: merge(stored.sessions(key), addition) for key, addition in additions.items()}
-    return replace(stored, entries={**stored.entries, **merged})
+    return replace(stored, entries=Entries({**stored.held, **merged}))
 
 
 def changes_of(
@@ -300,18 +306,30 @@ def kept(series: Sequence[Session]) -> tuple[Session, ...]:
     """What is kept of a series, oldest first: its last sessions, and the last pinned ones however old they are."""
     pins = [number for number, found in enumerate(series) if found.anchor][-KEPT_SESSIONS:]
     last = range(max(0, len(series) - KEPT_SESSIONS), len(series))
-    return tuple([replace(series[number], anchor=number in pins) for number in sorted({*pins, *last})])
+    left = [(series[number], number in pins) for number in sorted({*pins, *last})]
+    return tuple([found if found.anchor == pinned else replace(found, anchor=pinned) for found, pinned in left])
 
 
 def render(file: BaselineFile) -> str:
-    """The file's text: sorted, and one session a line, so that a change touches only its own lines."""
-    tree: dict[str, dict[str, dict[str, list[str]]]] = {}
-    for key, sessions in file.entries.items():
-        lines = [json.dumps(_session_data(session), ensure_ascii=False) for session in sessions]
-        tree.setdefault(key.test, {}).setdefault(key.window, {})[key.unit] = lines
+    """The file's text: sorted, and one session a line, so that a change touches only its own lines.
+
+    A series that was read is written as it was, whatever it looks like.
+    """
+    return "".join(_pieces(file))
+
+
+def _pieces(file: BaselineFile) -> Iterator[str]:
+    """The text in pieces, each no larger than a series: a file may have a hundred megabytes."""
+    tree: dict[str, dict[str, dict[str, Held]]] = {}
+    for key, held in file.held.items():
+        tree.setdefault(key.test, {}).setdefault(key.window, {})[key.unit] = held
     head = {"schema": SCHEMA_VERSION, "sku": file.sku, "device": file.device, "simulated": file.simulated}
-    fields = [f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in head.items()]
-    return "{\n" + ",\n".join([*fields, f' "entries": {_render(tree, 1)}']) + "\n}\n"
+    yield "{\n"
+    for name, value in head.items():
+        yield f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)},\n"
+    yield ' "entries": '
+    yield from _rendered(tree, 1)
+    yield "\n}\n"
 
 
 def schema() -> dict[str, Any]:
@@ -320,16 +338,20 @@ def schema() -> dict[str, Any]:
     return loaded
 
 
-def _render(node: Any, depth: int) -> str:
+def _rendered(node: Mapping[str, Any] | Held, depth: int) -> Iterator[str]:
     pad = " " * (depth + 1)
-    if isinstance(node, list):
-        return "[\n" + ",\n".join(pad + line for line in node) + "\n" + " " * depth + "]"
-    if not node:
-        return "{}"
-    members = [
-        f"{pad}{json.dumps(name, ensure_ascii=False)}: {_render(node[name], depth + 1)}" for name in sorted(node)
-    ]
-    return "{\n" + ",\n".join(members) + "\n" + " " * depth + "}"
+    if isinstance(node, Raw):
+        yield str(node, "utf-8")
+    elif isinstance(node, tuple):
+        lines = [f"{pad}{json.dumps(_session_data(session), ensure_ascii=False)}" for session in node]
+        yield "[\n" + ",\n".join(lines) + "\n" + pad[1:] + "]"
+    else:
+        before = "{\n"
+        for name in sorted(node):
+            yield f"{before}{pad}{json.dumps(name, ensure_ascii=False)}: "
+            yield from _rendered(node[name], depth + 1)
+            before = ",\n"
+        yield "\n" + pad[1:] + "}" if node else "{}"
 
 
 def _session_data(session: Session) -> dict[str, Any]:
@@ -652,7 +674,7 @@ def _locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, pieces: Iterable[str]) -> None:
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
     # Of this machine, since its lock keeps nobody else's: what lies there now is left from an update that was killed.
     prefix = f".{path.name}.{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}."
@@ -663,7 +685,7 @@ def _write(path: Path, text: str) -> None:
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(mode)
