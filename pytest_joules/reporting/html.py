@@ -26,6 +26,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from pytest_joules.codec import without_garbage_collection
 from pytest_joules.files import write_whole
 from pytest_joules.model import (
     Conditions,
@@ -94,6 +95,7 @@ def write(run: RunResult, path: Path) -> None:
     write_whole(render(run), path)
 
 
+@without_garbage_collection()
 def render(run: RunResult) -> str:
     """The page; deterministic for one result and one version of Plotly."""
     found = worst_first(rows(run))
