@@ -10,6 +10,7 @@ sessions.  What it does not is :class:`Unclear`, and left to that reading: wheth
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from sys import intern
 from typing import Annotated, Literal, TypeAlias
 
 from msgspec import UNSET, DecodeError, Meta, Raw, Struct, UnsetType, ValidationError
@@ -174,12 +175,13 @@ _REQUIRED = len(Line.__struct_fields__) - len(_OPTIONAL)
 
 
 def _session(line: Line) -> Session:
+    # Many series have sessions of one time and commit, and what is made of them keeps both.
     return Session(
-        line.recorded,
+        intern(line.recorded),
         tuple(line.devices),
         tuple([Block(*block) for block in line.blocks]),
         _KINDS[line.kind],
-        None if line.commit is UNSET else line.commit,
+        None if line.commit is UNSET else intern(line.commit),
         None if line.driver is UNSET else line.driver,
         Conditions(
             None if line.temperature_celsius is UNSET else line.temperature_celsius,

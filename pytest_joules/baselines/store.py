@@ -75,6 +75,10 @@ class BaselineFile:
         """The sessions stored under ``key``; empty if none are."""
         return self.entries.get(key, ())
 
+    def some(self, keys: Iterable[BaselineKey]) -> Entries:
+        """The named series alone; each becomes sessions when it is asked for."""
+        return Entries({key: self.held[key] for key in keys})
+
     def agrees(self, other: BaselineFile, key: BaselineKey) -> bool:
         """Whether both hold the same sessions under ``key``, and none that the other does not."""
         mine, others = self.held.get(key), other.held.get(key)

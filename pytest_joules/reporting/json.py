@@ -122,11 +122,10 @@ def read(path: Path) -> RunResult:
         ReportError: if it is not one, or was written by a newer pytest-joules.
     """
     try:
-        text = _bytes(path)
         with contextlib.suppress(DecodeError, UnicodeDecodeError):
-            return _run(_members(text), path)
+            return _run(_members(_bytes(path)), path)
         # It is no report, or holds half a pair of surrogates, which names of files that are no text have.
-        return _run(json.loads(text.decode("utf-8")), path)
+        return _run(json.loads(_bytes(path).decode("utf-8")), path)
     except (OSError, ValueError, RecursionError) as error:
         raise ReportError(f"{path}: not a readable JSON report: {shown(str(error))}") from error
 
@@ -184,15 +183,20 @@ def _bytes(path: Path) -> bytes:
 
 
 class _OneByOne(list[Raw]):
-    """Results that are parsed when it is their turn: a tree of all takes twice the room of what is made of it."""
+    """Results, the last one first, that are parsed when it is their turn, and then gone.
+
+    A tree of all takes twice the room of what is made of it, and their text half of that.
+    """
 
     def __iter__(self) -> Iterator[Any]:
-        return map(quick, super().__iter__())
+        while self:
+            yield quick(self.pop())
 
 
 def _members(data: bytes) -> dict[str, Any]:
     members: dict[str, Any] = quick(data, type=dict[str, Raw])
     for name, raw in members.items():
         many = name == "results" and bytes(memoryview(raw)[:1]) == b"["
-        members[name] = _OneByOne(quick(raw, type=list[Raw])) if many else quick(raw)
+        # Copies, so that the file's bytes can go.
+        members[name] = _OneByOne(item.copy() for item in quick(raw, type=list[Raw])[::-1]) if many else quick(raw)
     return members

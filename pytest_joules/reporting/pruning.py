@@ -10,7 +10,8 @@ from pytest_joules.pruning import Entry
 def report(chosen: Sequence[Entry], stored: int, *, deleted: bool) -> list[str]:
     """A line for each series, and how many they are of all that are ``stored``."""
     lines = [
-        f"  {entry.sku}: {entry.key}: {entry.sessions} session(s), the last of {entry.last[:10]}" for entry in chosen
+        f"  {entry.sku}: {entry.key}: {len(entry.sessions)} session(s), the last of {entry.sessions[-1].recorded[:10]}"
+        for entry in chosen
     ]
     if not chosen:
         return [f"nothing to delete: {stored} series stored, none of them stale"]
