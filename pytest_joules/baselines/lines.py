@@ -74,6 +74,7 @@ class Line(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
 _KINDS = {kind.value: kind for kind in WindowKind}
 _HEAD = Decoder(Head)
+_PARTS = Decoder(list[Raw])
 _SERIES = Decoder(Annotated[list[Line], Meta(min_length=1, max_length=MOST_SESSIONS)])
 
 
@@ -112,6 +113,11 @@ class Entries(Mapping[BaselineKey, tuple[Session, ...]]):
 
     def __len__(self) -> int:
         return len(self.held)
+
+
+def parts(series: Raw) -> list[Raw]:
+    """The sessions of a series, each as the file has it."""
+    return _PARTS.decode(series)
 
 
 def index(data: bytes) -> tuple[Head, Entries]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from filelock import FileLock, Timeout
 from msgspec import Raw
 
-from pytest_joules.baselines.lines import Entries, Held, Unclear, index
+from pytest_joules.baselines.lines import Entries, Held, Unclear, index, parts
 from pytest_joules.codec import shown, without_garbage_collection
 from pytest_joules.model import BaselineChange, BaselineKey, Block, Conditions, Session, WindowKind
 from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER, significant
@@ -45,6 +45,9 @@ LONGEST_INTEGER = len(f"{LARGEST_NUMBER:.0f}")
 """Digits; what is longer is not worth the time that converting it takes."""
 
 _OPTIONAL_NUMBERS = ("temperature_celsius", "sm_clock_mhz", "power_cap_share", "idle_watts", "sensor_duty")
+SERIES_DEPTH = 4
+"""How deep in a file a series is: in entries, test, window and unit."""
+
 _TERMS = ("tolerance", "limit")
 """What a session's budget asked for when it was stored."""
 
@@ -166,12 +169,12 @@ class BaselineStore:
             self.directory.mkdir(parents=True, exist_ok=True)
             with _locked(path):
                 stored = self.load(sku)
-                grown = added(replace(stored, device=stored.device or device, simulated=simulated), additions)
-                _check(replace(grown, entries={key: grown.entries[key] for key in additions}), path)
+                stored = replace(stored, device=stored.device or device, simulated=simulated)
+                grown, changes = added(stored, additions, path)
                 _write(path, _pieces(grown))
         except (OSError, UnicodeEncodeError) as error:
             raise BaselineError(f"{path}: cannot be written: {error}") from error
-        return changes_of(stored, grown, additions)
+        return changes
 
     @without_garbage_collection()
     def remove(self, sku: str, keys: Collection[BaselineKey]) -> None:
@@ -262,30 +265,52 @@ def of_sku(file: BaselineFile, sku: str, name: Path | str) -> BaselineFile:
     return file
 
 
-def added(stored: BaselineFile, additions: Mapping[BaselineKey, Addition]) -> BaselineFile:
-    """A file with new sessions merged into it."""
-    merged = {key: merge(stored.sessions(key), addition) for key, addition in additions.items()}
-    return replace(stored, entries=Entries({**stored.held, **merged}))
+def added(
+    stored: BaselineFile, additions: Mapping[BaselineKey, Addition], path: Path
+) -> tuple[BaselineFile, tuple[BaselineChange, ...]]:
+    """A file with new sessions merged into it, and what that changes; ``path`` is what errors call it.
 
-
-def changes_of(
-    stored: BaselineFile, grown: BaselineFile, additions: Mapping[BaselineKey, Addition]
-) -> tuple[BaselineChange, ...]:
-    """What ``additions`` made of a file."""
-    return tuple(
-        BaselineChange(
-            key=key,
-            sku=stored.sku,
-            old=joules_per_unit(old) if (old := stored.sessions(key)) else None,
-            new=joules_per_unit(new := grown.sessions(key)),
-            sessions=len(new),
-            replaced=bool(old) and addition.replace,
-            pinned=sum(session.anchor for session in new),
-            anchor_moved=any(session.anchor for session in old)
-            and not any(session.anchor and session in new for session in old),
+    Raises:
+        BaselineError: if a session cannot be stored.
+    """
+    _check(replace(stored, entries={key: (addition.session,) for key, addition in additions.items()}), path)
+    held, changes = dict(stored.held), []
+    for key, addition in additions.items():
+        old = stored.sessions(key)
+        new = merge(old, addition)
+        held[key] = as_held(new, [(old, held.get(key))])
+        changes.append(
+            BaselineChange(
+                key=key,
+                sku=stored.sku,
+                old=joules_per_unit(old) if old else None,
+                new=joules_per_unit(new),
+                sessions=len(new),
+                replaced=bool(old) and addition.replace,
+                pinned=sum(session.anchor for session in new),
+                anchor_moved=any(session.anchor for session in old)
+                and not any(session.anchor and session in new for session in old),
+            )
         )
-        for key, addition in additions.items()
-    )
+    return replace(stored, entries=Entries(held)), tuple(changes)
+
+
+def as_held(series: Sequence[Session], known: Iterable[tuple[Sequence[Session], Held | None]]) -> Held:
+    """A series as text, which takes a third of the room; ``series`` itself if there is none that a file can hold.
+
+    Args:
+        series: Its sessions.
+        known: Other series, and what they were made of: sessions that are from there are written as they are there.
+    """
+    lines: dict[int, str] = {}
+    for sessions, held in known:
+        if isinstance(held, Raw):
+            lines |= {id(session): str(line, "utf-8") for session, line in zip(sessions, parts(held), strict=True)}
+    text = _series_text([lines.get(id(session)) or _line(session) for session in series])
+    try:
+        return Raw(text)
+    except UnicodeEncodeError:
+        return tuple(series)
 
 
 def same(one: Session, other: Session) -> bool:
@@ -302,7 +327,8 @@ def merge(stored: Sequence[Session], addition: Addition) -> tuple[Session, ...]:
         # Who accepts a new level of an anchored series wants creep measured from there.
         return (replace(session, anchor=session.anchor or any(old.anchor for old in stored)),)
     # Times are written in one form only, so that they compare as text.
-    unpinned = [replace(old, anchor=False) if before is not None and old.recorded < before else old for old in stored]
+    stays = [not old.anchor or before is None or old.recorded >= before for old in stored]
+    unpinned = [old if stay else replace(old, anchor=False) for old, stay in zip(stored, stays, strict=True)]
     return kept([*unpinned, session])
 
 
@@ -347,8 +373,7 @@ def _rendered(node: Mapping[str, Any] | Held, depth: int) -> Iterator[str]:
     if isinstance(node, Raw):
         yield str(node, "utf-8")
     elif isinstance(node, tuple):
-        lines = [f"{pad}{json.dumps(_session_data(session), ensure_ascii=False)}" for session in node]
-        yield "[\n" + ",\n".join(lines) + "\n" + pad[1:] + "]"
+        yield _series_text([_line(session) for session in node])
     else:
         before = "{\n"
         for name in sorted(node):
@@ -356,6 +381,15 @@ def _rendered(node: Mapping[str, Any] | Held, depth: int) -> Iterator[str]:
             yield from _rendered(node[name], depth + 1)
             before = ",\n"
         yield "\n" + pad[1:] + "}" if node else "{}"
+
+
+def _series_text(lines: Sequence[str]) -> str:
+    pad = " " * SERIES_DEPTH
+    return "[\n" + ",\n".join(f"{pad} {line}" for line in lines) + f"\n{pad}]"
+
+
+def _line(session: Session) -> str:
+    return json.dumps(_session_data(session), ensure_ascii=False)
 
 
 def _session_data(session: Session) -> dict[str, Any]:
