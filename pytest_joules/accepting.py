@@ -11,7 +11,7 @@ from pytest_joules.judging import Bar
 from pytest_joules.model import BaselineChange, BudgetResult, RunResult, Session
 from pytest_joules.options import Options
 from pytest_joules.policy import starts_afresh
-from pytest_joules.rejudging import Counting, ResultError, family_of, judged_again, unwanted
+from pytest_joules.rejudging import Counting, check_storable, family_of, judged_again, unwanted
 from pytest_joules.updating import storable, stored_session, update_baselines
 
 
@@ -48,10 +48,7 @@ def accept(runs: Sequence[RunResult], store: BaselineStore, options: Options, co
         BaselineError: if a file cannot be read or written; what was stored before stays.
         ResultError: if a run was replayed, is simulated beside real ones, or its numbers are beyond arithmetic.
     """
-    if any(run.meter is not None and run.meter.replayed for run in runs):
-        raise ResultError("replayed joules are stored already or were not meant to be: give the run that measured them")
-    if len({run.meter.simulated for run in runs if run.meter is not None}) > 1:
-        raise ResultError("some of the results are simulated and some are real: give one kind at a time")
+    check_storable(runs)
     found = Accepted()
     for run in sorted(runs, key=lambda run: run.created):
         found = _with(found, _accept_one(run, store, options, counting))

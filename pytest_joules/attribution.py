@@ -10,6 +10,7 @@ import psutil
 
 from pytest_joules.meters.base import Meter, MeterError, NoDevice, identity_of
 from pytest_joules.model import Device
+from pytest_joules.units import plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def _named(meter: Meter, name: str) -> Device:
     for device in meter.devices:
         if device.identity == identity_of(name):
             return device
-    raise NoDevice(f"device {name!r} does not exist: CUDA shows {len(meter.devices)} device(s), counted from 0")
+    raise NoDevice(f"device {name!r} does not exist: CUDA shows {plural(len(meter.devices), 'device')}, counted from 0")
 
 
 def _foreign(meter: Meter, devices: Sequence[Device], roots: Sequence[int]) -> str:

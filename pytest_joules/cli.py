@@ -36,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="pytest-joules", description="Baselines of GPU joules per unit of work, for pytest --energy."
+        prog="pytest-joules",
+        description="Baselines of GPU joules per unit of work, for pytest --energy.",
+        epilog="doctor, record and ab measure on a GPU; the others need files alone. Each has --help.",
     )
     parser.add_argument("--version", action="version", version=f"pytest-joules {version('pytest-joules')}")
     parser.set_defaults(takes_pytest=False)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
+from pytest_joules.baselines.keys import sku_keys
 from pytest_joules.baselines.sources import Source
 from pytest_joules.baselines.store import BaselineFile
 from pytest_joules.codec import without_garbage_collection
@@ -14,6 +15,7 @@ from pytest_joules.model import BaselineKey, BaselineReview, BudgetResult, RunRe
 from pytest_joules.options import Options
 from pytest_joules.rejudging import Counting, ResultError, family_of, judged_again
 from pytest_joules.review import renames, review
+from pytest_joules.updating import claimed_tolerance
 
 
 @without_garbage_collection()
@@ -45,7 +47,7 @@ def compare(
     """
     if not run.results:
         raise ResultError("no result to judge: no test carries a budget, or -k leaves none")
-    check_tolerances(run, options)
+    _check_tolerances(run, options, tolerance)
     base = None if source.base is None else source.load
     bar = Bar.of(source.load if base is None else cache(source.here.load), options, family_of(run.results), base=base)
     judged = judged_again(
@@ -55,9 +57,13 @@ def compare(
         explain=lambda result: not brief or result.verdict.kind is not VerdictKind.PASS,
         counting=counting,
     )
-    skus = dict.fromkeys(result.sku for result in judged.results if result.sku)
-    if skus and source.sku is not None and source.sku not in skus:
-        raise ResultError(f"the baseline file is of {source.sku}, and the results are of {', '.join(skus)}")
+    measured = dict.fromkeys(result.sku for result in judged.results if result.sku)
+    if measured and source.sku is not None and source.sku not in measured:
+        raise ResultError(f"the baseline file is of {source.sku}, and the results are of {', '.join(measured)}")
+    named = () if source.sku is None else (source.sku,)
+    skus = dict.fromkeys([*named, *sku_keys(run.meter.devices if run.meter else ()), *measured])
+    if options.strict and not skus:
+        raise ResultError("no device in the result: nobody knows whose baselines it has to keep; measure it again")
     expected = None if options.strict and whole else run.not_collected
     orphans = {sku: _orphans(source.load(sku), judged.results, expected) for sku in skus}
     return replace(
@@ -68,20 +74,16 @@ def compare(
     )
 
 
-def check_tolerances(run: RunResult, options: Options) -> None:
-    """See that no budget claims a wider tolerance than the options allow.
+def _check_tolerances(run: RunResult, options: Options, given: bool) -> None:
+    """See that no budget is held to a wider tolerance than the options allow, whether its marker or its run gave it.
 
     Raises:
-        ResultError: naming the first that does.
+        ResultError: naming the first that is.
     """
-    widest = options.max_tolerance
     for result in run.results:
-        claimed = result.budget.tolerance
-        if widest is not None and claimed is not None and claimed > widest:
-            raise ResultError(
-                f"{result.test}: its tolerance of {100 * claimed:g}% is wider than --max-tolerance allows "
-                f"({100 * widest:g}%)"
-            )
+        default = options.tolerance if given else claimed_tolerance(result)
+        if fault := options.too_wide(result.budget.tolerance or default):
+            raise ResultError(f"{result.test}: {fault}")
 
 
 def _orphans(
@@ -89,7 +91,7 @@ def _orphans(
 ) -> Mapping[BaselineKey, Sequence[Session]]:
     """The stored series of ``expected``, or all, that no result is of; what a test that ran left out is told apart."""
     judged = {result.key for result in results if result.declared}
-    tests = {result.test for result in results}
+    tests = {name for result in results for name in (result.test, result.budget.key)}
     wanted = file.entries if expected is None else [key for key in expected if key in file.entries]
     return file.some(key for key in wanted if key not in judged and key.test not in tests)
 

@@ -35,7 +35,7 @@ from pytest_joules.statistics import (
     satterthwaite,
     student_quantile,
 )
-from pytest_joules.units import format_joules, format_percent
+from pytest_joules.units import format_joules, format_percent, plural
 from pytest_joules.unsteady import unsteady
 
 ALPHA = 0.01
@@ -234,9 +234,7 @@ def _against_limit(verdict: Verdict, today: _Today, terms: Terms) -> Verdict:
     best = half_widths(satterthwaite([session, today.looked_at(today.most_blocks)]), terms.family)
     stated = f"{format_percent(math.expm1(above), signed=True)} against the limit of {format_joules(terms.limit)}"
     if above > now.fail:
-        return replace(
-            verdict, kind=VerdictKind.OVER_LIMIT, reason=f"{stated} ({format_percent(math.expm1(above))} over)"
-        )
+        return replace(verdict, kind=VerdictKind.OVER_LIMIT, reason=stated)
     if above <= -now.plain:
         return replace(verdict, reason=stated)
     return replace(
@@ -395,19 +393,16 @@ class _Case:
             how = "more requests" if steady else "--energy-max-seconds, or rounds where they are fixed"
             return f"{noise}; more GPU time would settle it ({how})"
         if not self.own:
-            return (
-                f"{noise}; none of the {self.sessions} stored session(s) is from this device, and devices differ: "
-                "record one here"
-            )
+            return f"{noise}; no stored session is from this device, and devices differ: record one here"
         tolerance = f"a tolerance of {format_percent(decidable(self.d, self.width))}"
         if more := self.sessions_missing():
             return (
-                f"{noise}; {more} more session(s) of the baseline's code would settle it "
+                f"{noise}; {plural(more, 'more session')} of the baseline's code would settle it "
                 f"(there: pytest-joules record --sessions {more}), or {tolerance}"
             )
         if self.d > self.t:
             return f"{noise}; more than the tolerance, and not sure: compare with the base in turns (pytest-joules ab)"
-        return f"{noise}; {self.sessions} stored session(s) scatter too much for more to settle it; {tolerance} would"
+        return f"{noise}; the {self.sessions} stored sessions scatter too much for more to settle it; {tolerance} would"
 
 
 def decidable(d: float, width: HalfWidths) -> float:

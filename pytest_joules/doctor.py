@@ -28,7 +28,7 @@ from pytest_joules.meters.zeus import ZeusMeter
 from pytest_joules.model import LIMIT_WATTS, Device, MeterInfo, Read, Tick
 from pytest_joules.profiles import SensorProfile
 from pytest_joules.sampling import CAPPED_WARMUP_SECONDS, TICK_WAIT_SECONDS
-from pytest_joules.units import utc_now
+from pytest_joules.units import plural, utc_now
 from pytest_joules.workloads.load import CHUNK_SECONDS, Load, NoLoad
 
 IDLE_SECONDS = 0.6
@@ -173,7 +173,7 @@ def diagnose(
     Raises:
         MeterError: if a counter fails meanwhile.
     """
-    progress(f"looking at {len(devices)} idle device(s)")
+    progress(f"looking at {plural(len(devices), 'idle device')}")
     start = time.monotonic()
     # Before any load is made: a context would change the machine.
     before = {device: meter.processes(device) for device in devices}

@@ -20,6 +20,7 @@ from pytest_joules.baselines.store import read as read_baselines
 from pytest_joules.diagnosis.explain import explain
 from pytest_joules.diagnosis.noise import noise_between
 from pytest_joules.diagnosis.observation import Observation
+from pytest_joules.files import missing
 from pytest_joules.history import session_of
 from pytest_joules.hostbound import recognise
 from pytest_joules.model import (
@@ -132,8 +133,8 @@ def read_side(text: str) -> Side:
     if AT in text and not path.is_file():
         name, _, chosen = text.rpartition(AT)
         path = Path(name)
-    if not path.is_file():
-        raise RunError(f"{path}: {'is a directory; name a file in it' if path.is_dir() else 'there is no such file'}")
+    if fault := missing(path):
+        raise RunError(f"{path}: {fault}")
     try:
         if not is_baseline(path):
             if chosen:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from pytest_joules.units import format_count, format_percent
+from pytest_joules.units import format_count, format_percent, plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +199,8 @@ def compiling(totals: Mapping[str, float]) -> str:
     """What to say if something was compiled while joules were measured; empty if nothing was."""
     count = totals.get("compilation", 0)
     return (
-        f"torch.compile compiled {count:g} graph(s) while measuring: shapes or flags changed from call to call, "
-        "and the host's time for it is in the joules"
+        f"torch.compile compiled {plural(round(count), 'graph')} while measuring: shapes or flags changed from call "
+        "to call, and the host's time for it is in the joules"
         if count
         else ""
     )

@@ -1,4 +1,4 @@
-"""Writing a file whole, or not at all."""
+"""Whether there is a file to read; and writing one whole, or not at all."""
 
 from __future__ import annotations
 
@@ -16,6 +16,15 @@ def misplaced(path: Path) -> str:
         return "is a directory; name a file in it"
     # A whole file in the place of /dev/null would be the end of it.
     return "is a device or a pipe; name a file" if path.exists() and not path.is_file() else ""
+
+
+def missing(path: Path) -> str:
+    """Why there is nothing to read at ``path``; empty if there is a file."""
+    if path.is_file():
+        return ""
+    if path.is_dir():
+        return "is a directory; name a file in it"
+    return "is a device or a pipe; name a file" if path.exists() else "there is no such file"
 
 
 def write_whole(text: str | Iterable[str], path: Path) -> None:

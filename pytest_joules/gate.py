@@ -15,7 +15,6 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +22,11 @@ import pytest
 
 from pytest_joules.attribution import chosen_devices
 from pytest_joules.baselines.at_ref import BaselinesAtRef
-from pytest_joules.baselines.keys import sku_key
+from pytest_joules.baselines.keys import sku_key, sku_keys
 from pytest_joules.baselines.store import BaselineError, BaselineFile, BaselineStore
 from pytest_joules.budget import BudgetError, EnergyBudget
 from pytest_joules.codec import CodecError
-from pytest_joules.files import misplaced
+from pytest_joules.files import misplaced, write_whole
 from pytest_joules.fixture import Energy
 from pytest_joules.judging import Bar, explained
 from pytest_joules.locks import devices_locked
@@ -54,19 +53,16 @@ from pytest_joules.options import Options
 from pytest_joules.places import place_of, repository_of
 from pytest_joules.policy import fails, leaves_out
 from pytest_joules.recorder import Bench, Recorder
-from pytest_joules.reporting import github, junit, terminal
+from pytest_joules.reporting import formats, github, junit, terminal
 from pytest_joules.reporting import json as json_report
 from pytest_joules.reporting.escape import log
 from pytest_joules.review import renames, review
-from pytest_joules.units import utc_now
+from pytest_joules.units import plural, utc_now
 from pytest_joules.updating import commit_of, update_baselines
 from pytest_joules.workloads.adapters import ADAPTERS
 
 if TYPE_CHECKING:
     from pytest_joules.diagnosis.observation import Observation
-
-HTML_NEEDS = ("jinja2", "plotly")
-"""What the extra ``html`` installs."""
 
 RECORDER = pytest.StashKey[Recorder]()
 ENERGY = pytest.StashKey[Energy]()
@@ -135,11 +131,13 @@ class Gate:
         for flag, path in (("--energy-json", self.options.json), ("--energy-html", self.options.html)):
             if path is not None and (reason := misplaced(path)):
                 raise pytest.UsageError(f"{flag} {path}: {reason}")
-        if self.options.html is not None and (lacking := [name for name in HTML_NEEDS if find_spec(name) is None]):
-            raise pytest.UsageError(f"--energy-html needs {lacking[0]}: pip install 'pytest-joules[html]'")
         try:
+            if self.options.html is not None:
+                formats.check("html")
             if self.options.trace is not None:
                 self.options.trace.mkdir(parents=True, exist_ok=True)
+        except formats.FormatError as error:
+            raise pytest.UsageError(f"--energy-html: {error}") from error
         except OSError as error:
             raise pytest.UsageError(f"--energy-trace: {error}") from error
         try:
@@ -248,15 +246,11 @@ class Gate:
                     )
 
     def _refuse_wide_tolerances(self, items: Sequence[pytest.Item]) -> None:
-        widest = self.options.max_tolerance
-        if widest is None:
-            return
         wide = [
-            f"{item.nodeid}: {MARKER}: tolerance='{100 * budget.tolerance:g}%' is wider than "
-            f"--energy-max-tolerance allows: write at most '{100 * widest:g}%', or have that raised"
+            f"{item.nodeid}: {MARKER}: {fault}"
             for item in items
             for budget in self.declared.get(item.nodeid, ())
-            if budget.tolerance is not None and budget.tolerance > widest
+            if (fault := self.options.too_wide(budget.tolerance))
         ]
         if wide:
             raise pytest.UsageError("\n".join(wide))
@@ -270,7 +264,7 @@ class Gate:
                     self.why_unmeasured[item.nodeid] = DESELECTED
 
     def pytest_report_collectionfinish(self) -> str:
-        return f"energy: {sum(len(budgets) for budgets in self.declared.values())} budgets"
+        return f"energy: {plural(sum(len(budgets) for budgets in self.declared.values()), 'budget')}"
 
     # -- measuring --
 
@@ -441,7 +435,7 @@ class Gate:
         try:
             trace = trace_of(self.meter, self.info, self.traces, created, version("pytest-joules"))
             trace.write(self.options.trace / name)
-            self._say(f"trace of {len(self.traces)} window(s) in {self.options.trace / name}")
+            self._say(f"trace of {plural(len(self.traces), 'window')} in {self.options.trace / name}")
         except (MeterError, OSError) as error:
             self._say(f"no trace written: {error}")
 
@@ -475,9 +469,7 @@ class Gate:
         if self.options.json is not None:
             json_report.write(run, self.options.json)
         if self.options.html is not None:
-            from pytest_joules.reporting import html  # an extra
-
-            html.write(run, self.options.html)
+            write_whole(formats.renderer("html")(run), self.options.html)
 
     def _overruled(self, run: RunResult) -> list[str]:
         """Tests that a base fails although they say of themselves that they fail, such as with ``xfail``."""
@@ -558,7 +550,7 @@ class Gate:
         return orphans
 
     def _skus(self, results: Sequence[BudgetResult]) -> list[str]:
-        here = [sku_key([device]) for device in (self.info.devices if self.info else ())]
+        here = sku_keys(self.info.devices if self.info else ())
         return list(dict.fromkeys([*here, *(result.sku for result in results if result.sku)]))
 
     def _is_gone(self, file: str) -> bool:
@@ -584,7 +576,7 @@ class Gate:
             line = f"{test}: fails the run, whatever the test expects: {options.baseline_ref} judges"
             terminalreporter.write_line(log(line))
         if options.writes_baselines and not run.changes:
-            terminalreporter.write_line("baselines: nothing was written")
+            terminalreporter.write_line(terminal.unchanged(run))
         bad = any(result.failed for result in run.results)
         terminalreporter.write_line(terminal.summary_line(run.results), red=bad, green=not bad)
         if self._on_github:

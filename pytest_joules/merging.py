@@ -10,9 +10,10 @@ from pytest_joules.baselines.keys import sku_key
 from pytest_joules.baselines.lines import Entries, Held
 from pytest_joules.baselines.store import BaselineError, BaselineFile, as_held, kept, parse, read, render, same
 from pytest_joules.explaining import RunError, is_baseline
+from pytest_joules.files import missing
 from pytest_joules.model import BaselineKey, Session
 from pytest_joules.options import Options
-from pytest_joules.rejudging import ResultError, read_result, still_fails
+from pytest_joules.rejudging import ResultError, check_storable, read_result, still_fails
 from pytest_joules.updating import storable, stored_session
 
 
@@ -60,8 +61,7 @@ def read_part(path: Path) -> Part:
     Raises:
         MergeError: if it is neither, holds nothing to merge, or is a report of several SKUs.
     """
-    if not path.is_file():
-        fault = "is a directory; name a file in it" if path.is_dir() else "there is no such file"
+    if fault := missing(path):
         raise MergeError(f"{path}: {fault}")
     try:
         if not is_baseline(path):
@@ -77,6 +77,10 @@ def read_part(path: Path) -> Part:
 
 def _of_result(path: Path) -> Part:
     run, update = read_result(path), Options(enabled=True, update=True)
+    try:
+        check_storable([run])
+    except ResultError as error:
+        raise MergeError(f"{path}: {error}") from error
     results = [replace(result, failed=still_fails(result, update)) for result in run.results]
     fit = storable(results, update)
     left_out = [result for result in results if result.declared and result.failed]

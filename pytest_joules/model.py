@@ -554,6 +554,7 @@ class BaselineChange:
         replaced: Whether the series started afresh.
         pinned: How many of the sessions are pinned as the anchor.
         anchor_moved: Whether there were pinned sessions before, and none of them is pinned any more.
+        widened: Terms that are wider than those of the last session before; from now on they are in force.
     """
 
     key: BaselineKey
@@ -564,6 +565,7 @@ class BaselineChange:
     replaced: bool
     pinned: int = 0
     anchor_moved: bool = False
+    widened: tuple[Widened, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

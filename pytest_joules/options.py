@@ -249,7 +249,7 @@ SETTINGS = (
         "max_tolerance",
         percent,
         "PCT",
-        "widest tolerance that a test may claim; a wider one ends the run at collection",
+        "widest tolerance that a test may claim; a wider one is refused before anything is judged",
     ),
     Setting(
         "baseline_ref",
@@ -291,6 +291,8 @@ ACTIONS = (
 
 _CHOOSING = ("baselines", "meter", "devices")
 """What could lead a run that another commit judges to other baselines, or to other joules."""
+
+_CHOOSING_FLAGS = tuple(setting.flag for setting in SETTINGS if setting.name in _CHOOSING)
 
 
 PATH_FLAGS = ("--energy-baselines", "--energy-json", "--energy-html", "--energy-trace")
@@ -338,8 +340,26 @@ class Options:
     def writes_baselines(self) -> bool:
         return self.update or self.update_new
 
+    def too_wide(self, tolerance: float | None) -> str:
+        """What is wrong with a tolerance that is wider than any may be; empty if nothing is."""
+        widest = self.max_tolerance
+        if tolerance is None or widest is None or tolerance <= widest:
+            return ""
+        return (
+            f"a tolerance of {100 * tolerance:g}% is wider than max-tolerance allows: "
+            f"at most {100 * widest:g}%, or have that raised"
+        )
+
     @classmethod
-    def resolve(cls, flag: Callable[[str], Any], ini: Callable[[str], str], root: Path, *, ci: bool = False) -> Options:
+    def resolve(
+        cls,
+        flag: Callable[[str], Any],
+        ini: Callable[[str], str],
+        root: Path,
+        *,
+        ci: bool = False,
+        addopts: Sequence[str] = (),
+    ) -> Options:
         """Combine flags (which win) with their ini twins.
 
         Args:
@@ -347,6 +367,7 @@ class Options:
             ini: Gives an ini value as text, empty if it was not given.
             root: What a relative baseline directory is relative to.
             ci: Whether a CI runs this: baselines are then written only when asked for by name.
+            addopts: Flags that an ini file gives; ``flag`` has them, too, and does not tell them from others.
 
         Raises:
             OptionError: naming the flag or ini key, the text at fault and the fix.
@@ -381,7 +402,8 @@ class Options:
         idle = [f"--{dest.replace('_', '-')}" for dest in ACTIONS if flag(dest)]
         idle += [setting.flag for setting in SETTINGS if flag(setting.dest) is not None]
         if idle and not options.enabled:
-            raise OptionError(f"{', '.join(idle)} need --energy; a setting for every run belongs in the ini file")
+            needs = "needs" if len(idle) == 1 else "need"
+            raise OptionError(f"{', '.join(idle)} {needs} --energy; a setting for every run belongs in the ini file")
         if options.update and options.update_new:
             raise OptionError("give --energy-update or --energy-update-new, not both")
         if options.anchor is not None and not options.update:
@@ -405,6 +427,11 @@ class Options:
                         f"ini option {setting.dest}: with --energy-baseline-ref it has to be a flag, since an ini "
                         f"file is the work tree's own: {setting.flag}={text}"
                     )
+            if hidden := [word for word in addopts if word.startswith(("@", *_CHOOSING_FLAGS))]:
+                raise OptionError(
+                    f"ini option addopts: {hidden[0]}: with --energy-baseline-ref it has to be on the command line, "
+                    "since an ini file is the work tree's own"
+                )
         if flag("energy_update_in_ci") and not options.writes_baselines:
             raise OptionError("--energy-update-in-ci needs --energy-update or --energy-update-new")
         if ci and options.writes_baselines and not flag("energy_update_in_ci"):
@@ -412,10 +439,6 @@ class Options:
                 "CI is set, and CI does not write the baselines that it is judged by; where it is meant to, "
                 "add --energy-update-in-ci"
             )
-        widest = options.max_tolerance
-        if widest is not None and options.tolerance > widest:
-            raise OptionError(
-                f"--energy-tolerance of {100 * options.tolerance:g}% is more than --energy-max-tolerance allows "
-                f"({100 * widest:g}%); lower it, or raise energy_max_tolerance"
-            )
+        if fault := options.too_wide(options.tolerance):
+            raise OptionError(f"--energy-tolerance: {fault}")
         return replace(options, baselines=root / options.baselines)

@@ -89,6 +89,7 @@ def pytest_configure(config: pytest.Config) -> None:
             ini=lambda name: str(config.getini(name) or ""),
             root=config.rootpath,
             ci=in_ci(os.environ),
+            addopts=config.getini("addopts"),
         )
     except OptionError as error:
         raise pytest.UsageError(str(error)) from error

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_joules.baselines.keys import sku_key
+from pytest_joules.baselines.keys import sku_keys
 from pytest_joules.baselines.store import BaselineFile, BaselineStore
 from pytest_joules.model import BaselineKey, RunResult, Session
 
@@ -97,7 +97,7 @@ def _below(test: str, name: str) -> bool:
 def left_out(stored: Sequence[Entry], run: RunResult) -> list[Entry]:
     """The series that a run should have collected and did not, of the SKUs that it measured."""
     skus = {result.sku for result in run.results}
-    skus |= {sku_key([device]) for device in (run.meter.devices if run.meter else ())}
+    skus |= {*sku_keys(run.meter.devices if run.meter else ())}
     keys = set(run.not_collected)
     return [entry for entry in stored if entry.sku in skus and entry.key in keys]
 
@@ -127,13 +127,19 @@ def collect(windows: Collection[str], arguments: Sequence[str]) -> Tests:
             command, env={**os.environ, VARIABLE: str(path)}, capture_output=True, text=True, check=False
         )
         if ran.returncode:
-            said = [line for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
             what = "collects no test" if ran.returncode == 5 else f"fails with exit code {ran.returncode}"
-            last = f" ({said[-1].strip('= ')})" if said else ""
-            raise PruneError(f"pytest --collect-only {what}{last}: nobody knows which tests are gone")
+            why = _why(ran.stdout + ran.stderr)
+            raise PruneError(f"pytest --collect-only {what}{why and f' ({why})'}: nobody knows which tests are gone")
         found = json.loads(path.read_text(encoding="utf-8"))
     names, files, skipped = (frozenset(found[name]) for name in ("names", "files", "skipped"))
     return Tests(names, files, skipped, not arguments)
+
+
+def _why(output: str) -> str:
+    """What pytest says is wrong with how it is used, or with a file that it collects; else its last words."""
+    said = [line.strip("=_ ") for line in output.splitlines() if line.strip()]
+    wrong = [line for line in said if ": error: " in line] or [line for line in said if line.startswith("ERROR")]
+    return next((line for line in wrong if line != "ERRORS"), said[-1] if said else "")
 
 
 def remove(store: BaselineStore, chosen: Iterable[Entry]) -> None:

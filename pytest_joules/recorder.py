@@ -5,6 +5,7 @@ This is where meter, sampling, baseline and decision meet; it knows no pytest.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -123,7 +124,8 @@ class Recorder:
         meter = self._bench.meter
         try:
             if self._replay is not None:
-                self._replay.seek(self._replay.window(self._test, window, WindowKind.REPEATED).times[0])
+                opened = next(self._replay.window(self._test, window, WindowKind.REPEATED).moments())
+                self._replay.seek(opened.time, opened.known)
             return Sampler(meter, Completion(meter), plan, self._judge, self._bench.progress)
         except MeterError as error:
             self._add_failed(window, WindowKind.REPEATED, error)
@@ -150,7 +152,7 @@ class Recorder:
         if sampler.wants_call():
             return True
         self._add(sampler.measurement)
-        self._trace(sampler.measurement, *joined(sampler.logs))
+        self._trace(sampler.measurement, *joined(sampler.logs), sampler.known)
         return False
 
     def open_shot(self, window: str, roots: Sequence[int] = ()) -> OneShot | None:
@@ -263,7 +265,13 @@ class Recorder:
         self._replay.seek(recorded.times[step])
         return {unit: done[-1] for unit, done in recorded.totals.items()}
 
-    def _trace(self, measurement: Measurement, times: Sequence[float], totals: Mapping[str, Sequence[float]]) -> None:
+    def _trace(
+        self,
+        measurement: Measurement,
+        times: Sequence[float],
+        totals: Mapping[str, Sequence[float]],
+        known: Sequence[tuple[int, ...]] = (),
+    ) -> None:
         if self._bench.traces is None:
             return
         devices = self._bench.meter.devices
@@ -276,6 +284,7 @@ class Recorder:
                 times=tuple(round(time, 6) for time in times),
                 totals={unit: tuple(done) for unit, done in totals.items()},
                 spoiled=measurement.invalid,
+                known=tuple(known),
             )
         )
 
@@ -405,9 +414,9 @@ def play(meter: ReplayMeter, recorded: WindowTrace, sampler: Sampler) -> None:
     Raises:
         MeterError: if the reads around the window are too few.
     """
-    for time, counts in recorded.steps():
-        meter.seek(time)
-        sampler.replayed(time, counts)
+    for moment in itertools.islice(recorded.moments(), 1, None):
+        meter.seek(moment.time, moment.known)
+        sampler.replayed(moment.time, moment.counts)
         if not sampler.wants_call():
             return
     sampler.stop(f"the recorded calls end after {recorded.times[-1] - recorded.times[0]:.1f} s")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,6 +25,9 @@ from pytest_joules.reporting import json as json_report
 from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER, format_time
 from pytest_joules.updating import claimed_tolerance
 
+CLOCKS_DIFFER = timedelta(days=1)
+"""How far a machine's clock may be ahead of this one's; a session of the far future would stay the newest for good."""
+
 
 class ResultError(Exception):
     """A stored run that cannot be judged; the message names the file, what is at fault, and the fix."""
@@ -36,37 +39,37 @@ def read_result(path: Path) -> RunResult:
     Raises:
         ResultError: if there is none, it is not one, or it holds numbers that no run measures.
     """
-    if not path.is_file():
-        raise ResultError(
-            f"{path}: {'is a directory; name a file in it' if path.is_dir() else 'there is no such file'}"
-        )
     try:
         run = json_report.read(path)
     except json_report.ReportError as error:
         raise ResultError(str(error)) from error
     try:
-        timed = format_time(datetime.fromisoformat(run.created)) == run.created
+        created = datetime.fromisoformat(run.created)
+        timed = format_time(created) == run.created and created < datetime.now(timezone.utc) + CLOCKS_DIFFER
     except (ValueError, OverflowError):
         timed = False
     if not timed:
         raise ResultError(f"{path}: 'created' is {run.created[:60]!r}, and no time of a run's: measure it again")
     for result in run.results:
-        if fault := _fault(result):
+        if fault := _fault(result, run.meter):
             raise ResultError(f"{path}: {shown(result.test)}: {fault}; no run measures that: measure it again")
     return run
 
 
-def _fault(result: BudgetResult) -> str:
+def _fault(result: BudgetResult, meter: MeterInfo | None) -> str:
     """What of a result is sound for a reader, and yet cannot be judged; empty if nothing is."""
     budget, measurement = result.budget, result.measurement
-    for tolerance in (budget.tolerance, result.tolerance):
+    for tolerance in (budget.tolerance, result.tolerance, claimed_tolerance(result)):
         if tolerance is not None and not 0 < tolerance < 1:
             return f"a tolerance of {tolerance:g}"
     if budget.limit is not None and not SMALLEST_NUMBER <= budget.limit.joules <= LARGEST_NUMBER:
         return f"a limit of {budget.limit.joules:g} J"
+    if measurement is None and result.verdict.kind not in (VerdictKind.UNMEASURED, VerdictKind.INVALID):
+        return f"{result.verdict.kind.value} without a measurement"
     if measurement is None or measurement.invalid:
         return ""
-    if len({device.simulated for device in measurement.devices}) > 1:
+    kinds = {device.simulated for device in measurement.devices} | ({meter.simulated} if meter else set())
+    if len(kinds) > 1:
         return "simulated and real devices together"
     conditions = measurement.conditions
     told = (conditions.facts, conditions.signals, {"idle power": conditions.idle_watts or 0.0})
@@ -147,6 +150,23 @@ def unwanted(result: BudgetResult) -> bool:
     return verdict.kind is VerdictKind.UNMEASURED and verdict.reason.startswith((SKIPPED, DESELECTED))
 
 
+def check_storable(runs: Sequence[RunResult]) -> None:
+    """See that somebody may store what the runs measured.
+
+    Raises:
+        ResultError: if one was replayed, or simulated and real joules would mix.
+    """
+    meters = [run.meter for run in runs if run.meter is not None]
+    if any(meter.replayed for meter in meters):
+        raise ResultError("replayed joules are stored already or were not meant to be: give the run that measured them")
+    _check_kind(meters)
+
+
+def _check_kind(meters: Sequence[MeterInfo]) -> None:
+    if len({meter.simulated for meter in meters}) > 1:
+        raise ResultError("some of the results are simulated and some are real: give one kind at a time")
+
+
 def only(run: RunResult, text: str) -> RunResult:
     """The results whose test, window and unit hold ``text``."""
     return replace(run, results=tuple(result for result in run.results if text in _name(result)))
@@ -166,8 +186,7 @@ def together(runs: Sequence[RunResult]) -> RunResult:
         ResultError: if simulated and real joules would mix.
     """
     meters = [run.meter for run in runs if run.meter is not None]
-    if len({meter.simulated for meter in meters}) > 1:
-        raise ResultError("some of the results are simulated and some are real: give one kind at a time")
+    _check_kind(meters)
     commits = {run.commit for run in runs}
     measured = {result.key.test for run in runs for result in run.results if result.key}
     return RunResult(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +21,7 @@ from pytest_joules.model import (
     Session,
     VerdictKind,
 )
-from pytest_joules.terms import widened
+from pytest_joules.terms import widened_since
 
 
 def review(
@@ -38,15 +39,13 @@ def review(
         here: The work tree's.
         results: What the run judged.
         collected: Node ids of the tests that ran.
-        skus: Those that the run measured.
+        skus: Those that the run measured, or could have.
         load: Gives the work tree's files, if they are read already.
     """
     changes: list[EntryChange] = []
     problems: list[str] = []
-    judged = {result.key for result in results if result.declared and result.key}
-    # What a test without a measurement would have been judged by is said with its verdict.
-    ran = {*collected} - {result.test for result in results if result.key is None}
-    unjudged: dict[BaselineKey, None] = {}
+    judged = _judged_by(base, results)
+    left: dict[BaselineKey, None] = {}
     try:
         stored = sorted({*base.skus(), *here.skus()})
     except BaselineError as error:
@@ -54,14 +53,43 @@ def review(
     for sku in stored:
         try:
             if sku in skus:
-                unjudged |= dict.fromkeys(k for k in base.load(sku).entries if k.test in ran and k not in judged)
+                left |= dict.fromkeys(unjudged(base.load(sku), judged, results, collected))
             if base.data(sku) != here.data(sku):
                 changes += entry_changes(base.load(sku), (load or here.load)(sku))
         except BaselineError as error:
             problems.append(str(error))
-    return BaselineReview(
-        base.revision.ref, base.revision.commit, worst_first(changes), tuple(unjudged), tuple(problems)
-    )
+    return BaselineReview(base.revision.ref, base.revision.commit, worst_first(changes), tuple(left), tuple(problems))
+
+
+def unjudged(
+    file: BaselineFile, judged: Collection[BaselineKey], results: Sequence[BudgetResult], collected: Collection[str]
+) -> list[BaselineKey]:
+    """The stored series whose test ran, and that nothing judged.
+
+    Where a budget came to no number, its own verdict speaks, which fails a strict run; but not if its gate is off here,
+    and was on when the series was stored.
+    """
+    declared = [result for result in results if result.declared]
+    names = {*collected, *map(_name_of, declared)}
+    gated = {_name_of(result) for result in declared if result.key is None and result.budget.gate}
+    loose = {_name_of(result) for result in declared if result.key is None and not result.budget.gate}
+    left = [key for key in file.entries if key.test in names and key.test not in gated and key not in judged]
+    return [key for key in left if key.test not in loose or file.sessions(key)[-1].gate]
+
+
+def _name_of(result: BudgetResult) -> str:
+    """What a budget's series are stored under, as far as its test says so: a node id, or a key."""
+    return result.budget.key or result.test
+
+
+def _judged_by(base: BaselinesAtRef, results: Iterable[BudgetResult]) -> set[BaselineKey]:
+    """What was judged by the base's sessions; of another set of devices, the same series may be a new one."""
+    judged = set()
+    for result in results:
+        with contextlib.suppress(BaselineError):  # which has made the verdict
+            if result.declared and result.key and result.sku and base.load(result.sku).sessions(result.key):
+                judged.add(result.key)
+    return judged
 
 
 def entry_changes(base: BaselineFile, here: BaselineFile) -> tuple[EntryChange, ...]:
@@ -94,7 +122,7 @@ def _entry_change(key: BaselineKey, sku: str, base: Sequence[Session], here: Seq
         removed=len(then.keys() - now.keys()),
         rewritten=sum(then[name] != now[name] for name in then.keys() & now.keys()),
         anchor_moved=bool(pins[0]) and pins[0] != pins[1],
-        widened=widened(base[-1], here[-1].tolerance, here[-1].limit, here[-1].gate) if base and here else (),
+        widened=widened_since(base[-1], here[-1]) if base and here else (),
     )
 
 

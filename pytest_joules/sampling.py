@@ -271,7 +271,13 @@ def _date(tick: Tick) -> float:
 
 
 class Sampler:
-    """Samples one window of repeated calls."""
+    """Samples one window of repeated calls.
+
+    Attributes:
+        logs: The calls of every phase: warm-up, measuring, and both again where a verdict is confirmed.
+        known: At the start, and when each completion was dealt with, how many reads of each device were known;
+            shape (1 + completions, devices).  A read may be dated before a completion and come in after it.
+    """
 
     def __init__(
         self,
@@ -298,6 +304,7 @@ class Sampler:
         self._attribution = Attribution(meter.devices)
         self._log = CallLog(completion(None))
         self.logs = [self._log]
+        self.known = [self._known()]
         self._calls_per_completion = 1
         self._next_check = 0.0
         self._looked = 0
@@ -337,10 +344,12 @@ class Sampler:
         self._meter.mark()
         wanted = math.ceil(COMPLETION_SECONDS / max(seconds, 1e-9))
         self._calls_per_completion = max(1, min(wanted, 2 * self._calls_per_completion))
-        if self._measuring:
-            self._continue_measuring()
-        else:
-            self._continue_warmup()
+        with self._meter.held():
+            if self._measuring:
+                self._continue_measuring()
+            else:
+                self._continue_warmup()
+            self.known.append(self._known())
 
     def _fixed_calls(self) -> int | None:
         """After how many calls this phase ends, if that was given."""
@@ -494,6 +503,9 @@ class Sampler:
 
     def _capped(self) -> bool:
         return _share(s.power_capped for s in self._signals(self._log.times[0])) > 0.1
+
+    def _known(self) -> tuple[int, ...]:
+        return tuple(len(self._meter.reads(device) or ()) for device in self._meter.devices)
 
     def _period(self) -> float:
         return max(self._meter.period(device) for device in self._attribution.devices)

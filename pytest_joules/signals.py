@@ -101,7 +101,7 @@ def shown(signal: Signal, value: float) -> str:
     if signal.name.endswith("_bytes_per_second"):
         return f"{format_bytes(value)}/s"
     unit = next((unit for end, unit in _UNITS.items() if signal.name.endswith(end)), "")
-    return f"{value:.0f} {unit}" if unit else f"{value:.3g}"
+    return f"{value:.0f} {unit}" if unit else f"{float(f'{value:.3g}') if abs(value) >= 5e-4 else 0:g}"
 
 
 _UNITS = {"_mhz": "MHz", "_watts": "W", "_celsius": "°C"}

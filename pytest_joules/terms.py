@@ -27,6 +27,11 @@ def widened(base: Session, tolerance: float | None, limit: float | None, gate: b
     return tuple(found)
 
 
+def widened_since(base: Session, here: Session) -> tuple[Widened, ...]:
+    """Which terms a later session was stored under that are wider than an earlier one's."""
+    return widened(base, here.tolerance, here.limit, here.gate)
+
+
 def widened_text(change: Widened, unit: str) -> str:
     """``tolerance 2% -> 10%``, from the base's to what it is here."""
     if change.term == "gate":

@@ -53,9 +53,10 @@ def launch(
         raise ValueError(f"launch(pipe={pipe!r}): use one of {', '.join(pipes)}")
     if (host := _host()) is not None:
         from pytest_joules.meters.simulated import Work
+        from pytest_joules.units import plural
 
         if not 0 <= device < len(host.gpus):
-            raise ValueError(f"launch(device={device!r}): the simulated machine has {len(host.gpus)} GPU(s)")
+            raise ValueError(f"launch(device={device!r}): the simulated machine has {plural(len(host.gpus), 'GPU')}")
         host.gpus[device].launch(Work(flops, bytes, link_bytes, pipe))
         if memory is not None:
             host.gpus[device].hold(memory)

@@ -126,14 +126,19 @@ def format_count(count: float) -> str:
     return f"{count:.3g}"
 
 
+def plural(count: int, noun: str) -> str:
+    """``3`` and ``"session"`` as ``"3 sessions"``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def significant(value: float, digits: int = READER_DIGITS) -> float:
     """A number to so many significant digits."""
     return float(f"{value:.{digits}g}")
 
 
 def format_percent(fraction: float, *, signed: bool = False, digits: int = 1) -> str:
-    """``0.0213`` as ``"2.1%"``, or ``"+2.1%"`` when ``signed``."""
-    return f"{100 * fraction:{'+' if signed else ''}.{digits}f}%"
+    """``0.0213`` as ``"2.1%"``, or ``"+2.1%"`` when ``signed``; what rounds to nothing has no minus."""
+    return f"{round(100 * fraction, digits) + 0.0:{'+' if signed else ''}.{digits}f}%"
 
 
 def format_time(moment: datetime) -> str:

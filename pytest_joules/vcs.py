@@ -120,7 +120,7 @@ class Revision:
             if entry.kind != "tree":
                 raise RefError(
                     f"{self.shown(path)}: {entry.name!r} is a link or a file there, and no directory; "
-                    "name the directory itself with --energy-baselines"
+                    "name the directory itself"
                 )
             below = self._entries(root, entry.digest, part)
             if not below:

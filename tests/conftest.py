@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import textwrap
 from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
 from typing import Any
 
 import pytest
@@ -42,6 +44,19 @@ STEP = """
 
 STEP_JOULES_PER_TOKEN = 0.06445
 """What :data:`STEP` costs; the simulated sessions differ by 0.15 %."""
+
+
+PLUGINS = ("joules", "xdist", "rerunfailures")
+ADDOPTS = " ".join(f"-p no:{plugin.name}" for plugin in entry_points(group="pytest11") if plugin.name not in PLUGINS)
+"""For ``PYTEST_ADDOPTS``: whatever else is installed for pytest takes longer to import than a little suite to run."""
+
+
+def outside_pytest() -> dict[str, str]:
+    """The environment of a shell, for a pytest that shall not know that another one, or a CI, started it."""
+    started = ("PYTEST_", "GITHUB_", "CI")
+    return {name: value for name, value in os.environ.items() if not name.startswith(started)} | {
+        "PYTEST_ADDOPTS": ADDOPTS
+    }
 
 
 def interruptible() -> None:
@@ -102,6 +117,23 @@ class Suite:
             self.store.update(SKU, PRODUCT, True, {BaselineKey(test, window, unit): Addition(session)})
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """In place of ``--dist load``."""
+    from scheduling import FewAtATime
+
+    return FewAtATime(config, log) if config.getoption("dist") == "load" else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_plugins() -> Iterator[None]:
+    """For every pytest that the tests start."""
+    # A worker of xdist would obey, too, if it were there before the worker starts.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTEST_ADDOPTS", ADDOPTS)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _no_ci() -> Iterator[None]:
     """These tests may themselves run in a CI, where updates are refused."""
@@ -116,4 +148,6 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Suite:
     # The little suites say the same on a runner of GitHub as anywhere.
     for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
+    # The pytester unset it.
+    monkeypatch.setenv("PYTEST_ADDOPTS", ADDOPTS)
     return Suite(pytester)

@@ -18,11 +18,14 @@ from pytest_joules.model import (
     Device,
     Diagnosis,
     EntryChange,
+    History,
     Measurement,
     MeterInfo,
     Place,
+    PowerTrace,
     Rename,
     RunResult,
+    SignalChange,
     Split,
     Verdict,
     VerdictKind,
@@ -46,9 +49,14 @@ HOSTILE = (
     "$(id) `id` ${HOME}",
     "@all @octocat #1 !2 owner/repo#3",
     "https://example.org www.example.org a@b.example",
+    "/close\n/approve",
+    "GH-1 GH-2",
+    "##vso[task.complete]done",
+    "＝1+1",
     "[link](javascript:alert(1)) ![image](x)",
     "../../etc/passwd",
     "a\u202eb\u2066c\u200bd",
+    "\u3164\ufe0f\u034f\u2800\U000e0101",
     "\x00\x07\x1b[31mred\x7f\x9b",
     "\ud800 and \udfff",
     "\ufffe\uffff",
@@ -107,7 +115,17 @@ def result(
         change=0.26,
         noise=0.01,
         splits=(Split("watts and time", {"watts": 0.06, "seconds per unit": 0.2}),),
-        causes=(Cause("batch", "a smaller batch ran", ("batch: 32 -> 16",), low=0.2, high=0.3, explains=0.26),),
+        causes=(
+            Cause(
+                "batch",
+                "a smaller batch ran",
+                ("batch: 32 -> 16",),
+                "raise max_num_seqs",
+                low=0.2,
+                high=0.3,
+                explains=0.26,
+            ),
+        ),
     )
     return BudgetResult(
         test=test,
@@ -159,6 +177,23 @@ EVERY_VERDICT = run_of(
 )
 """A run with every verdict in it."""
 
+_amounts = st.dictionaries(texts | st.sampled_from(["sm_active", "memory_used_bytes"]), numbers, max_size=2)
+
+
+@st.composite
+def _traces(draw: st.DrawFn) -> PowerTrace:
+    row = st.tuples(numbers, numbers, maybe, maybe)
+    columns = zip(*draw(st.lists(row, min_size=1, max_size=3)), strict=True)
+    return replace(PowerTrace(*columns), block_seconds=tuple(draw(st.lists(numbers, max_size=3))))
+
+
+@st.composite
+def _histories(draw: st.DrawFn) -> History:
+    row = st.tuples(texts, numbers, numbers, numbers, st.none() | texts, st.booleans(), st.booleans())
+    columns = zip(*draw(st.lists(row, min_size=1, max_size=3)), strict=True)
+    return History(*columns)
+
+
 _blocks = st.builds(Block, joules=numbers, units=numbers, seconds=numbers)
 _devices = st.builds(Device, index=st.integers(0, 8), name=texts, identity=texts, simulated=st.booleans())
 _keys = st.builds(BaselineKey, test=texts, window=texts | st.just("main"), unit=texts | st.just("token"))
@@ -191,9 +226,13 @@ _measurements = st.builds(
         temperature_celsius=maybe,
         versions=st.dictionaries(texts, texts, max_size=1),
         configuration=st.dictionaries(texts, texts, max_size=1),
+        facts=_amounts,
+        signals=_amounts,
     ),
     notes=st.tuples(texts),
+    latencies=_amounts,
     invalid=texts,
+    trace=st.none() | _traces(),
 )
 _diagnoses = st.builds(
     Diagnosis,
@@ -204,6 +243,7 @@ _diagnoses = st.builds(
     unexplained=numbers,
     missing=st.tuples(texts),
     incomparable=st.tuples(texts) | st.just(()),
+    signals=st.tuples(st.builds(SignalChange, name=texts | st.just("sm_active"), before=maybe, after=maybe)),
 )
 _widened = st.tuples(
     st.builds(Widened, term=texts | st.sampled_from(["tolerance", "limit", "gate"]), base=maybe, here=maybe)
@@ -225,6 +265,7 @@ _results = st.builds(
     tolerance=maybe,
     measurement=st.none() | _measurements,
     diagnosis=st.none() | _diagnoses,
+    history=st.none() | st.just(History()) | _histories(),
     place=st.none() | st.builds(Place, file=texts, line=st.none() | st.integers()),
     widened=_widened | st.just(()),
 )
@@ -236,6 +277,7 @@ any_run = st.builds(
     meter=st.none() | st.builds(MeterInfo, description=texts, simulated=st.booleans(), devices=st.tuples(_devices)),
     commit=st.none() | texts,
     results=st.lists(_results, max_size=3).map(tuple),
+    extra_info=st.dictionaries(texts, st.dictionaries(texts, st.none() | texts | numbers, max_size=1), max_size=1),
     changes=st.tuples(
         st.builds(
             BaselineChange, key=_keys, sku=texts, old=maybe, new=numbers, sessions=st.integers(), replaced=st.booleans()

@@ -43,15 +43,16 @@ def measured(
     test: str = DECODE,
     *,
     device: Device = H200,
+    devices: tuple[Device, ...] = (),
     limit: float | None = None,
     tolerance: float | None = None,
     kind: VerdictKind = VerdictKind.NO_BASELINE,
     invalid: str = "",
 ) -> BudgetResult:
-    """One budget's result, as a run without baselines leaves it."""
+    """One budget's result, as a run without baselines leaves it; of ``device``, or of several ``devices``."""
     known = Conditions(temperature_celsius=50.0, sm_clock_mhz=1980.0, idle_watts=80.0)
     measurement = Measurement(
-        "main", WindowKind.REPEATED, (device,), {"token": blocks(joules)}, 10.0, 1.0, known, invalid=invalid
+        "main", WindowKind.REPEATED, devices or (device,), {"token": blocks(joules)}, 10.0, 1.0, known, invalid=invalid
     )
     budget = EnergyBudget(
         limit=None if limit is None else EnergyPerUnit(limit, "token"), tolerance=tolerance, per="token"

@@ -239,7 +239,7 @@ def test_the_report_counts_every_budget_and_says_that_joules_are_simulated(ran: 
     expected = "energy: 2 passed, 1 improved, 1 regressed, 2 invalid, 1 without baseline, 0 inconclusive, 2 unmeasured"
     assert lines[-1] == expected
     assert any("NVIDIA H100 80GB HBM3 (simulated), 2 pairs" in line for line in lines)
-    row = next(line for line in lines if line.startswith("tests/test_it.py::test_more"))
+    row = next(line for line in lines if line.startswith("test_more "))
     assert "W " in row
     slower = format_percent(ran.series("test_more")["seconds_ratio"] - 1, signed=True)
     assert f" x s {slower}" in row

@@ -11,6 +11,7 @@ from conftest import Suite
 from stored import DECODE, H200, PREFILL, SKU, days, measured, report, store, unmeasured
 
 from pytest_joules.baselines.store import BaselineStore
+from pytest_joules.budget import EnergyBudget
 from pytest_joules.cli import main
 from pytest_joules.model import BaselineKey, Session
 
@@ -64,13 +65,13 @@ def test_results_of_several_processes_become_sessions(tmp_path: Path, capsys: py
     assert {(one.commit, one.devices, one.tolerance) for one in stored()} == {("abc123", ("abc",), 0.02)}
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "baselines written in baselines:"
-    assert said[1].endswith(f"{DECODE} [main]: new, 999.9 mJ/token, 1 session(s)")
-    assert said[3].endswith("3 session(s)")
+    assert said[1].endswith(f"{DECODE} [main]: new, 999.9 mJ/token, 1 session")
+    assert said[3].endswith("3 sessions")
     text = (tmp_path / "baselines" / f"{SKU}.json").read_text()
     assert main(["accept", *paths]) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"stored already: {KEY}, 3 times",
-        "baselines in baselines: nothing was written",
+        "nothing was written in baselines",
     ]
     assert (tmp_path / "baselines" / f"{SKU}.json").read_text() == text
 
@@ -91,9 +92,19 @@ def test_a_new_level_starts_afresh_and_what_follows_joins_it(
     assert main(arguments) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[1:] == told.splitlines()[1:-1]
-    assert any("-> 1.100 J/token (+10." in line and "replaced), 1 session(s)" in line for line in said)
+    assert any("-> 1.100 J/token (+10." in line and "replaced), 1 session" in line for line in said)
     assert [one.recorded[:10] for one in stored()] == ["2026-05-01", "2026-05-02"]
     assert len(stored(key=replace(KEY, test=PREFILL))) == 5
+
+
+def test_terms_that_become_wider_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store(tmp_path / "baselines", [replace(one, tolerance=0.02) for one in LEVEL])
+    report(tmp_path / "loose.json", replace(measured(1.01, tolerance=0.5), budget=EnergyBudget(None, 0.5, gate=False)))
+    assert main(["accept", "loose.json"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if DECODE in line)
+    assert line.endswith("4 sessions, tolerance 2% -> 50%, gate on -> off")
+    assert main(["accept", "loose.json", "--anchor"]) == 0
+    assert "->" not in capsys.readouterr().out
 
 
 def test_an_older_run_does_not_take_the_place_of_a_newer_level(
@@ -151,7 +162,7 @@ def test_a_test_that_one_budget_failed_is_not_stored_by_another(
     assert not (tmp_path / "baselines").exists()
     said = capsys.readouterr().out
     assert f"not stored: {DECODE}: another budget of its test failed" in said
-    assert "baselines in baselines: nothing was written" in said
+    assert "nothing was written in baselines" in said
 
 
 @pytest.mark.parametrize(

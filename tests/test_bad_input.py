@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from typing import IO
 
@@ -22,39 +23,29 @@ PLAIN = """
 """
 
 
+WRONG_MARKERS = {
+    "@pytest.mark.energy_budget('80 mX/token')": "unknown energy unit 'mX' in '80 mX/token'; use one of *",
+    "@pytest.mark.energy_budget('-1 mJ/token')": "the limit '-1 mJ/token' must be a finite energy above zero",
+    "@pytest.mark.energy_budget(tolerance='2')": "tolerance: '2' is not a percentage; write it like '2%'",
+    "@pytest.mark.energy_budget\n@pytest.mark.energy_budget": "two budgets for the same window*",
+    "@pytest.mark.energy_budget(per='image', devices=[0])\n@pytest.mark.energy_budget(devices=[1])": (
+        "two budgets of one window charge different devices*"
+    ),
+    "@pytest.mark.energy_budget(window='w', per='image', devices=[0])\n"
+    "@pytest.mark.energy_budget(per='token', devices=[1])": "two budgets of one window charge different devices*",
+}
+
+
 @pytest.mark.parametrize("energy", [[], ["--energy", "--energy-meter=simulated"]])
-@pytest.mark.parametrize(
-    ("marker", "complaint"),
-    [
-        ("'80 mX/token'", "unknown energy unit 'mX' in '80 mX/token'; use one of *"),
-        ("'-1 mJ/token'", "the limit '-1 mJ/token' must be a finite energy above zero"),
-        ("tolerance='2'", "tolerance: '2' is not a percentage; write it like '2%'"),
-    ],
-)
-def test_wrong_markers_are_collection_errors(suite: Suite, marker: str, complaint: str, energy: list[str]) -> None:
-    suite.write(f"@pytest.mark.energy_budget({marker})\nclass TestIt:\n    def test_a(self, energy): pass\n")
+def test_wrong_markers_are_collection_errors(suite: Suite, energy: list[str]) -> None:
+    for number, marker in enumerate(WRONG_MARKERS):
+        test = f"class TestIt:\n{textwrap.indent(marker, '    ')}\n    def test_a(self, energy): pass\n"
+        suite.write(test, f"test_{number}.py")
     ran = suite.pytester.runpytest_subprocess(*energy)
     assert ran.ret == pytest.ExitCode.INTERRUPTED
-    ran.assert_outcomes(errors=1)
-    ran.stdout.fnmatch_lines([f"test_it.py::TestIt::test_a: energy_budget: *{complaint}*"])
-
-
-def test_two_budgets_for_one_window_are_refused(suite: Suite) -> None:
-    suite.write("@pytest.mark.energy_budget\n@pytest.mark.energy_budget\ndef test_a(energy): pass\n")
-    ran = suite.run()
-    ran.stdout.fnmatch_lines(["test_it.py::test_a: energy_budget: two budgets for the same window*"])
-
-
-@pytest.mark.parametrize(("first", "second"), [("", ""), ("window='w', ", "per='token', ")])
-def test_two_budgets_of_one_window_charge_the_same_devices(suite: Suite, first: str, second: str) -> None:
-    suite.write(f"""
-    @pytest.mark.energy_budget({first}per="image", devices=[0])
-    @pytest.mark.energy_budget({second}devices=[1])
-    def test_a(energy): pass
-    """)
-    ran = suite.run()
-    ran.assert_outcomes(errors=1)
-    ran.stdout.fnmatch_lines(["test_it.py::test_a: energy_budget: two budgets of one window charge different devices*"])
+    ran.assert_outcomes(errors=len(WRONG_MARKERS))
+    for number, complaint in enumerate(WRONG_MARKERS.values()):
+        ran.stdout.fnmatch_lines([f"test_{number}.py::TestIt::test_a: energy_budget: *{complaint}*"])
 
 
 def test_a_device_named_twice_in_other_words_is_invalid(suite: Suite) -> None:
@@ -142,53 +133,74 @@ def test_bad_baselines_stop_the_run_and_stay(
     assert path.read_text() == damaged
 
 
-@pytest.mark.parametrize(
-    ("work", "complaint"),
-    [
-        ("{'token': 0}", "INVALID: the work count of 'token' is 0: nothing to divide joules by"),
-        ("{'token': -1}", "*WindowError: work {'token': -1} must be a finite number, not below zero"),
-        ("{'token': float('nan')}", "*WindowError: work {'token': nan} must be a finite number*"),
-        ("{'token': float('inf')}", "*WindowError: work {'token': inf} must be a finite number*"),
-        ("{'token': 10**400}", "*WindowError: work {'token': 1000*} must be a finite number*"),
-        ("{'token': 10**5000}", "*WindowError: work {'token': a huge number} must be a finite number*"),
-        ("{'token': 1e308}", "*WindowError: work {'token': 1e+308} must be 0, or lie between 1e-15 and 1e+24"),
-        ("{'token': 5e-324}", "*WindowError: work {'token': 5e-324} must be 0, or lie between 1e-15 and 1e+24"),
-        ("{'token': '5'}", "*WindowError: work {'token': '5'} is not a unit's name with a number"),
-        ("{'call': 64}", "*WindowError: work {'call': 64}: a call always counts as one 'call'*"),
-        ("[]", "*WindowError: work must be a mapping like {'token': 512}*"),
-        ("lambda result: None", "*WindowError: work must be a mapping like {'token': 512}*; got None"),
-        ("7", "*WindowError: work must be a mapping like {'token': 512}*"),
-        ("{'other': 1}", "INVALID: the window did not count 'token', only 'call', 'other': declare it with work=*"),
-    ],
-)
-def test_work_that_cannot_be_counted(suite: Suite, work: str, complaint: str) -> None:
+UNCOUNTABLE = {
+    "{'token': 0}": "INVALID: the work count of 'token' is 0: nothing to divide joules by",
+    "{'token': -1}": "*WindowError: work {'token': -1} must be a finite number, not below zero",
+    "{'token': float('nan')}": "*WindowError: work {'token': nan} must be a finite number*",
+    "{'token': float('inf')}": "*WindowError: work {'token': inf} must be a finite number*",
+    "{'token': 10**400}": "*WindowError: work {'token': 1000*} must be a finite number*",
+    "{'token': 10**5000}": "*WindowError: work {'token': a huge number} must be a finite number*",
+    "{'token': 1e308}": "*WindowError: work {'token': 1e+308} must be 0, or lie between 1e-15 and 1e+24",
+    "{'token': 5e-324}": "*WindowError: work {'token': 5e-324} must be 0, or lie between 1e-15 and 1e+24",
+    "{'token': '5'}": "*WindowError: work {'token': '5'} is not a unit's name with a number",
+    "{'call': 64}": "*WindowError: work {'call': 64}: a call always counts as one 'call'*",
+    "[]": "*WindowError: work must be a mapping like {'token': 512}*",
+    "lambda result: None": "*WindowError: work must be a mapping like {'token': 512}*; got None",
+    "7": "*WindowError: work must be a mapping like {'token': 512}*",
+    "{'other': 1}": "INVALID: the window did not count 'token', only 'call', 'other': declare it with work=*",
+}
+
+
+def said_of(ran: pytest.RunResult, test: str) -> list[str]:
+    """For each case of a parametrised test in turn, what its failure says."""
+    text = ran.stdout.str().partition("= energy (")[0]
+    _, *parts = re.split(rf"^_+ {test}\[(\d+)\] _+$", text, flags=re.MULTILINE)
+    assert parts[::2] == [str(number) for number in range(len(parts) // 2)]
+    return parts[1::2]
+
+
+def test_work_that_cannot_be_counted(suite: Suite) -> None:
     suite.write(f"""
+    WORK = [{", ".join(UNCOUNTABLE)}]
+
+    @pytest.mark.parametrize("case", range(len(WORK)))
     @pytest.mark.energy_budget(per="token")
-    def test_step(energy):
-        energy.repeat(step, work={work}, rounds=80, warmup=5)
+    def test_step(energy, case):
+        energy.repeat(step, work=WORK[case], rounds=80, warmup=5)
     """)
     ran = suite.run("--energy-update")
-    ran.assert_outcomes(failed=1)
-    ran.stdout.re_match_lines([re.escape(complaint).replace(r"\*", ".*")])
+    ran.assert_outcomes(failed=len(UNCOUNTABLE))
+    for said, complaint in zip(said_of(ran, "test_step"), UNCOUNTABLE.values(), strict=True):
+        assert re.search(rf"^{re.escape(complaint)}".replace(r"\*", ".*"), said, re.MULTILINE), complaint
     assert not suite.store.directory.exists()
 
 
-@pytest.mark.parametrize(
-    ("counts", "complaint"),
-    [
-        ("{'token': float('nan')}", "{'token': nan} must be a finite number*"),
-        ("{'token': 10**400}", "{'token': 1000*} must be a finite number*"),
-        ("{'call': 2}", "{'call': 2}: a call always counts as one 'call'*"),
-        ("[]", "must be a mapping like *; got [[][]]"),
-        ("'64 tokens'", "must be a mapping like *; got '64 tokens'"),
-    ],
-)
-def test_a_hook_that_counts_nonsense_is_named(suite: Suite, counts: str, complaint: str) -> None:
-    suite.write(f"def pytest_joules_count_work(result):\n    return {counts}\n", "conftest.py", prelude="")
-    suite.write(PLAIN)
+NONSENSE = {
+    "{'token': float('nan')}": "{'token': nan} must be a finite number*",
+    "{'token': 10**400}": "{'token': 1000*} must be a finite number*",
+    "{'call': 2}": "{'call': 2}: a call always counts as one 'call'*",
+    "[]": "must be a mapping like *; got []",
+    "'64 tokens'": "must be a mapping like *; got '64 tokens'",
+}
+
+
+def test_a_hook_that_counts_nonsense_is_named(suite: Suite) -> None:
+    hook = f"""
+    def pytest_joules_count_work(result):
+        return [{", ".join(NONSENSE)}][result]
+    """
+    suite.write(hook, "conftest.py", prelude="")
+    suite.write(f"""
+    @pytest.mark.parametrize("case", range({len(NONSENSE)}))
+    @pytest.mark.energy_budget(tolerance="2%")
+    def test_step(energy, case):
+        energy.repeat(lambda: (step(), case)[1], work={{"token": 64}})
+    """)
     ran = suite.run()
-    ran.assert_outcomes(failed=1)
-    ran.stdout.fnmatch_lines([f"*WindowError: what pytest_joules_count_work returned, {complaint}"])
+    ran.assert_outcomes(failed=len(NONSENSE))
+    for said, complaint in zip(said_of(ran, "test_step"), NONSENSE.values(), strict=True):
+        line = re.escape(f"WindowError: what pytest_joules_count_work returned, {complaint}").replace(r"\*", ".*")
+        assert re.search(line, said), complaint
 
 
 def test_a_window_counts_as_one_call(suite: Suite) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import outside_pytest
 
 RECIPES = Path(__file__).parents[1] / "examples" / "ci"
 WORKFLOWS = sorted((RECIPES / "github").glob("*.yml"))
@@ -43,7 +44,6 @@ VARIABLES = {
     "GITHUB_BASE_REF": "main",
     "SESSIONS": "3",
     "SKU": "h100",
-    "sku": "h100",
 }
 """What the systems and the recipes themselves set."""
 
@@ -142,9 +142,8 @@ def test_every_command_of_the_recipes_runs_on_the_simulated_gpu(tmp_path: Path) 
     tests.mkdir(parents=True)
     (tests / "test_it.py").write_text(textwrap.dedent(SUITE), encoding="utf-8")
     (tmp_path / "pytest.ini").write_text("[pytest]\nenergy_meter = simulated\n", encoding="utf-8")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "GITHUB_", "CI_"))}
     environment = {
-        **kept,
+        **outside_pytest(),
         **VARIABLES,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
@@ -177,6 +176,15 @@ def test_every_command_of_the_recipes_runs_on_the_simulated_gpu(tmp_path: Path) 
         if command.startswith("pytest-joules doctor"):
             # The doctor is no pytest, and reads no ini file; a machine that tests keep busy may deserve its warning.
             run(f"{command} --energy-meter simulated", 0, 1)
-        elif command not in (*recording, *measuring):
+        elif command not in (*recording, *measuring) and "$judged" not in command:
             run(command)
+    # Of two GPUs that a pull request is to be judged on, one has sent no result.
+    (judging,) = (script for script in scripts() if "compare" in script)
+    for product in re.findall(r"\w+=(nvidia-h100\S*)", judging):
+        judging = judging.replace(product, f"simulated-{product}")
+    run(f"export GITHUB_OUTPUT=output\n{judging}")
+    assert (tmp_path / "output").read_text() == "state=failure\n"
+    comment = (tmp_path / "comment.md").read_text()
+    assert "1 passed, 0 regressed" in comment
+    assert comment.endswith("**b200**: no result that can be judged; the log of this job says why.\n")
     assert json.loads((tmp_path / "energy.json").read_text())["results"]

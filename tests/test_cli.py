@@ -23,11 +23,11 @@ def test_record_adds_one_session_a_process_and_show_prints_them(suite: Suite) ->
     suite.write("@pytest.mark.energy_budget\ndef test_step(energy):\n    energy.repeat(step, work=tokens)\n")
     ran = joules("record", "--sessions", "2", "--", "--energy-meter=simulated", "-q", cwd=suite.path)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "pytest-joules: 2 session(s) stored" in ran.stdout
+    assert "pytest-joules: 2 sessions stored" in ran.stdout
     shown = joules("show", cwd=suite.path)
     assert shown.returncode == 0
     assert f"{SKU} (NVIDIA H100 80GB HBM3, simulated)" in shown.stdout
-    row = next(line for line in shown.stdout.splitlines() if line.startswith("test_it.py::test_step"))
+    row = next(line for line in shown.stdout.splitlines() if line.startswith("test_step "))
     assert "mJ/token" in row
     assert " 2 " in row
     assert joules("show", str(suite.store.path(SKU)), cwd=Path("/")).stdout == shown.stdout
@@ -38,14 +38,14 @@ def test_record_anchor_pins_its_sessions_in_place_of_older_ones(suite: Suite) ->
     suite.store_baseline(sessions=2, anchor=True)
     ran = joules("record", "--anchor", "--sessions", "2", "--", "--energy-meter=simulated", "-q", cwd=suite.path)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "pytest-joules: 2 session(s) stored as the anchor" in ran.stdout
-    assert "3 session(s), 1 pinned, anchor moved" in ran.stdout
-    assert "4 session(s), 2 pinned\n" in ran.stdout
+    assert "pytest-joules: 2 sessions stored as the anchor" in ran.stdout
+    assert "3 sessions, 1 pinned, anchor moved" in ran.stdout
+    assert "4 sessions, 2 pinned\n" in ran.stdout
     (sessions,) = suite.store.load(SKU).entries.values()
     assert [session.anchor for session in sessions] == [False, False, True, True]
     shown = joules("show", cwd=suite.path).stdout.splitlines()
     assert all(len(line) < 150 for line in shown)
-    row = next(line for line in shown if line.startswith("test_it.py::test_step"))
+    row = next(line for line in shown if line.startswith("test_step "))
     assert " 4 on 1, 2* " in row
     assert row.count("%") == 2  # two sessions since the anchor are no trend
     assert "* pinned as an anchor" in shown

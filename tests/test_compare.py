@@ -9,10 +9,34 @@ from pathlib import Path
 
 import pytest
 from conftest import Suite
-from stored import DECODE, H200, PREFILL, SKU, blocks, commit_all, days, measured, report, store, unmeasured
+from stored import (
+    CREATED,
+    DECODE,
+    H200,
+    PREFILL,
+    SKU,
+    blocks,
+    commit_all,
+    days,
+    measured,
+    report,
+    session,
+    store,
+    unmeasured,
+)
 
+from pytest_joules.baselines.store import Addition, BaselineStore
+from pytest_joules.budget import EnergyBudget
 from pytest_joules.cli import main
-from pytest_joules.model import BaselineKey, Block, VerdictKind
+from pytest_joules.model import (
+    BaselineKey,
+    Block,
+    BudgetResult,
+    MeterInfo,
+    RunResult,
+    VerdictKind,
+    Widened,
+)
 from pytest_joules.rejudging import read_result
 from pytest_joules.reporting import json as json_report
 
@@ -67,7 +91,7 @@ def test_a_rise_fails_and_a_level_run_does_not(tmp_path: Path, capsys: pytest.Ca
     assert main(["compare", "risen.json"]) == 1
     said = capsys.readouterr().out
     assert f"{DECODE}: REGRESSED: 1.050 J/token is +5.0% against the baseline's" in said
-    assert "baseline   3 session(s) in baselines/nvidia-h200.json" in said
+    assert "baseline   3 sessions in baselines/nvidia-h200.json" in said
     assert main(["compare", "risen.json", "--tolerance", "10%"]) == 0
     assert "tolerance 10.0%" not in said
     # What the marker says stands.
@@ -101,8 +125,78 @@ def test_another_commit_s_baselines_and_terms_judge(tmp_path: Path, capsys: pyte
     assert "against HEAD:baselines" in said
     assert "REGRESSED: 1.050 J/token is +5.0%" in said
     assert "tolerance 2% -> 20%" in said
-    assert "-> 1.050 J/token (+5.00%), 3 session(s) added, 3 session(s) removed" in said
+    assert "-> 1.050 J/token (+5.00%), 3 sessions added, 3 sessions removed" in said
     assert f"{PREFILL}: NO_BASELINE" in said
+
+
+OFF = EnergyBudget(gate=False, per="token")
+TWO = tuple(replace(H200, index=index, identity=name) for index, name in enumerate(("abc", "def")))
+
+
+SILENT: dict[str, list[BudgetResult]] = {
+    "not a word of the test": [measured(test="test_new")],
+    "no gate, and skipped": [replace(unmeasured("skipped: why not"), budget=OFF)],
+    "no gate, and spoiled": [replace(measured(2.0, invalid="a neighbour"), budget=OFF)],
+    "no gate, and another unit": [replace(measured(2.0), budget=replace(OFF, per="step"))],
+    "no budget": [replace(measured(2.0), declared=False)],
+    "stored under another name": [replace(measured(2.0), key=BaselineKey("mine", "main", "token"))],
+    "by a name of its own, and skipped": [replace(unmeasured("skipped"), test="x", budget=replace(OFF, key=DECODE))],
+}
+
+
+@pytest.mark.parametrize("results", SILENT.values(), ids=SILENT)
+def test_whatever_the_base_stores_has_to_be_judged(tmp_path: Path, results: list[BudgetResult]) -> None:
+    store(tmp_path / "baselines", [replace(one, tolerance=0.02) for one in LEVEL])
+    commit_all(tmp_path)
+    for new in ("test_new", "mine"):  # what is new to the base is judged by the work tree's own
+        store(tmp_path / "baselines", [session(2.0)], new)
+    report(tmp_path / "energy.json", *results)
+    assert main(["compare", "energy.json", "--baseline-ref", "HEAD", "--strict", "--missing", "warn"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("results", "code"),
+    [
+        ([measured()], 1),
+        ([measured(), measured(2.0, PREFILL)], 1),
+        ([measured(), replace(unmeasured("deselected", PREFILL), budget=OFF)], 1),
+        ([measured(), measured(1.0, PREFILL, devices=TWO)], 0),
+    ],
+    ids=["left out", "charged to one of them", "no gate, and deselected", "judged"],
+)
+def test_series_of_several_devices_are_asked_for_where_these_are(
+    tmp_path: Path, results: list[BudgetResult], code: int
+) -> None:
+    store(tmp_path / "baselines", LEVEL)
+    for one in LEVEL:
+        pair = replace(one, devices=("abc", "def"), blocks=blocks(1.0))
+        added = {BaselineKey(PREFILL, "main", "token"): Addition(pair)}
+        BaselineStore(tmp_path / "baselines").update(f"{SKU}+x2", "NVIDIA H200", False, added)
+    commit_all(tmp_path)
+    store(tmp_path / "baselines", [session(2.0)], PREFILL)  # a baseline of its own, for one device
+    run = RunResult(CREATED, "1", MeterInfo("NVML", False, TWO), results=tuple(results))
+    json_report.write(run, tmp_path / "energy.json")
+    assert main(["compare", "energy.json", "--baseline-ref", "HEAD", "--strict"]) == code
+
+
+def test_a_file_of_another_commit_says_whose_results_are_wanted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(tmp_path / "baselines", LEVEL)
+    mocked = replace(H200, simulated=True)
+    added = {BaselineKey(DECODE, "main", "token"): Addition(session())}
+    BaselineStore(tmp_path / "baselines").update(f"simulated-{SKU}", "NVIDIA H200", True, added)
+    commit_all(tmp_path)
+    shutil.rmtree(tmp_path / "baselines")
+    report(tmp_path / "energy.json", measured())
+    report(tmp_path / "simulated.json", measured(device=mocked), simulated=True)
+    at_head = ["--baseline-ref", "HEAD", "--strict", "--baseline"]
+    assert main(["compare", "energy.json", *at_head, f"baselines/{SKU}.json"]) == 0
+    assert main(["compare", "simulated.json", *at_head, "baselines"]) != 2
+    assert main(["compare", "simulated.json", *at_head, f"baselines/{SKU}.json"]) == 2
+    assert "is of nvidia-h200, and the results are of simulated-nvidia-h200" in capsys.readouterr().err
+    assert main(["compare", "energy.json", *at_head, "baselines/nvidia-b200.json"]) == 2
+    assert "HEAD:baselines/nvidia-b200.json: there is no such file in that commit" in capsys.readouterr().err
 
 
 def test_parts_of_a_suite_are_one_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,7 +272,14 @@ def _mangled(path: Path, old: str, new: str) -> None:
         (["fine.json", "--baseline", "other.json"], "is of nvidia-b200, and the results are of nvidia-h200"),
         (["fine.json", "--baseline", "bad"], "bad/nvidia-h200.json:1: not JSON"),
         (["fine.json", "--baseline-ref", "HEAD"], "is in no git repository"),
-        (["wide.json", "--max-tolerance", "5%"], "its tolerance of 20% is wider than --max-tolerance allows (5%)"),
+        (["wide.json", "--max-tolerance", "5%"], "a tolerance of 20% is wider than max-tolerance allows: at most 5%"),
+        (["loose.json", "--max-tolerance", "5%"], "a tolerance of 50% is wider than max-tolerance allows: at most 5%"),
+        (["sly.json", "--max-tolerance", "5%"], "a tolerance of 90% is wider than max-tolerance allows: at most 5%"),
+        (["fine.json", "--tolerance", "9%", "--max-tolerance", "5%"], "a tolerance of 9% is wider than max-tolerance"),
+        (["said.json"], f"said.json: {DECODE}: PASS without a measurement; no run measures that"),
+        (["meter.json"], f"meter.json: {DECODE}: simulated and real devices together"),
+        (["late.json"], "late.json: 'created' is '2999-01-01T00:00:00+00:00', and no time of a run's"),
+        (["nobody.json", "--strict"], "no device in the result: nobody knows whose baselines it has to keep"),
         (["fine.json", "--json", "nowhere/x.json"], "--json nowhere/x.json: its directory does not exist"),
     ],
 )  # fmt: skip
@@ -188,7 +289,7 @@ def test_what_cannot_be_compared_is_one_clear_line_and_exit_code_2(
     store(tmp_path / "baselines", LEVEL)
     report(tmp_path / "fine.json", measured())
     report(tmp_path / "empty.json")
-    report(tmp_path / "simulated.json", measured(), simulated=True)
+    report(tmp_path / "simulated.json", measured(device=replace(H200, simulated=True)), simulated=True)
     report(tmp_path / "wide.json", measured(tolerance=0.2))
     nothing = measured()
     assert nothing.measurement is not None
@@ -201,6 +302,15 @@ def test_what_cannot_be_compared_is_one_clear_line_and_exit_code_2(
     zero = replace(nothing.measurement, blocks={"token": (Block(0.0, 1.0, 1.0),)})
     report(tmp_path / "keyless.json", replace(nothing, measurement=zero, key=None))
     report(tmp_path / "when.json", measured(), created="yesterday")
+    report(tmp_path / "late.json", measured(), created="2999-01-01T00:00:00+00:00")
+    report(tmp_path / "loose.json", replace(measured(), tolerance=0.5))
+    report(tmp_path / "sly.json", replace(measured(), widened=(Widened("tolerance", 0.02, 0.9),)))
+    report(tmp_path / "said.json", replace(measured(kind=VerdictKind.PASS), measurement=None))
+    report(tmp_path / "meter.json", measured(), simulated=True)
+    off = EnergyBudget(gate=False)
+    json_report.write(
+        RunResult(CREATED, "1", results=(replace(unmeasured("skipped: x"), budget=off),)), tmp_path / "nobody.json"
+    )
     (tmp_path / "text.json").write_text("{")
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / f"{SKU}.json").write_text("{")

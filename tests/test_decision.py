@@ -179,7 +179,7 @@ def test_a_single_session_says_what_would_help() -> None:
     # Recording what looks like a regression would make it the baseline; a level run may ask for more sessions.
     level = decide(today([0.01] * 24), quiet_sessions(1), replace(TERMS, tolerance=0.011))
     assert level.kind is VerdictKind.INCONCLUSIVE
-    assert "more session(s) of the baseline's code would settle it" in level.reason
+    assert "more sessions of the baseline's code would settle it" in level.reason
 
 
 def test_costlier_devices_on_file_do_not_hide_a_regression() -> None:

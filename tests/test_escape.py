@@ -17,8 +17,6 @@ from runs import HOSTILE, texts
 
 from pytest_joules.reporting import escape
 
-INVISIBLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
-
 fixed = pytest.mark.parametrize("text", HOSTILE, ids=[f"hostile{number}" for number in range(len(HOSTILE))])
 
 
@@ -71,7 +69,8 @@ def _unescaped(text: str, mapping: dict[str, str]) -> str:
 def check_visible(text: str) -> None:
     shown = escape.visible(text)
     assert shown.isprintable()
-    assert shown == text or not text.isprintable()
+    assert shown == text or not (text.isprintable() and text.isascii())
+    assert not re.search("[\u034f\u115f\u2800\u3164\ufe0f\uffa0\U000e0101]", shown)
     shown.encode()
 
 
@@ -102,13 +101,17 @@ def check_markdown(text: str) -> None:
 
 
 def check_mentions(text: str) -> None:
-    assert not re.search(r"[@#!]\w|://|(?i:\bwww)\.", rendered(escape.markdown(text)).text)
+    assert not re.search(r"[@#!]\w|://|(?i:\bwww)\.|(?i:\bGH)-\d", rendered(escape.markdown(text)).text)
+    assert not escape.markdown(text).startswith("/")
 
 
 def check_block(text: str) -> None:
     page = rendered(f"{escape.markdown_block(text)}\n\nbehind")
     assert page.tags == ["pre", "code", "p"]
-    assert page.text == f"{escape.visible(text, keep=chr(10))}\n\nbehind\n"
+    shown = page.text.removesuffix("\n\nbehind\n").split("\n")
+    assert not any(line.startswith("/") for line in shown)
+    for line, told in zip(shown, escape.visible(text, keep="\n").split("\n"), strict=True):
+        assert line in (told, f" {told}")
 
 
 def check_html(text: str) -> None:
@@ -139,7 +142,7 @@ def check_csv(text: str) -> None:
     csv.writer(written).writerow([escape.csv(text), "next"])
     ((cell, following),) = csv.reader(io.StringIO(written.getvalue()))
     assert following == "next"
-    assert not cell.lstrip().startswith(("=", "+", "-", "@"))
+    assert not cell.lstrip().startswith(("=", "+", "-", "@", "＝"))
     assert cell.removeprefix("'") == escape.visible(text).removeprefix("'")
 
 
@@ -166,6 +169,11 @@ def test_known_texts(check, text: str) -> None:  # type: ignore[no-untyped-def]
 @pytest.mark.parametrize("check", CHECKS)
 def test_any_text(check) -> None:  # type: ignore[no-untyped-def]
     given(texts)(check)()
+
+
+def test_what_looks_alike_is_told_apart() -> None:
+    assert escape.visible("test_a\u3164") == r"test_a\u3164"
+    assert escape.visible("naïve 日本語 🔥") == "naïve 日本語 🔥"
 
 
 def test_what_is_usual_reads_as_it_is() -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import outside_pytest
 
 from pytest_joules.baselines.store import BaselineStore
 
@@ -15,9 +15,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def run_pytest(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=ROOT, env=outside_pytest(), capture_output=True, text=True, check=False)
 
 
 def test_quickstart_passes_against_its_committed_baseline() -> None:
@@ -49,8 +48,7 @@ def test_diffusers_example_runs_tiny_without_a_gpu() -> None:
 
 
 def test_vllm_example_measures_the_stand_in(tmp_path: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    environment["PYTHONPATH"] = str(ROOT / "tests" / "engines")
+    environment = outside_pytest() | {"PYTHONPATH": str(ROOT / "tests" / "engines")}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--energy", "--energy-meter", "simulated"]
     command += ["--energy-missing", "warn", "--energy-baselines", str(tmp_path)]
     command += ["examples/vllm/test_offline.py::test_generate[8]"]

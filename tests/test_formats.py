@@ -7,6 +7,8 @@ import io
 import json
 import math
 import os
+import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +20,13 @@ from jsonschema import Draft202012Validator
 from junitparser import Failure, JUnitXml, Properties, Skipped
 from markdown_it import MarkdownIt
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
-from runs import EVERY_VERDICT, any_run, result, run_of
+from runs import EVERY_VERDICT, HOSTILE, any_run, result, run_of
 from test_escape import github_commands, rendered
 
 from pytest_joules.cli import main
 from pytest_joules.codec import CodecError, decode, encode
 from pytest_joules.model import BaselineChange, BaselineKey, RunResult, VerdictKind
-from pytest_joules.reporting import bmf, github, hud, junit, markdown, openmetrics, smaller_is_better
+from pytest_joules.reporting import advice, bmf, github, hud, junit, markdown, openmetrics, smaller_is_better
 from pytest_joules.reporting import csv as csv_report
 from pytest_joules.reporting import json as json_report
 from pytest_joules.reporting.formats import FORMATS, renderer
@@ -135,9 +137,19 @@ def check_json(run: RunResult) -> None:
     assert decode(RunResult, encode(run)) == run
 
 
+def check_html(run: RunResult) -> None:
+    html = pytest.importorskip("pytest_joules.reporting.html", reason="the extra html is not installed")
+    page = html.render(run)
+    page.encode()
+    # As many scripts as in any other page, and not one more.
+    assert len(re.findall("<script", page)) == 3
+    assert len(re.findall("<article", page)) == len(run.results)
+
+
 @pytest.mark.parametrize(
     "check",
     [
+        check_html,
         check_junit,
         check_openmetrics,
         check_bmf,
@@ -171,6 +183,7 @@ def test_junit_has_a_case_for_each_budget() -> None:
     assert failure.type == "REGRESSED"
     assert "80.00 mJ/token is +30.0%" in failure.message
     assert "why        a smaller batch ran" in failure.text
+    assert "next       try: raise max_num_seqs" in failure.text
     assert cases["test_limit"].classname == "tests.test_b.TestB"
     (skipped,) = cases["test_skipped"].result
     assert isinstance(skipped, Skipped)
@@ -207,6 +220,14 @@ def test_one_series_is_written_once() -> None:
     twice = run_of(result(), result())
     assert openmetrics.render(twice) == openmetrics.render(run_of(result())).replace('"REGRESSED"} 1', '"REGRESSED"} 2')
     assert len(json.loads(smaller_is_better.render(twice))) == 1
+
+
+def test_names_that_are_one_when_spelled_out_or_shortened_are_told_apart_or_told_once() -> None:
+    alike = run_of(result("test_a.py::test[\u202e]"), result(r"test_a.py::test[\u202e]"))
+    lines = openmetrics.render(alike).splitlines()
+    assert sum(line.startswith("energy_per_unit_joules{") for line in lines) == 1
+    long = run_of(*(result(f"test_a.py::test[{'x' * 500}{middle}{'x' * 500}]") for middle in "ab"))
+    assert len({entry["name"] for entry in json.loads(smaller_is_better.render(long))}) == 2
 
 
 def test_benchmark_formats_have_values_and_98_percent_intervals() -> None:
@@ -280,11 +301,34 @@ def test_pages_show_the_worst_first_and_why_it_failed(render) -> None:  # type: 
     assert rendered(page).tags.count("details") == (4 if render is github.render else 0)
 
 
+def test_what_to_do_next_is_said_where_something_is_to_be_done() -> None:
+    run = EVERY_VERDICT
+    told = {found.verdict.kind: advice.steps(found, run) for found in run.results if found.declared}
+    (accept,) = told[VerdictKind.NO_BASELINE]
+    assert accept == (
+        "take this run as its first session: pytest-joules accept RESULT.json -k tests/test_b.py::test_new"
+    )
+    assert told[VerdictKind.OVER_LIMIT] == ["if this is intended: raise the limit in its energy_budget marker"]
+    assert told[VerdictKind.IMPROVED][0].startswith("hold the new level: ")
+    for kind in (VerdictKind.PASS, VerdictKind.INCONCLUSIVE, VerdictKind.INVALID, VerdictKind.UNMEASURED):
+        assert not told[kind]
+    assert not advice.steps(replace(result(), declared=False), run)
+    assert run.meter is not None
+    assert advice.steps(result(), replace(run, meter=replace(run.meter, replayed=True))) == ["try: raise max_num_seqs"]
+    for test in HOSTILE:
+        command = advice.steps(result(test), run)[-1].partition(": ")[2]
+        assert shlex.split(command) in (
+            ["pytest-joules", "accept", "RESULT.json", "-k", test],
+            ["pytest-joules", "accept", "RESULT.json"],
+        )
+        assert command.isprintable()
+
+
 def test_pages_show_what_was_written_and_what_was_not_collected() -> None:
     key = BaselineKey("tests/test_a.py::test_b", "main", "token")
     change = BaselineChange(key, "nvidia-h200", 0.08, 0.07, 4, replaced=True)
     page = rendered(github.render(replace(EVERY_VERDICT, changes=(change,), not_collected=(key,))))
-    assert "80.00 mJ -> 70.00 mJ/token (-12.50%, replaced), 4 session(s)" in page.text
+    assert "80.00 mJ -> 70.00 mJ/token (-12.50%, replaced), 4 sessions" in page.text
     assert "stored but not collected: tests/test_a.py::test_b [main, J/token]" in page.text
 
 
@@ -333,6 +377,10 @@ def test_annotations_stand_at_the_tests_line_and_end_with_how_many_more() -> Non
     assert message.splitlines()[0].startswith("REGRESSED: 80.00 mJ/token is +30.0%")
     assert message.splitlines()[1].startswith("why: a smaller batch ran")
     assert [line.partition(" ")[0] for line in lines] == ["::error"] * 4 + ["::warning"]
+    assert message.splitlines()[2:] == [
+        "try: raise max_num_seqs",
+        f"if this is intended: pytest-joules accept RESULT.json -k '{TEST}'",
+    ]
     capped = github.commands(many(30))
     assert len(capped) == 10
     assert capped[-1] == (
@@ -411,6 +459,12 @@ def test_reading_a_report_is_checking_it_against_its_schema() -> None:
         (("schema",), True, "no 'schema' number"),
         (("results", 0, "verdict", "ratio"), math.inf, "results[0].verdict.ratio: expected a finite number"),
         (("results", 0, "verdict", "ratio"), 10**400, "results[0].verdict.ratio: "),
+        (("results", 0, "history"), {"recorded": ["2026-05-01"]}, f"{TEST}: columns of a History of unequal length"),
+        (
+            ("results", 0, "measurement", "trace"),
+            {"seconds": [1.0], "watts": [], "sm_clock_mhz": [], "temperature_celsius": []},
+            f"{TEST}: columns of a PowerTrace of unequal length",
+        ),
     ],
 )
 def test_report_names_the_place_at_fault(
@@ -470,8 +524,8 @@ def test_report_to_github_appends_the_summary_and_prints_annotations(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["nowhere.json", "--to", "csv"], "nowhere.json: not a readable JSON report"),
-        ([".", "--to", "csv"], "not a regular file"),
+        (["nowhere.json", "--to", "csv"], "nowhere.json: there is no such file"),
+        ([".", "--to", "csv"], ".: is a directory; name a file in it"),
         (["RESULT", "--to", "csv", "-o", "nowhere/out.csv"], "-o nowhere/out.csv: its directory does not exist"),
         (["RESULT", "--to", "csv", "-o", "."], "is a directory"),
     ],
@@ -499,9 +553,6 @@ def test_nothing_is_put_in_the_place_of_a_device_or_a_pipe(stored: Path, capsys:
 def test_html_says_what_to_install(
     stored: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(name: str) -> Any:
-        raise ModuleNotFoundError("No module named 'jinja2'", name="jinja2")
-
-    monkeypatch.setattr("pytest_joules.reporting.formats.import_module", missing)
+    monkeypatch.setattr("pytest_joules.reporting.formats.find_spec", lambda name: None)
     assert main(["report", str(stored), "--to", "html"]) == 2
     assert capsys.readouterr().err == "pytest-joules: html needs jinja2: pip install 'pytest-joules[html]'\n"

@@ -130,7 +130,7 @@ def test_update_replaces_what_moved_and_keeps_the_rest(suite: Suite) -> None:
     suite.store_baseline(1.0, "test_other.py::test_other")
     ran = suite.run("--energy-update")
     ran.assert_outcomes(passed=1)
-    ran.stdout.fnmatch_lines(["*test_step [[]main[]]: * -> *mJ/token (+5.*%, replaced), 1 session(s)"])
+    ran.stdout.fnmatch_lines(["*test_step [[]main[]]: * -> *mJ/token (+5.*%, replaced), 1 session"])
     entries = suite.store.load("simulated-nvidia-h100-80gb-hbm3").entries
     assert sorted((key.test, len(sessions)) for key, sessions in entries.items()) == [
         ("test_it.py::test_step", 1),
@@ -150,13 +150,13 @@ def test_slow_creep_fails_against_the_anchor_and_an_update_moves_it(suite: Suite
     failed.stdout.fnmatch_lines(
         [
             "REGRESSED: simulated * mJ/token is +2.*% against the anchor's 64.* mJ (ratio 1.02*",
-            "*anchor     3 session(s) in baselines/*",
+            "*anchor     3 sessions in baselines/*",
             "*because    crept up: +2.*% since the anchor of 2026-01-01 (today's step alone is +1.*%)",
         ]
     )
     updated = suite.run("--energy-update")
     updated.assert_outcomes(passed=1)
-    updated.stdout.fnmatch_lines(["*%, replaced), 1 session(s), 1 pinned, anchor moved"])
+    updated.stdout.fnmatch_lines(["*%, replaced), 1 session, 1 pinned, anchor moved"])
     suite.run().assert_outcomes(passed=1)
 
 
@@ -167,7 +167,7 @@ def test_an_undecided_update_beyond_the_tolerance_starts_afresh(suite: Suite) ->
         suite.store_baseline((1 + rise) * STEP_JOULES_PER_TOKEN, sessions=1)
     ran = suite.run("--energy-update")
     ran.assert_outcomes(passed=1)
-    ran.stdout.fnmatch_lines(["*test_step: INCONCLUSIVE: *", "*-> *mJ/token (+2.*%, replaced), 1 session(s)"])
+    ran.stdout.fnmatch_lines(["*test_step: INCONCLUSIVE: *", "*-> *mJ/token (+2.*%, replaced), 1 session"])
 
 
 def test_update_new_stores_only_what_is_new_and_judges_the_rest(suite: Suite) -> None:

@@ -18,10 +18,9 @@ from typing import Any
 
 import pytest
 from conftest import Suite
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pytest_joules.budget import EnergyBudget
+from pytest_joules.files import write_whole
 from pytest_joules.model import (
     BaselineKey,
     Block,
@@ -70,7 +69,9 @@ DIAGNOSIS = Diagnosis(
     noise=0.01,
     splits=(Split("watts and time", {"watts": -0.1, "seconds per unit": 0.4}),),
     causes=(
-        Cause("host-bound", "the GPU waits for the host", ("SM active: 93% -> 55%",), "graphs", "H200", 0.1, 0.3, 0.3),
+        Cause(
+            "host-bound", "the GPU waits for the host", ("SM active: 93% -> 55%",), "CUDA graphs", "H200", 0.1, 0.3, 0.3
+        ),
     ),
     missing=("DRAM active (needs GPM)",),
     signals=(SignalChange("sm_active", 0.93, 0.55), SignalChange("unheard_of", None, 3.0), SignalChange("dram_active")),
@@ -240,6 +241,38 @@ def test_every_test_is_there_with_its_numbers_and_why() -> None:
     assert {f"#{name}" for name in page.ids()} <= links
 
 
+def test_what_moved_and_what_to_do_come_first_once_for_each_cause() -> None:
+    tests = [f"test_it.py::test_{number}" for number in range(20)]
+    moved = [result(test, VerdictKind.REGRESSED, diagnosis=DIAGNOSIS) for test in tests]
+    text = html.render(run_of(result("test_it.py::test_level"), *moved))
+    first, _, table = text.partition('<table id="tests">')
+    assert first.count("What moved or failed") == 1
+    assert first.count("the GPU waits for the host") == 1
+    assert first.count("<li>try: CUDA graphs</li>") == 1
+    assert first.count("pytest-joules accept RESULT.json -k test_it.py::test_0") == 1
+    assert "19 more of this kind" in first
+    assert "and 7 more, in the table below" in first
+    assert "test_level" not in first
+    assert table.count("What moved or failed") == 0
+    assert "What moved or failed" not in html.render(run_of(result("test_it.py::test_level")))
+
+
+def test_signals_and_facts_of_nothing_share_a_line() -> None:
+    found = result()
+    assert found.measurement is not None
+    signals = {"sm_active": 0.9, "fp64_active": 0.0, "fp16_active": 0.0002, "nvlink_bytes_per_second": 0.0}
+    facts = {"preemptions_per_request": 0.0, "flops_per_token": 4.3252e10, "bytes_per_token": 1.9557e9}
+    conditions = replace(found.measurement.conditions, power_cap_share=0.0, signals=signals, facts=facts)
+    text = html.render(run_of(replace(found, measurement=replace(found.measurement, conditions=conditions))))
+    nothing = re.findall("<dt>nothing of</dt><dd>(.*)</dd>", text)
+    assert nothing == [
+        "time under the power cap, FP64 pipe active, FP16 pipe active, NVLink traffic both ways, all devices",
+        "preemptions_per_request",
+    ]
+    assert "<dd>43.3 billion</dd>" in text
+    assert "<dd>1.96 GB</dd>" in text
+
+
 def test_links_to_a_test_stay_the_same_whatever_else_is_in_the_run() -> None:
     alone = Page(html.render(run_of(result("test_it.py::test_one")))).ids()
     among = Page(
@@ -280,26 +313,6 @@ def test_hostile_names_are_text_and_nothing_else() -> None:
     assert not re.search("[\u202a-\u202e\u2066-\u2069\u200b\u2028\ud800\x00\x1b]", text)
     assert "</script><script>alert" in page.data[page.ids()[0]]["history"]["commit"][2] + "</script><script>alert"
     assert "<" not in page.inside["script"][0]
-
-
-TEXT = st.text(st.characters(), max_size=40)
-NUMBER = st.floats(1e-6, 1e6)
-
-
-@settings(max_examples=25)
-@given(TEXT, TEXT, st.sampled_from(VerdictKind), st.one_of(st.none(), NUMBER), st.lists(NUMBER, max_size=4))
-def test_any_text_and_any_number_of_blocks_make_a_page(
-    test: str, unit: str, kind: VerdictKind, ratio: float | None, joules: list[float]
-) -> None:
-    found = result(test, kind)
-    assert found.measurement is not None
-    blocks = {unit: tuple(Block(each, 1.0, 1.0) for each in joules)}
-    measurement = replace(found.measurement, blocks=blocks, trace=replace(TRACE, sm_clock_mhz=(), block_seconds=(0.5,)))
-    verdict = replace(found.verdict, ratio=ratio, notes=(unit,))
-    key = BaselineKey(test, unit, unit)
-    page = Page(html.render(run_of(replace(found, key=key, verdict=verdict, measurement=measurement), commit=test)))
-    assert page.data.keys() == {*page.ids()}
-    assert len(page.inside["script"]) == 3
 
 
 def test_an_empty_run_and_one_without_a_meter_are_said() -> None:
@@ -388,7 +401,7 @@ class Tab:
             self.complaints.append(f"request: {request.url[:200]}")
 
     def open_test(self, name: str) -> None:
-        self.page.get_by_role("link", name=name, exact=True).click()
+        self.page.locator("#tests").get_by_role("link", name=name, exact=True).click()
         self.page.wait_for_selector("article[data-charts]:target", timeout=60_000)
 
     def unfold(self) -> None:
@@ -427,7 +440,8 @@ def test_no_complaints_no_requests_and_nothing_that_shuts_people_out(
     chromium: Any, tmp_path: Path, scheme: str, width: int
 ) -> None:
     run = of_every_kind()
-    html.write(replace(run, results=(*run.results, *(result(test) for test in HOSTILE))), tmp_path / "report.html")
+    run = replace(run, results=(*run.results, *(result(test) for test in HOSTILE)))
+    write_whole(html.render(run), tmp_path / "report.html")
     page = chromium.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
     tab = Tab(page, tmp_path / "report.html")
     assert tab.findings() == []
@@ -444,7 +458,7 @@ def test_no_complaints_no_requests_and_nothing_that_shuts_people_out(
 
 @in_a_browser
 def test_filter_search_sort_links_keys_and_theme(chromium: Any, tmp_path: Path) -> None:
-    html.write(of_every_kind(), tmp_path / "report.html")
+    write_whole(html.render(of_every_kind()), tmp_path / "report.html")
     page = chromium.new_page(viewport={"width": 1280, "height": 800})
     tab = Tab(page, tmp_path / "report.html")
     shown = page.locator("#shown")
@@ -462,8 +476,7 @@ def test_filter_search_sort_links_keys_and_theme(chromium: Any, tmp_path: Path) 
     assert page.locator("th[data-sort=test]").get_attribute("aria-sort") == "ascending"
     page.get_by_role("button", name="Test").press("Enter")
     assert page.locator("#tests tbody a").all_inner_texts() == names[::-1]
-    link = page.get_by_role("link", name="test_it.py::test_why", exact=True)
-    link.press("Enter")
+    page.locator("#tests").get_by_role("link", name="test_it.py::test_why", exact=True).press("Enter")
     page.wait_for_selector("article[data-charts]:target", timeout=60_000)
     assert not page.locator("#overview").is_visible()
     assert page.evaluate("document.activeElement.textContent") == "test_it.py::test_why"
@@ -485,13 +498,43 @@ def test_filter_search_sort_links_keys_and_theme(chromium: Any, tmp_path: Path) 
 
 
 @in_a_browser
+def test_a_link_to_the_list_shows_what_its_sender_saw(chromium: Any, tmp_path: Path) -> None:
+    write_whole(html.render(of_every_kind()), tmp_path / "report.html")
+    page = chromium.new_page()
+    tab = Tab(page, tmp_path / "report.html")
+    page.get_by_label("Search").fill("why & why")
+    page.get_by_label("Search").fill("test_it.py")
+    page.get_by_role("checkbox", name="REGRESSED").check()
+    page.get_by_role("checkbox", name="INVALID").check()
+    page.get_by_role("button", name="Test").press("Enter")
+    page.get_by_role("button", name="Test").press("Enter")
+    page.wait_for_url("**#q=test_it.py&verdict=REGRESSED,INVALID&sort=-test")
+    names = page.locator("#tests tbody tr:visible a").all_inner_texts()
+    assert names == sorted(names, reverse=True)
+    address = page.url
+    page.locator("#tests tbody tr:visible a").first.click()
+    page.wait_for_selector("article[data-charts]:target", timeout=60_000)
+    page.get_by_role("link", name="All tests").first.click()
+    assert page.url == address
+    page.close()
+    assert tab.complaints == []
+    other = chromium.new_page()
+    other.goto(address)
+    other.wait_for_selector("html[data-ready]")
+    assert other.locator("#tests tbody tr:visible a").all_inner_texts() == names
+    assert other.get_by_label("Search").input_value() == "test_it.py"
+    other.evaluate("location.hash = '#q=<b>&verdict=NONE&sort=constructor'")
+    other.get_by_text("0 of 21 shown").wait_for()
+    other.close()
+
+
+@in_a_browser
 def test_all_texts_are_there_without_scripts(chromium: Any, tmp_path: Path) -> None:
-    html.write(
-        run_of(result("test_it.py::test_why", VerdictKind.REGRESSED, diagnosis=DIAGNOSIS)), tmp_path / "report.html"
-    )
+    run = run_of(result("test_it.py::test_why", VerdictKind.REGRESSED, diagnosis=DIAGNOSIS))
+    write_whole(html.render(run), tmp_path / "report.html")
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto((tmp_path / "report.html").as_uri())
-    page.get_by_role("link", name="test_it.py::test_why", exact=True).click()
-    assert page.get_by_text("the GPU waits for the host").is_visible()
+    page.locator("#tests").get_by_role("link", name="test_it.py::test_why", exact=True).click()
+    assert page.locator("article").get_by_text("the GPU waits for the host").is_visible()
     context.close()

@@ -42,10 +42,12 @@ def test_devices_of_several_machines_become_sessions(tmp_path: Path, capsys: pyt
     assert len(merged("both.json", replace(KEY, test=PREFILL))) == 3
     said = capsys.readouterr()
     assert said.err == (
-        f"pytest-joules: {SKU}: 2 series, 8 session(s) of 2 device(s) from 2 file(s); 1 duplicate(s), "
-        "0 old one(s) left out\n"
+        f"pytest-joules: {SKU}: 2 series, 8 sessions of 2 devices from 2 files; 1 duplicate, 0 old ones left out\n"
     )
     assert not said.out
+    assert main(["merge", *files, "-o", "made"]) == 0, "a directory that is not there yet"
+    assert capsys.readouterr().err == said.err
+    assert Path(f"made/{SKU}.json").read_text() == Path("both.json").read_text()
     # In any order, and again, it is the same.
     text = Path("both.json").read_text()
     assert main(["merge", *reversed(files)]) == 0
@@ -101,6 +103,7 @@ def test_merging_keeps_the_last_and_the_pinned_each_once(found: list[list[tuple[
         ([f"b/{SKU}.json", "other.json"], "is of nvidia-h200, and other.json of nvidia-b200: joules of different SKUs"),
         ([f"b/{SKU}.json", "simulated.json"], "and simulated.json of simulated-nvidia-h200"),
         (["empty.json"], "empty.json: nothing to merge"),
+        (["replayed.json"], "replayed.json: replayed joules are stored already or were not meant to be"),
         (["two.json"], "two.json: results of nvidia-h200, nvidia-h200+450w: merge them by accepting each"),
         ([f"b/{SKU}.json", "-o", "text.json"], "text.json: exists, and is none of the files"),
         ([f"b/{SKU}.json", "-o", "nowhere/x.json"], "-o nowhere/x.json: its directory does not exist"),
@@ -114,6 +117,7 @@ def test_what_does_not_merge_is_one_clear_line_and_exit_code_2(
     report(tmp_path / "other.json", measured(device=replace(H200, name="NVIDIA B200")))
     report(tmp_path / "simulated.json", measured(device=replace(H200, simulated=True)), simulated=True)
     report(tmp_path / "empty.json", unmeasured("deselected"))
+    report(tmp_path / "replayed.json", measured(), replayed=True)
     limited = measured(1.0, PREFILL, device=replace(H200, power_limit_watts=450.0))
     report(tmp_path / "two.json", measured(), limited)
     assert main(["merge", *arguments]) == 2

@@ -181,4 +181,4 @@ def test_an_update_keeps_other_work_apart_where_only_a_limit_counts(
     monkeypatch.setenv("CACHE", "1")
     ran = suite.run("--energy-update")
     ran.assert_outcomes(passed=1)
-    ran.stdout.fnmatch_lines(["*mJ/token (*, replaced), 1 session(s)"])
+    ran.stdout.fnmatch_lines(["*mJ/token (*, replaced), 1 session"])

@@ -158,7 +158,7 @@ def test_actions(flags: dict[str, Any], writes: bool) -> None:
     ],
 )
 def test_flags_need_the_run_and_ini_values_do_not(flags: dict[str, Any]) -> None:
-    with pytest.raises(OptionError, match="need --energy"):
+    with pytest.raises(OptionError, match=r"needs? --energy"):
         resolve(flags={"energy": False, **flags})
     assert not resolve(flags={"energy": False}, ini=flags).enabled
 
@@ -228,6 +228,19 @@ def test_in_a_ci_an_update_is_asked_for_by_name(update: dict[str, Any]) -> None:
         resolve({"energy_update_in_ci": True})
 
 
+@pytest.mark.parametrize(
+    "word", ["--energy-meter=simulated", "--energy-meter", "--energy-baselines=mine", "--energy-devices=0", "@its.txt"]
+)
+def test_what_another_commit_judges_is_chosen_by_no_ini_file(word: str) -> None:
+    flags = {"energy": True, "energy_meter": "simulated"}
+    judged = {**flags, "energy_baseline_ref": "main"}
+    in_ini = ["-q", word]
+    assert Options.resolve(flags.get, lambda name: "", ROOT, addopts=in_ini).meter.kind == "simulated"
+    assert Options.resolve(judged.get, lambda name: "", ROOT, addopts=["-q"]).meter.kind == "simulated"
+    with pytest.raises(OptionError, match=f"addopts: {word}: .* since an ini file is the work tree's own"):
+        Options.resolve(judged.get, lambda name: "", ROOT, addopts=in_ini)
+
+
 @pytest.mark.parametrize("update", UPDATES)
 def test_what_another_commit_judges_is_not_stored(update: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="drop --energy-baseline-ref or --energy-update"):
@@ -236,7 +249,9 @@ def test_what_another_commit_judges_is_not_stored(update: dict[str, Any]) -> Non
 
 
 def test_the_default_tolerance_keeps_to_the_widest() -> None:
-    with pytest.raises(OptionError, match="--energy-tolerance of 2% is more than --energy-max-tolerance allows"):
+    with pytest.raises(
+        OptionError, match="--energy-tolerance: a tolerance of 2% is wider than max-tolerance allows: at most 1"
+    ):
         resolve({"energy_max_tolerance": "1%"})
     assert resolve({"energy_max_tolerance": "1%", "energy_tolerance": "1%"}).tolerance == 0.01
 

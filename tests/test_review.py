@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pytest_joules.baselines.at_ref import BaselinesAtRef
 from pytest_joules.baselines.store import Addition, BaselineError, BaselineFile, BaselineStore
 from pytest_joules.budget import EnergyBudget
+from pytest_joules.cli import main
 from pytest_joules.judging import Bar
 from pytest_joules.model import (
     BaselineKey,
@@ -95,15 +96,15 @@ def test_terms_are_stored_and_read(tmp_path: Path) -> None:
 
 CHANGES: list[tuple[Sequence[Session], Sequence[Session], str]] = [
     ([session()], [session()], ""),
-    ([session()], [session(), session(50.5, 1)], "(+0.50%), 1 session(s) added"),
-    ([session()], [session(55.0)], "(+10.00%), 1 session(s) rewritten"),
-    ([session()], [session(55.0, 1)], "(+10.00%), 1 session(s) added, 1 session(s) removed"),
+    ([session()], [session(), session(50.5, 1)], "(+0.50%), 1 session added"),
+    ([session()], [session(55.0)], "(+10.00%), 1 session rewritten"),
+    ([session()], [session(55.0, 1)], "(+10.00%), 1 session added, 1 session removed"),
     ([session(anchor=True)], [session()], "(+0.00%), anchor moved"),
-    ([session(anchor=True)], [session(), session(50.0, 1, True)], "(+0.00%), 1 session(s) added, anchor moved"),
+    ([session(anchor=True)], [session(), session(50.0, 1, True)], "(+0.00%), 1 session added, anchor moved"),
     ([session()], [session(anchor=True)], "(+0.00%)"),
     ([session(tolerance=0.02)], [session(tolerance=0.5)], "rewritten, tolerance 2% -> 50%"),
-    ([], [session()], "new, 500.2 mJ/token, 1 session(s) added"),
-    ([session()], [], "removed, 500.2 mJ/token, 1 session(s) removed"),
+    ([], [session()], "new, 500.2 mJ/token, 1 session added"),
+    ([session()], [], "removed, 500.2 mJ/token, 1 session removed"),
 ]
 
 
@@ -253,7 +254,7 @@ def test_what_is_new_is_judged_by_its_own_and_what_is_dropped_is_named(suite: Su
     ran.stdout.fnmatch_lines(
         [
             "test_it.py::test_new: new: main stores nothing for it; judged by this tree's own baseline",
-            f"  {SKU}: test_it.py::test_new [[]main]: new, 64.45 mJ/token, 3 session(s) added",
+            f"  {SKU}: test_it.py::test_new [[]main]: new, 64.45 mJ/token, 3 sessions added",
             "  stored there, and judged no more: test_it.py::test_step [[]main, J/token]",
         ]
     )
@@ -273,8 +274,8 @@ def test_no_test_claims_more_than_the_widest_tolerance(suite: Suite) -> None:
     assert ran.ret == pytest.ExitCode.USAGE_ERROR
     ran.stderr.fnmatch_lines(
         [
-            "ERROR: test_it.py::test_step: energy_budget: tolerance='7%' is wider than --energy-max-tolerance allows: "
-            "write at most '5%', or have that raised"
+            "ERROR: test_it.py::test_step: energy_budget: a tolerance of 7% is wider than max-tolerance allows: "
+            "at most 5%, or have that raised"
         ]
     )
 
@@ -308,8 +309,25 @@ def test_a_rename_overwrites_nothing(tmp_path: Path) -> None:
     before = baselines.path(SKU).read_text()
     with pytest.raises(BaselineError, match="b has sessions of its own"):
         baselines.rename(SKU, "a", "b")
+    with pytest.raises(BaselineError, match="a has sessions of its own"):
+        baselines.rename(SKU, "a", "a")
     assert baselines.rename(SKU, "c", "d") == 0
     assert baselines.path(SKU).read_text() == before
+
+
+def test_a_rename_is_of_all_files_or_of_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    baselines, other = BaselineStore(tmp_path), "simulated-nvidia-h200"
+    baselines.update(SKU, PRODUCT, True, {replace(KEY, test="a"): Addition(session())})
+    for name in ("a", "b"):
+        baselines.update(other, "NVIDIA H200", True, {replace(KEY, test=name): Addition(session())})
+    before = baselines.path(SKU).read_text()
+    assert main(["rename", "a", "b", str(tmp_path)]) == 2
+    assert "b has sessions of its own" in capsys.readouterr().err
+    assert baselines.path(SKU).read_text() == before
+    assert main(["rename", "a", "b", str(tmp_path / "nowhere.json")]) == 2
+    assert "nowhere.json: there is no such file" in capsys.readouterr().err
+    assert main(["rename", "a", "c", str(tmp_path)]) == 0
+    assert [len(baselines.load(sku).entries) for sku in (SKU, other)] == [1, 2]
 
 
 def test_a_review_reads_every_sku_and_names_what_it_cannot(suite: Suite) -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import outside_pytest
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
@@ -28,7 +29,7 @@ def test_the_example_measures_what_it_serves(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     # The example skips without vLLM: what it would import is a stand-in, too.
     paths = (str(TESTS / "engines"), str(ROOT), os.environ.get("PYTHONPATH", ""))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment = outside_pytest()
     environment |= {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": os.pathsep.join(paths)}
     environment |= {"NEW_TOKENS": "24", "LOAD_RECORDS": str(tmp_path / "records")}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--energy", "--energy-meter", "simulated"]

@@ -279,11 +279,13 @@ def simulated(**settings: str) -> Iterator[tuple[SimulatedHost, ZeusMeter]]:
         yield host, opened
 
 
-def look(meter: ZeusMeter, seconds: float) -> tuple[Seen, dict[str, float]]:
-    """What the device tells in so many seconds from now on: what decides, and all of it."""
+def look(meter: ZeusMeter, samples: int) -> tuple[Seen, dict[str, float]]:
+    """What the device tells in so many samples from now on, one a tick: what decides, and all of it."""
     since = time.monotonic()
-    time.sleep(seconds)
-    until = since + seconds
+    (device,) = meter.devices
+    while len(times := meter.samples(device, since, math.inf).times) < samples:
+        time.sleep(0.05)
+    until = times[-1]
     before = look_back(meter, meter.devices, since, until)
     return seen(meter, meter.devices, since, until), sampled(meter, meter.devices, before, since, until)
 
@@ -301,7 +303,7 @@ TOLD_BY = {
 def test_what_is_withheld_is_unavailable_and_everything_else_is_told(groups: str) -> None:
     with simulated(withhold=groups) as (_, meter):
         launch(bytes=3e12, memory=40e9)
-        told, found = look(meter, 0.9)
+        told, found = look(meter, 8)
     missing = set().union(*(TOLD_BY.get(group, set()) for group in groups.split("+")))
     assert not missing & set(found)
     assert set().union(*TOLD_BY.values()) - missing <= set(found)
@@ -316,7 +318,7 @@ def test_what_is_withheld_is_unavailable_and_everything_else_is_told(groups: str
 def test_heat_makes_a_window_invalid_by_the_counters_or_else_by_the_samples(withhold: str) -> None:
     with simulated(fault="thermal", withhold=withhold) as (_, meter):
         launch(bytes=3e12)
-        told, _ = look(meter, 0.5)
+        told, _ = look(meter, 4)
         assert (told.slowed is None) is (withhold == "slowdown")
         reason = spoiled(meter, meter.devices, "", told)
     assert re.match(r"thermal or power-brake slowdown during (9\d\.\d|100\.0)% of the window: cool the machine", reason)

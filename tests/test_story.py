@@ -116,7 +116,7 @@ def test_a_gate_on_pull_requests(suite: Suite, monkeypatch: pytest.MonkeyPatch) 
     ran.stdout.fnmatch_lines(
         [
             "test_it.py::test_step: REGRESSED: * tolerance 2.0%)",
-            f"  {SKU}: test_it.py::test_step [[]main]: 64.45 mJ -> 67.67 mJ/token (+5.00%), 3 session(s) rewritten, "
+            f"  {SKU}: test_it.py::test_step [[]main]: 64.45 mJ -> 67.67 mJ/token (+5.00%), 3 sessions rewritten, "
             "tolerance 2% -> 20%",
             "  wider here, where the base's counts: test_it.py::test_step: tolerance 2% -> 20%",
             "  wider here, where the base's counts: test_it.py::test_step: gate on -> off",

@@ -17,6 +17,7 @@ from pytest_joules.units import (
     format_seconds,
     parse_energy_per_unit,
     parse_percent,
+    plural,
 )
 
 numbers = st.floats(1e-9, 1e9)
@@ -194,3 +195,16 @@ def test_seconds_and_percentages_print() -> None:
     assert format_percent(0.0213, signed=True) == "+2.1%"
     assert format_percent(-0.0213, signed=True) == "-2.1%"
     assert format_percent(0.0213, digits=0) == "2%"
+
+
+def test_one_is_not_many() -> None:
+    assert [plural(count, "session") for count in (0, 1, 2)] == ["0 sessions", "1 session", "2 sessions"]
+
+
+def test_no_change_has_no_minus() -> None:
+    assert [format_percent(change, signed=True) for change in (-0.0004, -0.0, 0.0004, -0.0006)] == [
+        "+0.0%",
+        "+0.0%",
+        "+0.0%",
+        "-0.1%",
+    ]

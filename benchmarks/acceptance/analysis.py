@@ -12,6 +12,7 @@ are no rivals: only the verdicts are printed, by workload.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import random
@@ -153,9 +154,9 @@ def unit_of(window: WindowTrace) -> str:
 def call_log(window: WindowTrace) -> CallLog:
     """The window's calls as the sampler logs them."""
     log = CallLog(window.times[0])
-    for time, counts in window.steps():
-        log.count(Work(counts))
-        log.complete(time)
+    for moment in itertools.islice(window.moments(), 1, None):
+        log.count(Work(moment.counts))
+        log.complete(moment.time)
     return log
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -34,6 +35,16 @@ def sku_key(devices: Sequence[Device]) -> str:
     counted = Counter(_one(device) for device in devices)
     names = [f"{name}+x{count}" if count > 1 else name for name, count in sorted(counted.items())]
     return ("simulated-" if devices[0].simulated else "") + "+and+".join(names)
+
+
+def sku_keys(devices: Sequence[Device]) -> tuple[str, ...]:
+    """The names of all baseline files for joules that can be summed over ``devices``, or some of them."""
+    kinds: dict[str, list[Device]] = {}
+    for device in devices:
+        kinds.setdefault(_one(device), []).append(device)
+    chosen = itertools.product(*([kind[:count] for count in range(len(kind) + 1)] for kind in kinds.values()))
+    some = [[device for kind in each for device in kind] for each in chosen]
+    return tuple(dict.fromkeys(sku_key(each) for each in sorted(some, key=len) if each))
 
 
 def _one(device: Device) -> str:

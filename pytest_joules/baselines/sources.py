@@ -20,7 +20,7 @@ class Source:
     Attributes:
         name: What reports call the place that they are in.
         load: Reads one SKU's file, each but once; a missing one is empty.  It may raise BaselineError.
-        sku: The only SKU that there is a file of; ``None`` where there may be several.
+        sku: The SKU that was named with its file; ``None`` where a directory was.
         here: The work tree's files.
         base: Those of another commit, where these judge; what is new since then is judged by the work tree's.
     """
@@ -36,18 +36,23 @@ class Source:
         """The baselines that a user means.
 
         Args:
-            place: A directory of baseline files, or one of them; ``None`` for ``baselines`` in the current directory,
-                else beside the result.
-            ref: The commit whose files they are; ``None`` for those of the work tree.
+            place: A directory of baseline files, or one of them, which then counts alone; ``None`` for ``baselines`` in
+                the current directory, else beside the result.
+            ref: The commit whose files they are; ``None`` for those of the work tree.  A file that is named has to be
+                there, and those beside it count, too.
             beside: The result.
 
         Raises:
             BaselineError: if there are none, or the one file cannot be used.
         """
         if ref is not None:
-            directory = (place or USUAL).absolute()
+            named = place is not None and place.suffix == ".json" and not place.is_dir()
+            directory = (place.parent if place and named else place or USUAL).absolute()
             here, base = BaselineStore(directory), BaselinesAtRef(directory, ref, Path.cwd())
-            return cls(base.revision.shown(directory), cache(base.load), None, here, base)
+            sku = place.stem if place and named else None
+            if sku is not None and base.data(sku) is None:
+                raise BaselineError(f"{base.shown(sku)}: there is no such file in that commit")
+            return cls(base.revision.shown(directory), cache(base.load), sku, here, base)
         if place is None:
             place = next((found for found in (USUAL, beside.parent / USUAL) if found.is_dir()), None)
             if place is None:

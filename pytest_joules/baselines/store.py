@@ -26,6 +26,7 @@ from msgspec import Raw
 from pytest_joules.baselines.lines import Entries, Held, Unclear, index, parts
 from pytest_joules.codec import shown, without_garbage_collection
 from pytest_joules.model import BaselineChange, BaselineKey, Block, Conditions, Session, WindowKind
+from pytest_joules.terms import widened_since
 from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER, significant
 
 if TYPE_CHECKING:
@@ -208,15 +209,12 @@ class BaselineStore:
         try:
             with _locked(path):
                 stored = self.load(sku)
-                moved = {key: replace(key, test=new) for key in stored.entries if key.test == old}
-                if moved and old != new and any(key.test == new for key in stored.entries):
-                    raise BaselineError(f"{path}: {new} has sessions of its own; remove one of the two by hand")
-                if moved:
-                    entries = {moved.get(key, key): held for key, held in stored.held.items()}
-                    _write(path, _pieces(replace(stored, entries=Entries(entries))))
+                changed = renamed(stored, old, new, path)
+                if moved := len(changed.entries.keys() - stored.entries.keys()):
+                    _write(path, _pieces(changed))
         except (OSError, UnicodeEncodeError) as error:
             raise BaselineError(f"{path}: cannot be written: {error}") from error
-        return len(moved)
+        return moved
 
 
 def read(path: Path) -> BaselineFile | None:
@@ -265,6 +263,18 @@ def of_sku(file: BaselineFile, sku: str, name: Path | str) -> BaselineFile:
     return file
 
 
+def renamed(file: BaselineFile, old: str, new: str, name: Path | str) -> BaselineFile:
+    """A file with every series of the test ``old`` under ``new``.
+
+    Raises:
+        BaselineError: if something is stored under ``new`` already.
+    """
+    moved = {key: replace(key, test=new) for key in file.entries if key.test == old}
+    if moved and any(key.test == new for key in file.entries):
+        raise BaselineError(f"{name}: {new} has sessions of its own; remove one of the two by hand")
+    return replace(file, entries=Entries({moved.get(key, key): held for key, held in file.held.items()}))
+
+
 def added(
     stored: BaselineFile, additions: Mapping[BaselineKey, Addition], path: Path
 ) -> tuple[BaselineFile, tuple[BaselineChange, ...]]:
@@ -290,6 +300,7 @@ def added(
                 pinned=sum(session.anchor for session in new),
                 anchor_moved=any(session.anchor for session in old)
                 and not any(session.anchor and session in new for session in old),
+                widened=widened_since(old[-1], addition.session) if old else (),
             )
         )
     return replace(stored, entries=Entries(held)), tuple(changes)

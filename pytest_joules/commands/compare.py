@@ -36,6 +36,7 @@ def add(commands: Commands) -> None:
             "Judge what a run measured by baselines, as pytest --energy does, without a GPU.\n"
             "The numbers, the verdicts and the reasons are those of a run that had these\n"
             "baselines. Several results, such as the parts of a suite, are judged as one run.\n"
+            "No ini file is read: a budget without a tolerance has that of its run.\n"
             "Exit codes: 0 fine, 1 a budget failed, 2 wrong use or a bad file.",
             "compare energy.json",
             "compare energy.json --baseline-ref origin/main",
@@ -47,7 +48,8 @@ def add(commands: Commands) -> None:
         "--baseline",
         type=Path,
         metavar="FILE|DIR",
-        help="one baseline file, or a directory of them (default: ./baselines, else that beside the result)",
+        help="one baseline file, or a directory of them (default: ./baselines, else that beside the result); with "
+        "--baseline-ref, FILE says of which GPU the results have to be",
     )
     add_settings(parser, "baseline_ref", *SETTINGS)
     add_only(parser)

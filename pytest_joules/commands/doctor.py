@@ -26,6 +26,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "doctor",
         help="examine the power sensor and the state of each GPU, about 7 s a device",
+        usage="pytest-joules doctor [--energy-meter METER] [--energy-devices 0,1] [--strict] [--json FILE]",
         **described(
             "Put a short load on each GPU and look at its power sensor and its state.\n"
             "Changes no setting. Exit codes: 0 fine, 1 something is bad (or a warning,\n"

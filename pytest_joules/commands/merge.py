@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
         "--output",
         type=Path,
         metavar="FILE",
-        help="where to, or the directory of baselines to put it in (default: standard output); "
+        help="a .json file, or the directory of baselines to put it in (default: standard output); "
         "a file that exists has to be one of FILE",
     )
     parser.set_defaults(run=run)
@@ -40,12 +40,14 @@ def run(options: argparse.Namespace) -> int:
     """Read all files, merge them, and write the one."""
     from pytest_joules.files import write_whole
     from pytest_joules.merging import MergeError, merge_parts, read_part, text_of
+    from pytest_joules.units import plural
 
     try:
         parts = [read_part(path) for path in counting(options.files, "files read")]
         merged = merge_parts(parts)
         target: Path | None = options.output
-        if target is not None and target.is_dir():
+        if target is not None and target.suffix != ".json":
+            target.mkdir(exist_ok=True)
             target = target / f"{merged.file.sku}.json"
         text = text_of(merged, str(target or "standard output"))
         if target is not None:
@@ -59,8 +61,9 @@ def run(options: argparse.Namespace) -> int:
         for line in part.left_out:
             say(f"left out: {line}")
     say(
-        f"{merged.file.sku}: {len(merged.file.entries)} series, {merged.sessions} session(s) of {merged.devices} "
-        f"device(s) from {len(parts)} file(s); {merged.duplicates} duplicate(s), {merged.dropped} old one(s) left out"
+        f"{merged.file.sku}: {len(merged.file.entries)} series, {plural(merged.sessions, 'session')} of "
+        f"{plural(merged.devices, 'device')} from {plural(len(parts), 'file')}; "
+        f"{plural(merged.duplicates, 'duplicate')}, {plural(merged.dropped, 'old one')} left out"
     )
     if target is None:
         sys.stdout.write(text)

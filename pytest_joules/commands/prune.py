@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pytest_joules.commands.shared import FINE, CommandError, Commands, described, show
+from pytest_joules.commands.shared import FINE, CommandError, Commands, described, show, working
 
 
 def add(commands: Commands) -> None:
@@ -37,9 +37,9 @@ def add(commands: Commands) -> None:
         dest="result",
         type=Path,
         metavar="RESULT.json",
-        help="what a run, best one with --energy-strict, found stored and did not collect",
+        help="what this run found stored and did not collect; let it be a run of all energy tests",
     )
-    which.add_argument("--stale", action="store_true", help="what pytest does not collect, from here")
+    which.add_argument("--stale", action="store_true", help="what pytest, run here, does not collect")
     parser.add_argument("--yes", action="store_true", help="delete it")
     parser.set_defaults(run=run, takes_pytest=True)
 
@@ -65,7 +65,8 @@ def run(options: argparse.Namespace) -> int:
             chosen = left_out(stored, read_result(options.result))
         elif options.stale:
             windows = {entry.key.window for entry in stored}
-            chosen = gone(stored, collect(windows, options.pytest_arguments))
+            with working("pytest collects, and measures nothing"):
+                chosen = gone(stored, collect(windows, options.pytest_arguments))
         if options.names:
             chosen = named(chosen, options.names)
         if options.yes:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 
 from pytest_joules.commands.shared import FINE, REGRESSED, USAGE, CommandError, Commands, described, positive, say
 from pytest_joules.options import in_ci
-from pytest_joules.units import utc_now
+from pytest_joules.units import plural, utc_now
 
 
 def add(commands: Commands) -> None:
@@ -21,7 +22,8 @@ def add(commands: Commands) -> None:
         **described(
             "Run pytest in fresh processes, each adding one session to the baselines.\n"
             "Three sessions or more let the baseline know its own spread. Everything\n"
-            "behind -- goes to pytest.",
+            "behind -- goes to pytest.\n"
+            "Exit codes: 0 fine, 1 a test failed, 2 wrong use, or pytest did not come to an end.",
             "record",
             "record --sessions 5 -- tests/energy -k decode",
             "record --anchor",
@@ -52,10 +54,11 @@ def run(options: argparse.Namespace) -> int:
         # The last one's summary stands for all of them.
         quiet = ["--energy-github=off"] if number < sessions else []
         command = [*common, *quiet, *options.pytest_arguments]
-        print(f"pytest-joules: session {number} of {sessions}: {' '.join(command[1:])}", flush=True)
+        told = shlex.join(["pytest", "--energy", "--energy-update", *options.pytest_arguments])
+        print(f"pytest-joules: session {number} of {sessions}: {told}", flush=True)
         code = subprocess.run(command, check=False).returncode
         if code:
             say(f"session {number} failed with exit code {code}; {number - 1} stored")
             return REGRESSED if code == 1 else USAGE
-    print(f"pytest-joules: {sessions} session(s) stored{' as the anchor' if options.anchor else ''}")
+    print(f"pytest-joules: {plural(sessions, 'session')} stored{' as the anchor' if options.anchor else ''}")
     return FINE

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from pytest_joules.files import misplaced
+from pytest_joules.files import misplaced, missing
 from pytest_joules.options import SETTINGS, OptionError, percent
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -71,6 +72,19 @@ def counting(items: Sequence[T], what: str) -> Iterator[T]:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
+@contextlib.contextmanager
+def working(what: str) -> Iterator[None]:
+    """Where standard error is a terminal, a line there says what goes on meanwhile."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    print(f"{what} ...", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
 def check_place(flag: str, path: Path | None) -> None:
     """See that a file can be written where ``flag`` wants it, before there is anything to write.
 
@@ -79,6 +93,23 @@ def check_place(flag: str, path: Path | None) -> None:
     """
     if path is not None and (reason := misplaced(path)):
         raise CommandError(f"{flag} {path}: {reason}")
+
+
+def baseline_files(given: Sequence[Path]) -> list[Path]:
+    """The baseline files that were named, and those in the directories that were; without any, in ``./baselines``.
+
+    Raises:
+        CommandError: if there are none, or one that was named is missing.
+    """
+    usual = Path("baselines")
+    found: list[Path] = []
+    for path in given or [usual]:
+        if not path.is_dir() and path != usual and (fault := missing(path)):
+            raise CommandError(f"{path}: {fault}")
+        found += [path] if path.is_file() else sorted(path.glob("*.json"))
+    if not found:
+        raise CommandError(f"no baseline file in {given[0] if given else './baselines'}; name one, or record one")
+    return found
 
 
 def typed(parse: Callable[[str], T]) -> Callable[[str], T]:

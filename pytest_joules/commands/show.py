@@ -5,7 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pytest_joules.commands.shared import FINE, CommandError, Commands, add_only, counting, described, show
+from pytest_joules.commands.shared import (
+    FINE,
+    CommandError,
+    Commands,
+    add_only,
+    baseline_files,
+    counting,
+    described,
+    show,
+)
 
 
 def add(commands: Commands) -> None:
@@ -13,6 +22,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "show",
         help="print baseline files as tables: joules, scatter, drift, sessions per device",
+        usage="pytest-joules show [FILE...] [-k TEXT] [--sessions]",
         **described(
             "Print baseline files as tables: what each series costs, how its sessions scatter,\n"
             "how many there are on each device, how far the last is from the anchor or the\n"
@@ -31,16 +41,18 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print a table for each file, or one for each series."""
-    from pytest_joules.baselines.store import BaselineError, BaselineStore
+    from pytest_joules.baselines.store import BaselineError, of_sku, read
     from pytest_joules.reporting.baselines import baseline_table, session_tables
 
     table = session_tables if options.sessions else baseline_table
     shown = False
-    for path in counting(_files(options.files), "files read"):
+    for path in counting(baseline_files(options.files), "files read"):
         try:
-            if not path.is_file():
+            file = read(path)
+            if file is None:
                 raise BaselineError(f"{path}: there is no such file")
-            text = table(BaselineStore(path.parent).load(path.stem), options.only)
+            # In a directory of baselines a file has to be called as its SKU; one that was named may be anything.
+            text = table(of_sku(file, file.sku if path in options.files else path.stem, path), options.only)
         except BaselineError as error:
             raise CommandError(str(error)) from error
         if text:
@@ -49,16 +61,3 @@ def run(options: argparse.Namespace) -> int:
     if not shown and options.only:
         raise CommandError(f"no stored series whose test, window and unit hold {options.only!r}")
     return FINE
-
-
-def _files(given: list[Path]) -> list[Path]:
-    found = [each for path in given or [Path("baselines")] for each in _within(path)]
-    if not found:
-        raise CommandError(f"no baseline file in {given[0] if given else './baselines'}; name one, or record one")
-    return found
-
-
-def _within(path: Path) -> list[Path]:
-    if path.is_dir():
-        return sorted(path.glob("*.json"))
-    return [path] if path != Path("baselines") else []

@@ -24,7 +24,7 @@ from pytest_joules.statistics import (
     satterthwaite,
     session_spread,
 )
-from pytest_joules.units import format_percent
+from pytest_joules.units import format_percent, plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def noise_between(before: Sequence[Session], after: Sequence[Session], host_boun
         # A run ends at the look that decides it.
         Spread(LOOKS_CORRECTION**2 * block_variance * sum(_block_weight(side) for side in (before, after)), block.df),
     ]
-    text = f"{len(before)} against {len(after)} session(s), which differ by {_sd(session)} on one device"
+    text = f"{len(before)} against {plural(len(after), 'session')}, which differ by {_sd(session)} on one device"
     text += f" and by {_sd(device)} between devices" if parts[1].variance else ""
     text += ", since the GPU waits for the host" if host_bound else ""
     text += f"; blocks make {_sd(parts[2])}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -87,6 +88,12 @@ class Meter(Protocol):
 
     def mark(self) -> None:
         """Note that a call has just completed; some meters can only read between calls."""
+
+    def held(self) -> AbstractContextManager[None]:
+        """Until the end of the block nothing more becomes known, but by :meth:`sleep`.
+
+        What is decided in it can then be decided again, from a trace of what was known.
+        """
 
     def ticks(self, device: Device, since: float) -> Sequence[Tick]:
         """All ticks of ``device`` from ``since`` until now, oldest first.

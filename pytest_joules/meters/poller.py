@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -97,6 +97,7 @@ class Poller:
         self._trackers = [TickTracker() for _ in indices]
         self._signals: list[list[Signals]] = [[] for _ in indices]
         self._samples = [SampleLog() for _ in indices]
+        self._held = False
         try:
             self._wait_for_grids()
         except BaseException:
@@ -109,7 +110,7 @@ class Poller:
         Raises:
             MeterError: what the reading process met, or that it fell silent.
         """
-        self._drain()
+        self._look_unless_held()
         tracker = self._trackers[position]
         latest = tracker.latest
         if self._process.poll() is not None or latest is None or time.monotonic() - latest.end > _STUCK_SECONDS:
@@ -118,7 +119,7 @@ class Poller:
 
     def signals(self, position: int) -> Sequence[Signals]:
         """Everything the device said beside its joules, oldest first."""
-        self._drain()
+        self._look_unless_held()
         return self._signals[position]
 
     def samples(self, position: int, since: float, until: float) -> Samples:
@@ -128,6 +129,32 @@ class Poller:
             self._samples[place].add(moment, values)
         self._sampled.seek(-len(record), os.SEEK_CUR)
         return self._samples[position].between(since, until)
+
+    def look(self) -> None:
+        """Take in what was read since the last look."""
+        while len(record := self._records.read(_RECORD.size)) == _RECORD.size:
+            position, start, end, joules, temperature, clock, reasons = _RECORD.unpack(record)
+            self._trackers[position].add(Read(start, end, joules))
+            self._signals[position].append(
+                Signals(
+                    time=start,
+                    temperature_celsius=temperature if temperature >= 0 else None,
+                    sm_clock_mhz=clock if clock >= 0 else None,
+                    power_capped=bool(reasons & POWER_CAP) if reasons >= 0 else None,
+                    slowed_down=bool(reasons & THERMAL_OR_BRAKE) if reasons >= 0 else None,
+                )
+            )
+        self._records.seek(-len(record), os.SEEK_CUR)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Look now, and then not again by itself until the end of the block."""
+        self.look()
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
 
     def close(self) -> None:
         """Stop the process and remove its records."""
@@ -151,22 +178,11 @@ class Poller:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self._raise_failure()
             time.sleep(0.01)
-            self._drain()
+            self.look()
 
-    def _drain(self) -> None:
-        while len(record := self._records.read(_RECORD.size)) == _RECORD.size:
-            position, start, end, joules, temperature, clock, reasons = _RECORD.unpack(record)
-            self._trackers[position].add(Read(start, end, joules))
-            self._signals[position].append(
-                Signals(
-                    time=start,
-                    temperature_celsius=temperature if temperature >= 0 else None,
-                    sm_clock_mhz=clock if clock >= 0 else None,
-                    power_capped=bool(reasons & POWER_CAP) if reasons >= 0 else None,
-                    slowed_down=bool(reasons & THERMAL_OR_BRAKE) if reasons >= 0 else None,
-                )
-            )
-        self._records.seek(-len(record), os.SEEK_CUR)
+    def _look_unless_held(self) -> None:
+        if not self._held:
+            self.look()
 
     def _raise_failure(self) -> NoReturn:
         if self._process.poll() is None and all(tracker.grid for tracker in self._trackers):

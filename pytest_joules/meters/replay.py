@@ -2,7 +2,9 @@
 
 A replayed window goes through the same sampling and decision as the live one
 did, on the same GPU seconds: at every recorded completion the sampler sees
-just those reads that the live run had by then.
+just those reads that the live run had by then.  That is not the same as those
+that had ended: on a busy host a read may come in later, and warm-up would then
+be found over a tick earlier or later, and blocks be cut elsewhere.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ import json
 import math
 import os
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -110,6 +114,8 @@ class WindowTrace:
             device was left idle, when the work began, and when it was complete; of a steady state
             when the server was seen.
         totals: For every unit, the work done by each of those times.
+        known: At each of those times, how many reads of each of the meter's devices were known; shape
+            (times, devices).  Empty where nothing was decided at them: what was read by a time is then known.
         spoiled: What made the joules worthless when they were recorded; empty if nothing did.
     """
 
@@ -120,11 +126,30 @@ class WindowTrace:
     times: Numbers
     totals: Mapping[str, Numbers]
     spoiled: str = ""
+    known: tuple[tuple[int, ...], ...] = ()
 
-    def steps(self) -> Iterator[tuple[float, dict[str, float]]]:
-        """Every completion, and the work since the one before."""
-        for index in range(1, len(self.times)):
-            yield self.times[index], {u: done[index] - done[index - 1] for u, done in self.totals.items()}
+    def moments(self) -> Iterator[Moment]:
+        """The start, and every completion."""
+        before = dict.fromkeys(self.totals, 0.0)
+        for index, time in enumerate(self.times):
+            done = {unit: total[index] for unit, total in self.totals.items()}
+            yield Moment(time, {u: done[u] - before[u] for u in done}, self.known[index] if self.known else None)
+            before = done
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A time at which a window was looked at.
+
+    Attributes:
+        time: When (s).
+        counts: For every unit, the work since the moment before.
+        known: How many reads of each device were known; ``None`` for those that had ended.
+    """
+
+    time: float
+    counts: Mapping[str, float]
+    known: tuple[int, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +225,13 @@ def checked(trace: Trace) -> Trace:
             raise ValueError(f"{where} ran on devices that the trace does not have")
         if not _rising(window.times) or any(len(done) != len(window.times) for done in window.totals.values()):
             raise ValueError(f"{where}: times and work do not fit together")
+        if window.known and (
+            len(window.known) != len(window.times)
+            or any(len(known) != len(trace.devices) for known in window.known)
+            or any(not 0 <= n <= len(d.start) for row in window.known for n, d in zip(row, trace.devices, strict=True))
+            or not all(_rising(column) for column in zip(*window.known, strict=True))
+        ):
+            raise ValueError(f"{where}: the numbers of known reads do not fit the reads and times")
         if len(window.times) < (3 if window.kind is WindowKind.ONE_SHOT else 1):
             raise ValueError(f"{where} has too few times")
     return trace
@@ -247,7 +279,8 @@ class ReplayMeter:
 
     @property
     def description(self) -> str:
-        return f"replay of {self._source}, recorded {self._trace.created} by {self._trace.meter.description}"
+        # Reports hold it, and no report holds a path of the machine.
+        return f"replay of {Path(self._source).name}, recorded {self._trace.created} by {self._trace.meter.description}"
 
     @property
     def lock_directory(self) -> None:
@@ -271,17 +304,17 @@ class ReplayMeter:
         instead = f"only {held}" if held else "no window of this test"
         raise MeterError(f"{self._source} does not hold window {name!r} of {test}, {instead}")
 
-    def seek(self, time: float) -> None:
-        """Put the clock to ``time``; what was read by then is known from now on."""
+    def seek(self, time: float, known: Sequence[int] | None = None) -> None:
+        """Put the clock to ``time``; what was read by then, or so many reads of each device, is known from now on."""
         if time < self._now:
             self._rewind()
         self._now = time
+        if known is None:
+            known = [bisect_right(reads, time, key=_ended) for reads in self._reads]
         for position, (tracker, reads) in enumerate(zip(self._trackers, self._reads, strict=True)):
-            known = self._known[position]
-            while known < len(reads) and reads[known].end <= time:
-                tracker.add(reads[known])
-                known += 1
-            self._known[position] = known
+            for read in reads[self._known[position] : known[position]]:
+                tracker.add(read)
+            self._known[position] = max(self._known[position], known[position])
 
     def now(self) -> float:
         return self._now
@@ -305,7 +338,8 @@ class ReplayMeter:
         return self._trackers[self.devices.index(device)].ticks(since)
 
     def signals(self, device: Device, since: float, until: float) -> Sequence[Signals]:
-        return signals_between(self._signals[self.devices.index(device)], since, min(until, self._now))
+        position = self.devices.index(device)
+        return signals_between(self._signals[position][: self._known[position]], since, until)
 
     def samples(self, device: Device, since: float, until: float) -> Samples:
         return self._samples[self.devices.index(device)].between(since, min(until, self._now))
@@ -314,6 +348,10 @@ class ReplayMeter:
         """This process in place of those that the window ran in."""
         ran = self._window is not None and self.devices.index(device) in self._window.devices
         return [os.getpid()] if ran else []
+
+    def held(self) -> AbstractContextManager[None]:
+        """Nothing to do: the clock stands."""
+        return nullcontext()
 
     def barrier(self) -> None:
         """Unknown: the recorded completions are what they are."""
@@ -328,6 +366,10 @@ class ReplayMeter:
     def _rewind(self) -> None:
         self._trackers = [TickTracker() for _ in self._reads]
         self._known = [0] * len(self._reads)
+
+
+def _ended(read: Read) -> float:
+    return read.end
 
 
 def _short(column: Floats) -> OptionalNumbers:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -96,6 +97,10 @@ class WindowsMeter:
         for device, joules in self._source.next_window().items():
             self._joules[device] += joules
         self._note(now)
+
+    def held(self) -> AbstractContextManager[None]:
+        """Nothing to do: such a window cannot be traced."""
+        return nullcontext()
 
     def ticks(self, device: Device, since: float) -> Sequence[Tick]:
         self.mark()

@@ -7,6 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -88,12 +89,16 @@ class ZeusMeter:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
+        self._poller.look()
 
     def reads(self, device: Device) -> Sequence[Read]:
         return self._poller.tracker(self.devices.index(device)).reads
 
     def mark(self) -> None:
         """Nothing to do: the counters are read by another process."""
+
+    def held(self) -> AbstractContextManager[None]:
+        return self._poller.held()
 
     def ticks(self, device: Device, since: float) -> Sequence[Tick]:
         return self._poller.tracker(self.devices.index(device)).ticks(since)

@@ -7,20 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from tabulate import tabulate
-
 from pytest_joules.codec import encode
 from pytest_joules.model import VerdictKind
 from pytest_joules.pairing import Comparison, Reading, Series
 from pytest_joules.reporting import json as json_report
 from pytest_joules.reporting import terminal
 from pytest_joules.reporting.diagnosis import brief
+from pytest_joules.reporting.tables import table
 from pytest_joules.units import format_joules, format_percent
 
 SCHEMA_VERSION = 2
 """Version of the JSON file; its names are those of :class:`~pytest_joules.pairing.Comparison`."""
 
-HEADERS = ("test", "window", "base", "head", "ratio", "moved", "verdict")
+HEADERS = ("test", "base", "head", "ratio", "moved", "verdict")
 
 
 def report(comparison: Comparison) -> list[str]:
@@ -30,9 +29,7 @@ def report(comparison: Comparison) -> list[str]:
     lines = [
         f"energy: {comparison.head_commit or 'head'} against {base} on {device}, {comparison.pairs} pairs",
         "",
-        *tabulate(
-            [_row(series) for series in comparison.series], headers=HEADERS, tablefmt="simple", disable_numparse=True
-        ).splitlines(),
+        *table(HEADERS, [_row(series) for series in comparison.series]),
         "",
     ]
     for s in comparison.series:
@@ -56,7 +53,7 @@ def _name(series: Series) -> str:
 def _row(series: Series) -> tuple[str, ...]:
     verdict = series.kind.value if series.declared else f"({series.kind.value})"
     joules = (_joules(side, series.unit) for side in (series.base, series.head))
-    return (series.test, series.window or terminal.DASH, *joules, _ratio(series), _moved(series), verdict)
+    return (_name(series), *joules, _ratio(series), _moved(series), verdict)
 
 
 def _joules(readings: Sequence[Reading], unit: str) -> str:

@@ -20,7 +20,7 @@ def report(accepted: Accepted, place: str, *, dry: bool) -> list[str]:
         lines += [f"baselines that would be written in {place}:" if dry else f"baselines written in {place}:"]
         lines += changes(accepted.changes)
     else:
-        lines.append(f"baselines in {place}: nothing {'would be' if dry else 'was'} written")
+        lines.append(f"nothing {'would be' if dry else 'was'} written in {place}")
     if dry and accepted.changes:
         lines.append("a dry run: nothing was written")
     return lines

@@ -7,11 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 
-from tabulate import tabulate
-
 from pytest_joules.baselines.store import BaselineFile
 from pytest_joules.history import Drift, drift, log_mean
 from pytest_joules.model import BaselineKey, Session
+from pytest_joules.reporting.tables import table
 from pytest_joules.units import format_joules, format_percent, format_seconds
 
 COLUMNS = ("test", "joules", "sd", "s/unit", "sessions", "drift", "trend", "last", "commit")
@@ -30,7 +29,7 @@ def baseline_table(file: BaselineFile, only: str = "") -> str:
         return ""
     moves = {key: drift(sessions) for key, sessions in found}
     rows = [_row(key, sessions, moves[key]) for key, sessions in found]
-    lines = [_heading(file), tabulate(rows, headers=COLUMNS, tablefmt="simple", disable_numparse=True)]
+    lines = [_heading(file), *table(COLUMNS, rows)]
     if any(session.anchor for _, sessions in found for session in sessions):
         lines.append(f"{PINNED} pinned as an anchor")
     if any(moved.surely_moves for moved in moves.values()):
@@ -47,7 +46,7 @@ def session_tables(file: BaselineFile, only: str = "") -> str:
     for key, sessions in found:
         mean = fmean(log_mean(session.blocks) for session in sessions)
         rows = [_session_row(key, session, mean) for session in sessions]
-        lines += ["", f"{key}", tabulate(rows, headers=SESSION_COLUMNS, tablefmt="simple", disable_numparse=True)]
+        lines += ["", f"{key}", *table(SESSION_COLUMNS, rows)]
     if any(session.anchor for _, sessions in found for session in sessions):
         lines += ["", f"{PINNED} pinned as an anchor"]
     return "\n".join(lines)

@@ -158,14 +158,22 @@ def span(least: float, most: float) -> str:
 
 def particulars(cause: Cause, diagnosis: Diagnosis) -> list[str]:
     """A cause's evidence, what to expect of it, what to do, and which rule says so."""
-    told = list(cause.evidence)
-    if cause.low is not None and cause.high is not None:
-        ends = sorted((cause.low, cause.high), key=abs)
-        if {*map(percent, ends)} - {*map(percent, diagnosis.accountable(cause) or ())}:
-            told.append(f"to expect of it: {span(ends[0], ends[1])}")
-    told += [f"do: {cause.advice}"] if cause.advice else []
-    told += [f"rule: {cause.rule}" + (f"; source: {cause.source}" if cause.source else "")]
-    return told
+    advice = [f"do: {cause.advice}"] if cause.advice else []
+    return [*cause.evidence, *expected(cause, diagnosis), *advice, origin(cause)]
+
+
+def expected(cause: Cause, diagnosis: Diagnosis) -> list[str]:
+    """What to expect of a cause, where that is not what it explains here."""
+    if cause.low is None or cause.high is None:
+        return []
+    ends = sorted((cause.low, cause.high), key=abs)
+    told = {*map(percent, ends)} - {*map(percent, diagnosis.accountable(cause) or ())}
+    return [f"to expect of it: {span(ends[0], ends[1])}"] if told else []
+
+
+def origin(cause: Cause) -> str:
+    """Which rule says so, and from where it is."""
+    return f"rule: {cause.rule}" + (f"; source: {cause.source}" if cause.source else "")
 
 
 def _parts(split: Split) -> str:
@@ -173,8 +181,8 @@ def _parts(split: Split) -> str:
 
 
 def percent(change: float) -> str:
-    """A difference of logs as a signed percentage; what rounds to nothing has no minus."""
-    return format_percent(round(math.expm1(min(change, LARGEST_CHANGE)), 3) + 0.0, signed=True)
+    """A difference of logs as a signed percentage."""
+    return format_percent(math.expm1(min(change, LARGEST_CHANGE)), signed=True)
 
 
 def _line(name: str, text: str) -> str:

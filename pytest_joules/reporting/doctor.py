@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tabulate import tabulate
-
 from pytest_joules.doctor import DoctorReport, Examination, Health
+from pytest_joules.reporting.tables import table
 from pytest_joules.reporting.terminal import device_label
 
 HEADERS = ("check", "verdict", "finding")
@@ -26,6 +25,6 @@ def _examination(examination: Examination) -> str:
     fixes = [f"{finding.check}: {finding.fix}" for finding in examination.findings if finding.fix]
     lines = [
         f"GPU {device.index}: {device_label((device,))}{driver}",
-        tabulate(rows, headers=HEADERS, tablefmt="simple", disable_numparse=True),
+        *table(HEADERS, rows),
     ]
     return "\n".join([*lines, *(["what to do:"] if fixes else []), *(f"  {fix}" for fix in fixes)])

@@ -20,26 +20,38 @@ _PLAIN = re.compile(r"[\w ./:,=+()\[\]\-]*", re.ASCII)
 
 _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 
-_MARKUP = re.compile(r"[\\`*{}\[\]<>#|~&@!$^]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^\s*[-+=]|^\s*\d+[.)]")
-"""What may mean something in the Markdown of GitHub or GitLab: at its place in a word, or at a line's start."""
+_MARKUP = re.compile(r"[\\`*{}\[\]<>#|~&@!$^]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^\s*[-+=/]|^\s*\d+[.)]")
+"""What may mean something in the Markdown of GitHub or GitLab: at its place in a word, or at a line's start.
 
-_REFERENCES = re.compile(r"[@#!~%$&](?=\w)|:(?=//)|\bwww(?=\.)", re.IGNORECASE)
+GitLab takes a comment's line that begins with ``/close`` for an order ("GitLab quick actions").
+"""
+
+_REFERENCES = re.compile(r"[@#!~%$&](?=\w)|:(?=//)|\bwww(?=\.)|\bGH(?=-\d)", re.IGNORECASE)
 """Where GitHub and GitLab would find somebody's name, an issue or an address in plain text."""
 
 _JOIN = "\u2060"
 """Parts a sign from its word, and is not seen; none is in a text that was made visible."""
 
-_COMMAND = re.compile(r"^( *)(?=::)|(##)(?=\[)", re.MULTILINE)
+_COMMAND = re.compile(r"^( *)(?=::)|(##)(?=\w*\[)", re.MULTILINE)
+
+_ORDER = re.compile("^(?=/)", re.MULTILINE)
+
+_BLANK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U0001d159\U000e0100-\U000e01ef]"
+)
+"""Fillers, joiners and variation selectors: Unicode calls them letters, marks or symbols, and nobody sees them."""
+
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
 
 def visible(text: str, keep: str = "") -> str:
-    r"""Spell out what cannot be seen or stored: controls, bidirectional marks, lone surrogates, odd spaces.
+    r"""Spell out what cannot be seen or stored: controls, bidirectional marks, lone surrogates, odd spaces, fillers.
 
     ``keep`` names characters that stay, such as ``"\n"``.
     """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in keep else _spelled(c) for c in text)
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() or c in keep else _spelled(c) for c in text)
+    return text if text.isascii() else _BLANK.sub(lambda found: _spelled(found[0]), text)
 
 
 def _spelled(character: str) -> str:
@@ -74,7 +86,8 @@ def identifier(text: str) -> str:
 def log(text: str) -> str:
     """Lines of a log.
 
-    A GitHub runner takes a line that begins with ``::``, and whatever follows ``##[``, for a command to itself.
+    A GitHub runner takes a line that begins with ``::``, and whatever follows ``##[``, for a command to itself;
+    Azure Pipelines and TeamCity take ``##vso[`` and ``##teamcity[`` for one.
     """
     return _COMMAND.sub(r"\g<0>\\", visible(text, keep="\n"))
 
@@ -107,8 +120,8 @@ def markdown(text: str) -> str:
 
 
 def markdown_block(text: str) -> str:
-    """Lines in a fixed-width font; the fence is longer than any in the text."""
-    shown = visible(text, keep="\n")
+    """Lines in a fixed-width font; the fence is longer than any in the text, and no line of a comment is an order."""
+    shown = _ORDER.sub(" ", visible(text, keep="\n"))
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", shown)), default=0))
     return f"{fence}text\n{shown}\n{fence}"
 
@@ -139,4 +152,4 @@ def openmetrics(text: str) -> str:
 def csv(text: str) -> str:
     """A cell of text; a spreadsheet would take one that begins so for a formula (OWASP: "CSV Injection")."""
     shown = visible(text)
-    return f"'{shown}" if shown.lstrip().startswith(("=", "+", "-", "@")) else shown
+    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown

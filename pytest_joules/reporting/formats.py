@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from typing import cast
 
 from pytest_joules.model import RunResult
@@ -23,8 +24,8 @@ FORMATS: Mapping[str, str] = {
 }
 """What a format is called, and the module that writes it."""
 
-EXTRAS: Mapping[str, str] = {"html": "html"}
-"""The extra of this package that a format needs."""
+EXTRAS: Mapping[str, Sequence[str]] = {"html": ("jinja2", "plotly")}
+"""What a format needs that only the extra of its name installs."""
 
 
 class FormatError(Exception):
@@ -37,11 +38,15 @@ def renderer(name: str) -> Render:
     Raises:
         FormatError: if what the format needs is not installed.
     """
-    try:
-        module = import_module(f"pytest_joules.reporting.{FORMATS[name]}")
-    except ModuleNotFoundError as error:
-        extra = EXTRAS.get(name)
-        if extra is None:
-            raise
-        raise FormatError(f"{name} needs {error.name}: pip install 'pytest-joules[{extra}]'") from error
-    return cast("Render", module.render)
+    check(name)
+    return cast("Render", import_module(f"pytest_joules.reporting.{FORMATS[name]}").render)
+
+
+def check(name: str) -> None:
+    """See that a format can be written here, without loading what it needs.
+
+    Raises:
+        FormatError: if it cannot.
+    """
+    if lacking := [needed for needed in EXTRAS.get(name, ()) if find_spec(needed) is None]:
+        raise FormatError(f"{name} needs {lacking[0]}: pip install 'pytest-joules[{name}]'")

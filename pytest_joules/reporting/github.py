@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from pytest_joules.model import BudgetResult, Place, RunResult, VerdictKind
-from pytest_joules.reporting import diagnosis, markdown, terminal
+from pytest_joules.reporting import advice, diagnosis, markdown, terminal
 from pytest_joules.reporting.escape import github_data, github_property, markdown_block, markdown_code, short
 from pytest_joules.reporting.rows import Row, rows, worst_first
 
@@ -66,7 +66,7 @@ def append_summary(run: RunResult, file: Path) -> None:
 def commands(run: RunResult) -> list[str]:
     """Annotations as workflow commands, a line each, the worst first: an error for what fails, else a warning."""
     telling = [row for row in worst_first(rows(run)) if row.failed or (row.declared and _is_warning(row))]
-    lines = [_annotation(row) for row in telling[:MOST_ANNOTATIONS]]
+    lines = [_annotation(row, run) for row in telling[:MOST_ANNOTATIONS]]
     if rest := telling[MOST_ANNOTATIONS:]:
         lines.append(_command("error" if any(row.failed for row in rest) else "warning", {}, _and_more(rest)))
     return lines
@@ -76,16 +76,17 @@ def _is_warning(row: Row) -> bool:
     return row.verdict in _WORTH_A_WARNING
 
 
-def _annotation(row: Row) -> str:
+def _annotation(row: Row, run: RunResult) -> str:
     title = f"{row.verdict.value}: {short(row.name, LONGEST_TITLE)}"
-    message = short("\n".join(_message(row.result)), LONGEST_MESSAGE)
+    message = short("\n".join(_message(row.result, run)), LONGEST_MESSAGE)
     return _command("error" if row.failed else "warning", {**_where(row.place), "title": title}, message)
 
 
-def _message(result: BudgetResult) -> Iterator[str]:
+def _message(result: BudgetResult, run: RunResult) -> Iterator[str]:
     yield terminal.headline(result)
     if result.diagnosis is not None and not diagnosis.is_level(result.diagnosis):
         yield f"why: {diagnosis.why(result.diagnosis)}"
+    yield from advice.steps(result, run)
 
 
 def _where(place: Place | None) -> dict[str, str]:

@@ -19,7 +19,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
@@ -27,7 +26,6 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from pytest_joules.codec import without_garbage_collection
-from pytest_joules.files import write_whole
 from pytest_joules.model import (
     Conditions,
     Device,
@@ -38,12 +36,20 @@ from pytest_joules.model import (
     VerdictKind,
     WindowKind,
 )
+from pytest_joules.reporting import advice, terminal
 from pytest_joules.reporting import diagnosis as why
-from pytest_joules.reporting import terminal
 from pytest_joules.reporting.escape import short, visible
 from pytest_joules.reporting.rows import SEVERITY, Row, finite, rows, worst_first
 from pytest_joules.signals import CONDITIONS, SIGNALS, shown
-from pytest_joules.units import format_joules, format_percent, format_seconds, significant
+from pytest_joules.units import (
+    format_bytes,
+    format_count,
+    format_joules,
+    format_percent,
+    format_seconds,
+    plural,
+    significant,
+)
 
 LONGEST_TEXT = 4000
 """Characters of one text that are shown; a parametrized id may have a hundred thousand, in every line that names it."""
@@ -51,6 +57,9 @@ LONGEST_TEXT = 4000
 MOST_TESTS = 1000
 """Tests that have a page of their own, the worst first; the others have their line in the table.  A browser takes its
 time for more, and the JSON report has all."""
+
+MOST_REASONS, MOST_ALIKE = 6, 12
+"""Reasons why budgets moved or failed that the overview tells, and budgets named with each; the table has all."""
 
 DASH = "–"
 
@@ -90,22 +99,18 @@ _EMPTY_STYLE = ""
 """Plotly makes one empty style element and adds its rules through the object model, which a policy does not touch."""
 
 
-def write(run: RunResult, path: Path) -> None:
-    """Write the page whole, or not at all."""
-    write_whole(render(run), path)
-
-
 @without_garbage_collection()
 def render(run: RunResult) -> str:
     """The page; deterministic for one result and one version of Plotly."""
     found = worst_first(rows(run))
     named = list(zip(_identities(found), found, strict=True))
     whole, others = named[:MOST_TESTS], named[MOST_TESTS:]
-    style, script, library = _asset("report.css"), _asset("report.js"), get_plotlyjs().removeprefix("\ufeff")
+    style, script = _asset("report.css"), _asset("report.js")
+    library, packed = _library()
     policy = "; ".join(
         (
             "default-src 'none'",
-            f"script-src {_hash(script)} {_hash(library)}",
+            f"script-src {_hash(script)} {library}",
             f"style-src {_hash(style)} {_hash(_EMPTY_STYLE)}",
             "base-uri 'none'",
             "form-action 'none'",
@@ -115,10 +120,13 @@ def render(run: RunResult) -> str:
         policy=Markup(policy),
         style=Markup(style),
         script=Markup(script),
-        library=Markup(base64.b64encode(gzip.compress(library.encode(), 9, mtime=0)).decode()),
+        library=Markup(packed),
         data=Markup(_json({name: _data(row) for name, row in whole})),
         run=run,
         overview=_overview(run, found),
+        notable=_notable(whole, run),
+        most_reasons=MOST_REASONS,
+        most_alike=MOST_ALIKE,
         tests=[_test(name, row, run) for name, row in whole],
         others=[_line(name, row) for name, row in others],
     )
@@ -148,6 +156,13 @@ def _shown(value: object) -> object:
 def _asset(name: str) -> str:
     text = files("pytest_joules.reporting").joinpath("page", name).read_text(encoding="utf-8")
     return text.replace("\r", "")
+
+
+@lru_cache(maxsize=1)
+def _library() -> tuple[str, str]:
+    """Plotly's hash, and Plotly packed: half of the time that a page takes to make."""
+    text = get_plotlyjs().removeprefix("\ufeff")
+    return _hash(text), base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
 
 def _hash(text: str) -> str:
@@ -181,6 +196,7 @@ class _Overview:
     joules: str
     seconds: str
     watts: str
+    origin: str
     devices: Sequence[tuple[str, str]]
     told: Sequence[tuple[str, Sequence[str]]]
     created: str
@@ -194,6 +210,8 @@ def _overview(run: RunResult, found: Sequence[Row]) -> _Overview:
     measured = {(row.test, row.window): row for row in found if row.joules is not None and row.seconds is not None}
     joules = sum(row.joules or 0.0 for row in measured.values())
     seconds = sum(row.seconds or 0.0 for row in measured.values())
+    devices = terminal.device_label(run.meter.devices) if run.meter else ""
+    created = run.created.replace("T", " ").replace("+00:00", " UTC")
     total, at, bar = sum(declared.values()), 0.0, []
     for kind in SEVERITY:
         if declared[kind]:
@@ -207,9 +225,10 @@ def _overview(run: RunResult, found: Sequence[Row]) -> _Overview:
         joules=format_joules(joules) if joules else DASH,
         seconds=format_seconds(seconds) if seconds else DASH,
         watts=f"{joules / seconds:.0f} W" if seconds else DASH,
+        origin=", ".join(part for part in (devices, f"commit {run.commit}" if run.commit else "", created) if part),
         devices=_devices(run.meter.devices if run.meter else ()),
         told=_of_baselines(run),
-        created=run.created.replace("T", " ").replace("+00:00", " UTC"),
+        created=created,
         budgets=total,
         bar=bar,
     )
@@ -292,6 +311,17 @@ class _Line:
 
 
 @dataclass(frozen=True, slots=True)
+class _Notable:
+    """Why budgets failed or moved, in brief: the worst of them, and those with the same cause."""
+
+    line: _Line
+    what: str
+    reason: str
+    steps: Sequence[str]
+    alike: Sequence[_Line]
+
+
+@dataclass(frozen=True, slots=True)
 class _Test:
     """The same on a page of its own."""
 
@@ -299,6 +329,8 @@ class _Test:
     row: Row
     meaning: str
     headline: str
+    reason: str
+    steps: Sequence[str]
     figures: Sequence[tuple[str, str]]
     why: _Why | None
     notes: Sequence[str]
@@ -329,6 +361,51 @@ def _line(name: str, row: Row) -> _Line:
     )
 
 
+def _is_notable(row: Row) -> bool:
+    return row.failed or (row.declared and row.verdict not in (VerdictKind.PASS, VerdictKind.UNMEASURED))
+
+
+def _notable(named: Iterable[tuple[str, Row]], run: RunResult) -> list[_Notable]:
+    """One for each cause, the worst first."""
+    groups: dict[tuple[object, ...], list[tuple[str, Row]]] = {}
+    for name, row in named:
+        if _is_notable(row):
+            found = row.result.diagnosis
+            causes = tuple(cause.text for cause in found.causes) if found is not None else ()
+            groups.setdefault((row.verdict, causes or _why_in_brief(row)), []).append((name, row))
+    return [
+        _Notable(
+            line=_line(name, row),
+            what=_what_moved(row),
+            reason=_why_in_brief(row),
+            steps=advice.steps(row.result, run),
+            alike=[_line(*other) for other in others],
+        )
+        for (name, row), *others in groups.values()
+    ]
+
+
+def _why_in_brief(row: Row) -> str:
+    found = row.result.diagnosis
+    return why.why(found) if found is not None and not why.is_level(found) else _reason(row)
+
+
+def _what_moved(row: Row) -> str:
+    """``5.003 mJ -> 52.12 mJ/token``."""
+    if row.joules_per_unit is None:
+        return ""
+    today = f"{format_joules(row.joules_per_unit)}/{row.unit}"
+    if row.verdict is VerdictKind.OVER_LIMIT and row.limit is not None:
+        return f"{today}, limit {format_joules(row.limit)}"
+    return today if row.baseline is None else f"{format_joules(row.baseline)} -> {today}"
+
+
+def _reason(row: Row) -> str:
+    """What the verdict says of itself beyond its numbers."""
+    verdict = row.result.verdict
+    return "" if verdict.kind is VerdictKind.REGRESSED and not verdict.crept else verdict.reason
+
+
 def _test(name: str, row: Row, run: RunResult) -> _Test:
     result, measurement = row.result, row.result.measurement
     extra = run.extra_info.get(row.test)
@@ -337,6 +414,8 @@ def _test(name: str, row: Row, run: RunResult) -> _Test:
         row=row,
         meaning=MEANINGS[row.verdict],
         headline=terminal.headline(result).partition(": ")[2],
+        reason=_reason(row),
+        steps=advice.steps(result, run),
         figures=_figures(row),
         why=_why(result.diagnosis) if result.diagnosis is not None else None,
         notes=[*result.verdict.notes, *(measurement.notes if measurement else ())],
@@ -359,8 +438,8 @@ def _interval(row: Row) -> str:
 
 
 def _change(ratio: float) -> str:
-    """A ratio as a signed percentage; what rounds to nothing has no minus."""
-    return format_percent(round(ratio - 1, 3) + 0.0, signed=True)
+    """A ratio as a signed percentage."""
+    return format_percent(ratio - 1, signed=True)
 
 
 FOREST_HALF = 50.0
@@ -369,10 +448,13 @@ FOREST_HALF = 50.0
 
 def _forest(row: Row) -> dict[str, float] | None:
     """A ratio's place on a line of logs, with the baseline at the middle; ``None`` if there is none to show."""
-    if row.ratio is None or row.ratio_low is None or row.ratio_high is None or min(row.ratio, row.ratio_low) <= 0:
+    if row.ratio is None or row.ratio_low is None or row.ratio_high is None:
+        return None
+    ratios = (row.ratio_low, row.ratio, row.ratio_high)
+    if min(ratios) <= 0:
         return None
     tolerance = math.log1p(row.tolerance) if row.tolerance is not None and row.tolerance > 0 else 0.0
-    logs = [math.log(ratio) for ratio in (row.ratio_low, row.ratio, row.ratio_high)]
+    logs = [math.log(ratio) for ratio in ratios]
     widest = max(2.5 * tolerance, *map(abs, logs), 0.005)
     low, point, high = (FOREST_HALF * (1 + log / widest) for log in logs)
     band = FOREST_HALF * tolerance / widest
@@ -391,7 +473,7 @@ def _figures(row: Row) -> list[tuple[str, str]]:
     if row.baseline is not None:
         own = f", {verdict.own_sessions} from this device" if verdict.own_sessions else ""
         what = "Anchor" if verdict.crept else "Baseline"
-        told.append((what, f"{format_joules(row.baseline)}{per} ({row.sessions} sessions{own})"))
+        told.append((what, f"{format_joules(row.baseline)}{per} ({plural(row.sessions, 'session')}{own})"))
     if row.ratio is not None:
         told.append(("Ratio", f"{row.ratio:.4f} ({format_percent(row.ratio - 1, signed=True, digits=2)})"))
     if row.ratio_low is not None and row.ratio_high is not None:
@@ -408,10 +490,11 @@ def _figures(row: Row) -> list[tuple[str, str]]:
         told.append(("Power", f"{row.watts:.0f} W"))
         if row.seconds_per_unit is not None:
             told.append((f"Seconds{per}", format_seconds(row.seconds_per_unit)))
-        blocks = f"{row.blocks} block{'s' if row.blocks != 1 else ''}"
+        blocks = plural(row.blocks, "block")
         told.append(("Measured", f"{format_joules(row.joules)} in {format_seconds(row.seconds)}, {blocks}"))
         told.append(("Warm-up", format_seconds(measurement.warmup_seconds) if measurement.warmup_seconds else "none"))
-        told.append(("Window", f"{measurement.window}, {measurement.kind.value}, {measurement.calls:.4g} calls"))
+        calls = f", {measurement.calls:.3g} calls in its blocks" if measurement.calls else ""
+        told.append(("Window", f"{measurement.window}, {measurement.kind.value}{calls}"))
     if row.sku:
         told.append(("Baseline file", f"{row.sku}.json"))
     if result.key is not None and result.key.test != row.test:
@@ -427,7 +510,7 @@ def _why(found: Diagnosis) -> _Why:
         level=why.is_level(found) and not found.causes,
         opening=why.opening(found),
         causes=[
-            _Cause(why.claim(cause, found), cause.evidence, why.particulars(cause, found)[len(cause.evidence) :])
+            _Cause(why.claim(cause, found), cause.evidence, [*why.expected(cause, found), why.origin(cause)])
             for cause in found.causes
         ],
         splits=[[(name, why.percent(part)) for name, part in split.parts.items()] for split in found.splits],
@@ -445,23 +528,44 @@ def _conditions(measurement: Measurement) -> list[tuple[str, list[tuple[str, str
         ("Devices", _devices(measurement.devices)),
         ("State", _state(at)),
         ("Latencies", [(name, format_seconds(value)) for name, value in measurement.latencies.items()]),
-        ("The work", [(name, f"{value:.5g}") for name, value in at.facts.items()]),
+        ("The work", _told((name, _fact(name, value), _fact(name, 0.0)) for name, value in at.facts.items())),
         ("Versions", list(at.versions.items())),
         ("Settings", list(at.configuration.items())),
     ]
     return [(title, list(told)) for title, told in groups if told]
 
 
+def _told(known: Iterable[tuple[str, str, str]]) -> list[tuple[str, str]]:
+    """Names with values, and below them in one line the names of all that are nothing.
+
+    Args:
+        known: Names, values in words, and what nothing would be in words.
+    """
+    told, nothing = [], []
+    for name, value, zero in known:
+        if value == zero:
+            nothing.append(name)
+        else:
+            told.append((name, value))
+    return [*told, *([("nothing of", ", ".join(nothing))] if nothing else [])]
+
+
+def _fact(name: str, value: float) -> str:
+    """A number of the work: large ones as people say them."""
+    if name.startswith("bytes_"):
+        return format_bytes(value)
+    return format_count(value) if value >= 1e6 else f"{value:.6g}"
+
+
 def _state(at: Conditions) -> list[tuple[str, str]]:
     known = {signal.name: getattr(at, signal.name) for signal in CONDITIONS} | dict(at.signals)
-    return [
-        (
-            _SIGNALS[name].text if name in _SIGNALS else name,
-            shown(_SIGNALS[name], value) if name in _SIGNALS else f"{value:.4g}",
-        )
+    return _told(
+        (_SIGNALS[name].text, shown(_SIGNALS[name], value), shown(_SIGNALS[name], 0.0))
+        if name in _SIGNALS
+        else (name, f"{value:.4g}", "0")
         for name, value in known.items()
         if value is not None and math.isfinite(value)
-    ]
+    )
 
 
 # -- charts --
@@ -526,7 +630,7 @@ def _history_in_words(row: Row) -> str:
     history = row.result.history
     assert history is not None
     values, count = history.joules_per_unit, len(history.recorded)
-    told = f"{count} stored session{'s' if count > 1 else ''} since {history.recorded[0][:10]}"
+    told = f"{plural(count, 'stored session')} since {history.recorded[0][:10]}"
     if values:
         told += f", from {format_joules(min(values))} to {format_joules(max(values))}/{row.unit}"
     assert row.joules_per_unit is not None
@@ -565,7 +669,7 @@ def _data(row: Row) -> dict[str, Any]:
             "j": [None if finite(value) is None else significant(value / scale) for value in history.joules_per_unit],
             "sd": _column(history.spread),
             "s": _column(history.seconds_per_unit),
-            "commit": [visible(commit)[:10] if commit else None for commit in history.commits],
+            "commit": [visible(commit)[:7] if commit else None for commit in history.commits],
             "own": [int(own) for own in history.same_devices],
             "anchor": [int(anchor) for anchor in history.anchors],
         }

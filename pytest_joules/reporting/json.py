@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.resources import files
 from itertools import chain
 from pathlib import Path
@@ -20,8 +20,8 @@ from msgspec.json import decode as quick
 from msgspec.json import format as indented
 
 from pytest_joules.codec import CodecError, decode, encode, shown, without_garbage_collection
-from pytest_joules.files import write_whole
-from pytest_joules.model import BudgetResult, RunResult
+from pytest_joules.files import missing, write_whole
+from pytest_joules.model import BudgetResult, History, PowerTrace, RunResult
 from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER
 
 SCHEMA_VERSION = 1
@@ -121,13 +121,16 @@ def read(path: Path) -> RunResult:
     Raises:
         ReportError: if it is not one, or was written by a newer pytest-joules.
     """
+    if fault := missing(path):
+        raise ReportError(f"{path}: {fault}")
     try:
         with contextlib.suppress(DecodeError, UnicodeDecodeError):
             return _run(_members(_bytes(path)), path)
         # It is no report, or holds half a pair of surrogates, which names of files that are no text have.
         return _run(json.loads(_bytes(path).decode("utf-8")), path)
     except (OSError, ValueError, RecursionError) as error:
-        raise ReportError(f"{path}: not a readable JSON report: {shown(str(error))}") from error
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ReportError(f"{path}: not a readable JSON report: {shown(said)}") from error
 
 
 def _run(data: Any, path: Path) -> RunResult:
@@ -150,6 +153,9 @@ def _run(data: Any, path: Path) -> RunResult:
 def unsound(result: BudgetResult) -> str:
     """What of a result fits the schema, but not the arithmetic of any report; empty if nothing does."""
     measurement, verdict = result.measurement, result.verdict
+    for columns in (result.history, measurement.trace if measurement else None):
+        if columns is not None and len({len(getattr(columns, name)) for name in _columns(columns)}) > 1:
+            return f"columns of a {type(columns).__name__} of unequal length"
     for name in _RATIOS:
         if (value := getattr(verdict, name)) is not None and not SMALLEST_NUMBER <= value <= LARGEST_NUMBER:
             return f"{name} of {value:g}"
@@ -174,9 +180,11 @@ def unsound(result: BudgetResult) -> str:
     return ""
 
 
+def _columns(columns: History | PowerTrace) -> list[str]:
+    return [field.name for field in fields(columns) if field.name != "block_seconds"]
+
+
 def _bytes(path: Path) -> bytes:
-    if path.exists() and not path.is_file():
-        raise OSError("not a regular file")
     if (size := path.stat().st_size) > LARGEST_FILE:
         raise OSError(f"{size} bytes is too large for a report")
     return path.read_bytes()

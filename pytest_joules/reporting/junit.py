@@ -43,7 +43,7 @@ def render(run: RunResult) -> str:
         suite.set("timestamp", run.created)
     _add_properties(suite, _origin(run))
     for told in judged:
-        suite.append(_case(told, one_of_several=several[told.test] > 1))
+        suite.append(_case(told, run, one_of_several=several[told.test] > 1))
     root = ET.Element("testsuites", name="pytest-joules")
     root.append(suite)
     ET.indent(root)
@@ -60,7 +60,7 @@ def _properties(found: Sequence[Row]) -> list[tuple[str, str]]:
     return list(named.items())
 
 
-def _case(told: Row, *, one_of_several: bool) -> ET.Element:
+def _case(told: Row, run: RunResult, *, one_of_several: bool) -> ET.Element:
     classname, name = _names(told.test)
     if one_of_several:
         name += f" [{told.window or MAIN}, J/{told.unit or told.result.budget.per or '?'}]"
@@ -72,16 +72,16 @@ def _case(told: Row, *, one_of_several: bool) -> ET.Element:
     _add_properties(case, _properties([told]))
     if told.failed:
         message = xml(short(terminal.headline(told.result), LONGEST_MESSAGE))
-        ET.SubElement(case, "failure", type=told.verdict.value, message=message).text = _story(told)
+        ET.SubElement(case, "failure", type=told.verdict.value, message=message).text = _story(told, run)
     elif _is_skipped(told):
         ET.SubElement(case, "skipped", message=xml(short(told.result.verdict.reason, LONGEST_MESSAGE)))
     elif told.verdict is not VerdictKind.PASS:
-        ET.SubElement(case, "system-out").text = _story(told)
+        ET.SubElement(case, "system-out").text = _story(told, run)
     return case
 
 
-def _story(told: Row) -> str:
-    return xml(markdown.story(told.result))
+def _story(told: Row, run: RunResult) -> str:
+    return xml(markdown.story(told.result, run))
 
 
 def _is_skipped(told: Row) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
 from pytest_joules.model import BudgetResult, RunResult, VerdictKind
-from pytest_joules.reporting import diagnosis, terminal
+from pytest_joules.reporting import advice, diagnosis, terminal
 from pytest_joules.reporting.escape import markdown, markdown_block, markdown_code, short
 from pytest_joules.reporting.rows import Row, rows, worst_first
 from pytest_joules.units import format_joules, format_percent
@@ -61,20 +61,21 @@ def page(run: RunResult, largest: int, fold: Fold) -> str:
         # A heading without a row is no table.
         lines += shown if len(shown) > len(_HEAD) else []
         lines += _left_out(found[max(0, len(shown) - len(_HEAD)) :], "row")
-        stories = (fold(row, short(story(row.result), LONGEST_STORY)) for row in failed)
+        stories = (fold(row, short(story(row.result, run), LONGEST_STORY)) for row in failed)
         told = _fitting(stories, room - _size(shown))
         beside += [*told, *_left_out(failed[len(told) :], "explanation")]
     page = "\n".join([*lines, *beside]).rstrip() + "\n"
     return page if len(page.encode()) <= largest else ""
 
 
-def story(result: BudgetResult) -> str:
-    """What a failure comes to: the numbers, and the three lines of why."""
+def story(result: BudgetResult, run: RunResult) -> str:
+    """What a failure comes to: the numbers, the three lines of why, and what to do next."""
     lines = [terminal.headline(result)]
     if result.diagnosis is not None:
         lines += diagnosis.brief(result.diagnosis)
-    if result.verdict.kind is VerdictKind.REGRESSED and result.verdict.reason:
+    if result.verdict.crept:
         lines.append(f"  because    {result.verdict.reason}")
+    lines += [f"  next       {step}" for step in advice.steps(result, run)]
     notes = (*result.verdict.notes, *(result.measurement.notes if result.measurement else ()))
     return "\n".join([*lines, *(f"  note       {note}" for note in notes)])
 
@@ -106,7 +107,7 @@ def _table_row(row: Row) -> str:
         _joules(row.joules_per_unit, row.unit),
         _against(row),
         _change(row),
-        "" if row.watts is None else f"{row.watts:.4g} W",
+        "" if row.watts is None else f"{row.watts:.0f} W",
     )
     return f"| {' | '.join(cells)} |"
 

@@ -31,12 +31,15 @@ def render(run: RunResult) -> str:
 
 
 def _gauges(run: RunResult) -> Iterator[str]:
-    found = series(run)
+    # Two names may be one when what cannot be seen is spelled out, and a reader takes a series once.
+    found: dict[str, Row] = {}
+    for row in series(run):
+        found.setdefault(_labels(row), row)
     for name, unit, told, number in _FAMILIES:
-        samples = [(row, value) for row in found if (value := number(row)) is not None]
+        samples = {labels: value for labels, row in found.items() if (value := number(row)) is not None}
         if samples:
             yield from (f"# TYPE {name} gauge", f"# UNIT {name} {unit}", f"# HELP {name} {told}")
-            yield from (f"{name}{{{_labels(row)}}} {value:.6g}" for row, value in samples)
+            yield from (f"{name}{{{labels}}} {value:.6g}" for labels, value in samples.items())
 
 
 def _counts(run: RunResult) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_joules.model import RunResult
-from pytest_joules.reporting.escape import short, visible
+from pytest_joules.reporting.escape import LONGEST_NAME, unique, visible
 from pytest_joules.reporting.json import to_text
 from pytest_joules.reporting.rows import Row, series
 from pytest_joules.units import format_joules, format_percent
@@ -31,7 +31,7 @@ def _entry(row: Row, several: bool) -> dict[str, str | float]:
         for line in (
             f"verdict: {row.verdict.value}",
             f"device: {', '.join(dict.fromkeys(row.devices))}" if row.devices else "",
-            f"power: {row.watts:.4g} W" if row.watts is not None else "",
+            f"power: {row.watts:.0f} W" if row.watts is not None else "",
             f"baseline: {format_joules(row.baseline)}" if row.baseline is not None else "",
             f"change: {format_percent(row.ratio - 1, signed=True)}" if row.ratio is not None else "",
         )
@@ -42,4 +42,4 @@ def _entry(row: Row, several: bool) -> dict[str, str | float]:
 
 def _in_its_comments(text: str) -> str:
     """The action writes names into code spans of a table in its comments, as they are."""
-    return short(visible(text)).replace("`", "'").replace("|", "¦")
+    return unique(visible(text), LONGEST_NAME).replace("`", "'").replace("|", "¦")

@@ -7,8 +7,6 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from tabulate import tabulate
-
 from pytest_joules.facts import IN_BASELINE
 from pytest_joules.model import (
     BaselineChange,
@@ -21,10 +19,11 @@ from pytest_joules.model import (
     Verdict,
     VerdictKind,
 )
-from pytest_joules.reporting import diagnosis
-from pytest_joules.reporting.rows import SEVERITY, seconds_per_unit, watts
+from pytest_joules.options import COLUMNS
+from pytest_joules.reporting import diagnosis, tables
+from pytest_joules.reporting.rows import MAIN, SEVERITY, seconds_per_unit, watts
 from pytest_joules.terms import widened_text
-from pytest_joules.units import format_joules, format_percent, format_seconds
+from pytest_joules.units import format_joules, format_percent, format_seconds, plural
 
 DASH = "-"
 
@@ -90,8 +89,8 @@ def details(result: BudgetResult, baselines: str, update_command: str, *, verbos
     if measurement is not None and measurement.any_blocks:
         blocks = measurement.any_blocks
         lines.append(
-            f"  measured   window {measurement.window!r}: {len(blocks)} block(s), {measurement.seconds:.1f} s after "
-            f"{measurement.warmup_seconds:.1f} s of warm-up, {measurement.joules / measurement.seconds:.0f} W"
+            f"  measured   window {measurement.window!r}: {plural(len(blocks), 'block')}, {measurement.seconds:.1f} s "
+            f"after {measurement.warmup_seconds:.1f} s of warm-up, {measurement.joules / measurement.seconds:.0f} W"
         )
         lines.append(f"  device     {_device_state(result)}")
     if result.diagnosis is not None:
@@ -109,7 +108,7 @@ def details(result: BudgetResult, baselines: str, update_command: str, *, verbos
             f"  baseline   {then}, in {baselines}/{result.sku}.json; why is against this, not against the limit"
         )
     if verdict.baseline_sessions:
-        stored = f"{verdict.baseline_sessions} session(s) in {baselines}/{result.sku}.json"
+        stored = f"{plural(verdict.baseline_sessions, 'session')} in {baselines}/{result.sku}.json"
         lines.append(f"  {_against(verdict):<10} {stored}")
     if verdict.kind is VerdictKind.REGRESSED:
         lines.append(f"  because    {verdict.reason}")
@@ -120,14 +119,21 @@ def details(result: BudgetResult, baselines: str, update_command: str, *, verbos
     return lines
 
 
-def table(results: Sequence[BudgetResult], columns: Sequence[str], sort: str) -> str:
-    """One row per measured budget or window."""
+def table(results: Sequence[BudgetResult], columns: Sequence[str], sort: str) -> list[str]:
+    """One row per measured budget or window.
+
+    Unless columns are picked, window and SKU are left out where they tell nothing apart.
+    """
     rows = sorted((r for r in results if r.measurement is not None), key=_sort_key(sort))
     if not rows:
-        return ""
-    shown = [column for column in columns if column != "window" or any(_window(row) != "main" for row in rows)]
+        return []
+    telling = {
+        "window": any(_window(row) != MAIN for row in rows),
+        "sku": len({row.sku for row in rows if row.sku}) > 1,
+    }
+    shown = [column for column in columns if tuple(columns) != COLUMNS or telling.get(column, True)]
     cells = [[_COLUMNS[column][1](row) for column in shown] for row in rows]
-    return tabulate(cells, headers=[_COLUMNS[column][0] for column in shown], tablefmt="simple", disable_numparse=True)
+    return tables.table([_COLUMNS[column][0] for column in shown], cells)
 
 
 def changes(written: Sequence[BaselineChange]) -> list[str]:
@@ -142,9 +148,16 @@ def changes(written: Sequence[BaselineChange]) -> list[str]:
             what = f"{format_joules(change.old)} -> {new} ({percent}{', replaced' if change.replaced else ''})"
         pinned = f", {change.pinned} pinned" if change.pinned else ""
         moved = ", anchor moved" if change.anchor_moved else ""
+        wider = "".join(f", {widened_text(term, change.key.unit)}" for term in change.widened)
         series = f"{change.sku}: {change.key.test} [{change.key.window}]"
-        lines.append(f"  {series}: {what}, {change.sessions} session(s){pinned}{moved}")
+        lines.append(f"  {series}: {what}, {plural(change.sessions, 'session')}{pinned}{moved}{wider}")
     return lines
+
+
+def unchanged(run: RunResult) -> str:
+    """What an update says that stored nothing."""
+    why = "" if any(result.declared for result in run.results) else ": no test that ran carries an energy_budget"
+    return f"baselines: nothing was written{why}"
 
 
 def stale(run: RunResult) -> list[str]:
@@ -200,24 +213,34 @@ def _entry(change: EntryChange) -> str:
         percent = f" ({format_percent(change.new / change.old - 1, signed=True, digits=2)})" if change.old else ""
         what = [f"{old} -> {new}/{unit}{percent}"]
     counts = (("added", change.added), ("removed", change.removed), ("rewritten", change.rewritten))
-    what += [f"{count} session(s) {word}" for word, count in counts if count]
+    what += [f"{plural(count, 'session')} {word}" for word, count in counts if count]
     what += [f"renamed from {change.renamed_from.test}"] if change.renamed_from else []
     what += ["anchor moved"] if change.anchor_moved else []
     what += [widened_text(wider, unit) for wider in change.widened]
     return f"{change.sku}: {change.key.test} [{change.key.window}]: {', '.join(what)}"
 
 
-def report(run: RunResult, columns: Sequence[str], sort: str, *, verbose: bool = False) -> list[str]:
-    """Everything below the ``energy`` heading, line by line."""
+def report(
+    run: RunResult, columns: Sequence[str], sort: str, *, verbose: bool = False, told: bool = False
+) -> list[str]:
+    """Everything below the ``energy`` heading, line by line; without failures if they are ``told`` above."""
     lines: list[str] = []
-    if text := table(run.results, columns, sort):
-        lines += [*text.splitlines(), ""]
+    if rows := table(run.results, columns, sort):
+        lines += [*rows, ""]
     notable = [r for r in run.results if r.declared and (verbose or r.failed or r.verdict.kind is not VerdictKind.PASS)]
+    left_out: dict[str, dict[str, None]] = {}
     for result in sorted(notable, key=_sort_key("verdict")):
-        lines += [f"{result.test}: {headline(result)}", *_why(result, verbose)]
+        if result.failed and told:
+            continue
+        if result.verdict.kind is VerdictKind.UNMEASURED and not (result.failed or verbose):
+            left_out.setdefault(headline(result), {})[result.test] = None
+        else:
+            lines += [f"{result.test}: {headline(result)}", *_why(result, verbose)]
+    # Of a hundred deselected tests one line is enough.
+    lines += [f"{_several(tests)}: {why}" for why, tests in left_out.items()]
     noted: dict[str, dict[str, None]] = {}
     for result in run.results:
-        for note in _notes(result, verbose):
+        for note in () if result.failed and told else _notes(result, verbose):
             noted.setdefault(note, {})[result.test] = None
     lines += [f"{_several(tests)}: {note}" for note, tests in noted.items()]
     lines += stale(run)

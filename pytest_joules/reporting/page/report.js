@@ -12,11 +12,15 @@ function make(name, text, attributes = {}) {
   return element;
 }
 
-// -- filter and sorting --
+// -- filter and sorting: kept in the address, so that a link shows what its sender saw --
 
 const form = document.getElementById("filter");
 const table = document.getElementById("tests");
+const query = document.getElementById("query");
+const order = document.getElementById("order");
 let rows = [];
+let sorted = { by: "worst", turned: false };
+let soon = 0;
 
 function startTable() {
   form.hidden = false;
@@ -29,24 +33,66 @@ function startTable() {
     text: element.textContent.toLowerCase(),
   }));
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("input", filter);
-  document.getElementById("order").addEventListener("change", (event) => sort(event.target.value));
+  form.addEventListener("input", () => {
+    filter();
+    remember();
+  });
+  order.addEventListener("change", () => {
+    sort(order.value);
+    remember();
+  });
+  // Before a link leads away.
+  overview.addEventListener("click", keepAddress, { capture: true });
   for (const head of table.querySelectorAll("th[data-sort]")) {
     const button = make("button", head.textContent, { type: "button" });
     head.replaceChildren(button);
     button.addEventListener("click", () => {
-      const turn = head.getAttribute("aria-sort") === FIRST(head.dataset.sort);
-      document.getElementById("order").value = head.dataset.sort;
-      sort(head.dataset.sort, turn);
+      sort(head.dataset.sort, head.getAttribute("aria-sort") === FIRST(head.dataset.sort));
+      remember();
     });
   }
   filter();
+}
+
+const chosen = () => [...form.querySelectorAll("input[name=verdict]:checked")].map((box) => box.value);
+
+// The address of the list as it is shown.
+function address() {
+  const kept = new URLSearchParams();
+  if (query.value.trim()) kept.set("q", query.value.trim());
+  if (chosen().length) kept.set("verdict", chosen().join(","));
+  if (sorted.by !== "worst") kept.set("sort", (sorted.turned ? "-" : "") + sorted.by);
+  return `#${String(kept).replaceAll("%2C", ",") || "main"}`;
+}
+
+function remember() {
+  clearTimeout(soon);
+  soon = setTimeout(keepAddress, 150); // browsers refuse an address that changes at every key
+}
+
+function keepAddress() {
+  if (soon && !location.hash.startsWith("#t-")) history.replaceState(null, "", address());
+  clearTimeout(soon);
+  soon = 0;
+}
+
+function restore(hash) {
+  if (!table || !hash.includes("=")) return;
+  const kept = new URLSearchParams(hash.slice(1));
+  const verdicts = (kept.get("verdict") ?? "").split(",");
+  const by = (kept.get("sort") ?? "worst").replace(/^-/, "");
+  query.value = kept.get("q") ?? "";
+  for (const box of form.querySelectorAll("input[name=verdict]")) box.checked = verdicts.includes(box.value);
+  filter();
+  if ([...order.options].some((option) => option.value === by)) sort(by, (kept.get("sort") ?? "").startsWith("-"));
 }
 
 // Names read from A, numbers from the largest.
 const FIRST = (by) => (by === "test" ? "ascending" : "descending");
 
 function sort(by, turned = false) {
+  sorted = { by, turned };
+  order.value = by;
   const key = (row) => {
     if (by === "worst") return row.place;
     if (by === "test") return row.name;
@@ -68,8 +114,8 @@ function sort(by, turned = false) {
 }
 
 function filter() {
-  const words = document.getElementById("query").value.toLowerCase().split(/\s+/).filter(Boolean);
-  const verdicts = [...form.querySelectorAll("input[name=verdict]:checked")].map((box) => box.value);
+  const words = query.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const verdicts = chosen();
   let count = 0;
   for (const row of rows) {
     const fits =
@@ -90,6 +136,7 @@ function opened() {
   root.dataset.view = article ? "test" : "overview";
   if (!article) {
     document.title = title;
+    restore(location.hash);
     if (left) rows.find((row) => row.link?.hash === left)?.link.focus();
     left = null;
     return;
@@ -99,6 +146,7 @@ function opened() {
   document.title = `${heading.textContent.slice(0, 80)} · Energy report`;
   scrollTo(0, 0);
   heading.focus({ preventScroll: true });
+  article.querySelector("[data-back]").setAttribute("href", table ? address() : "#main");
   const listed = rows.filter((row) => row.link && !row.element.hidden);
   const place = listed.findIndex((row) => row.link?.hash === left);
   for (const [name, step] of [["previous", -1], ["next", 1]]) {
@@ -299,7 +347,7 @@ const charts = {
       shapes, annotations,
       margin: { l: 60, r: 55, t: 30, b: 45 },
       xaxis: { title: { text: before === "idle" ? "seconds" : "seconds since warm-up began" }, range: [0, Math.max(times.at(-1), edges.at(-1) ?? 0)], anchor: lower.length ? "y2" : "y" },
-      yaxis: { title: { text: "W" }, domain: [bottom + (lower.length ? 0.06 : 0), 1], rangemode: "tozero" },
+      yaxis: { title: { text: "W" }, domain: [bottom + (lower.length ? 0.06 : 0), 1], range: [Math.min(0, ...watts), 1.12 * Math.max(most, limit > most && most > 0.8 * limit ? limit : 0) || 1], nticks: 6 },
     };
     if (lower.length) {
       made.yaxis2 = { title: { text: "SM MHz", font: { color: color("second") } }, domain: [0, bottom - 0.04], nticks: 4, range: known(clock) ? padded(clock, 30) : undefined };
@@ -310,7 +358,7 @@ const charts = {
     return [[...traces, ...lower], layout(made)];
   },
 
-  history(told) {
+  history(told, width) {
     const stored = sessions(told);
     const words = stored.map((session) => `${session.time}<br>${session.commit ?? "no commit"}<br>${kindOf(session)}`.replaceAll("T", " "));
     const at = [...stored.keys()];
@@ -333,7 +381,13 @@ const charts = {
       hovertemplate: "today: %{y} " + escapeHtml(told.unit) + "<extra></extra>",
     });
     const values = [...stored.flatMap((s) => [s.joules * (1 - (s.spread ?? 0)), s.joules * (1 + (s.spread ?? 0))]), ...(told.interval ?? [])];
-    const label = (session) => escapeHtml(session.time.slice(5, 10)) + (session.commit ? `<br>${escapeHtml(session.commit.slice(0, 7))}` : "");
+    // As much of a time as tells sessions apart, and as many labels as there is room for, counted from the newest.
+    const days = stored.map((session) => session.time.slice(0, 10));
+    const [from, to] = [new Set(days.map((day) => day.slice(0, 4))).size > 1 ? 0 : 5, new Set(days).size < days.length ? 16 : 10];
+    const longest = Math.max(to - from, ...stored.map((session) => session.commit?.length ?? 0));
+    const every = Math.ceil((stored.length + 1) * (7 * longest + 8) / Math.max(width - 80, 100));
+    const label = (session, index) => ((today - index) % every ? "" : escapeHtml(session.time.slice(from, to).replace("T", " "))
+      + (session.commit ? `<br>${escapeHtml(session.commit)}` : ""));
     return [traces, layout({
       ...marks(told, "y"),
       xaxis: { tickvals: [...at, today], ticktext: [...stored.map(label), "today"], range: [-0.5, today + 0.7], showgrid: false, tickangle: 0 },
@@ -392,7 +446,7 @@ async function draw(article, again = false) {
     }
     if (plot.dataset.drawn && !again) continue;
     try {
-      const [traces, shape] = charts[chart](told);
+      const [traces, shape] = charts[chart](told, plot.clientWidth);
       await (await plotly()).react(plot, traces, shape, { displayModeBar: false, responsive: true, showTips: false });
       plot.dataset.drawn = "yes";
     } catch (error) {

@@ -1,0 +1,89 @@
+"""What the terminal says of a run: a table that fits, and everything once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stored import SKU, measured, unmeasured
+
+from pytest_joules.model import BudgetResult, RunResult, Verdict, VerdictKind
+from pytest_joules.options import COLUMNS
+from pytest_joules.reporting import terminal
+
+LEVEL = Verdict(
+    VerdictKind.PASS,
+    joules_per_unit=0.04697,
+    uncertainty=0.0029,
+    baseline_joules_per_unit=0.04688,
+    ratio=1.002,
+    ratio_low=0.991,
+    ratio_high=1.013,
+    detectable=0.028,
+)
+
+
+def passed(test: str) -> BudgetResult:
+    return replace(measured(0.04697, test), verdict=LEVEL, failed=False)
+
+
+def run(*results: BudgetResult) -> RunResult:
+    return RunResult("2026-05-01T12:00:00+00:00", "1", None, None, results)
+
+
+def test_a_table_is_no_wider_than_a_terminal() -> None:
+    lines = terminal.table([passed("tests/energy/test_llm.py::test_decode")], COLUMNS, "test")
+    assert lines[0] == "tests/energy/test_llm.py:"
+    assert lines[1].split() == ["test", "joules", "watts", "s/unit", "baseline", "ratio", "verdict", "would", "catch"]
+    assert lines[3].startswith("test_decode  46.97 mJ/token ±0.29%  ")
+    assert max(map(len, lines)) <= 100
+
+
+def test_what_all_tests_share_stands_above_the_table() -> None:
+    def shared(*tests: str) -> tuple[str, list[str]]:
+        first, *others = terminal.table([*map(passed, tests)], COLUMNS, "test")
+        heading, rows = (first, others[2:]) if first.endswith(":") else ("", others[1:])
+        return heading, [row.split("  ")[0] for row in rows]
+
+    assert shared("a/test_x.py::test_1", "a/test_x.py::test_2[b/c::d]") == (
+        "a/test_x.py:",
+        ["test_1", "test_2[b/c::d]"],
+    )
+    assert shared("a/test_x.py::test_1", "a/test_y.py::test_1") == ("a:", ["test_x.py::test_1", "test_y.py::test_1"])
+    assert shared("test_x.py::A::test_1", "test_x.py::A::test_2") == ("test_x.py::A:", ["test_1", "test_2"])
+    assert shared("test_x.py::test_1", "test_y.py::test_1") == ("", ["test_x.py::test_1", "test_y.py::test_1"])
+
+
+def test_columns_that_tell_nothing_apart_are_shown_where_they_are_asked_for() -> None:
+    one, other = passed("test_x.py::test_1"), replace(passed("test_x.py::test_2"), sku="nvidia-b200")
+    assert SKU in terminal.table([one], ("sku", "verdict"), "test")[2]
+    assert "window" in terminal.table([one], ("window",), "test")[0]
+    invalid = replace(one, sku=None)
+    assert " SKU " not in terminal.table([one, invalid], COLUMNS, "test")[1]
+    both = terminal.table([one, other], COLUMNS, "test")
+    assert " SKU " in both[1]
+    assert " window " not in both[1]
+
+
+def test_tests_that_were_left_out_for_one_reason_take_one_line() -> None:
+    deselected = [unmeasured("deselected", f"test_x.py::test_{number}") for number in range(9)]
+    skipped, forgot = unmeasured("skipped: no GPU", "test_x.py::test_b"), unmeasured("never called energy", "test_f")
+    found = run(*deselected, skipped, replace(forgot, failed=True))
+    assert terminal.report(found, COLUMNS, "test") == [
+        "test_f: UNMEASURED: never called energy",
+        "test_x.py::test_0 and 8 more: UNMEASURED: deselected",
+        "test_x.py::test_b: UNMEASURED: skipped: no GPU",
+    ]
+    assert len(terminal.report(found, COLUMNS, "test", verbose=True)) == 11
+
+
+def test_failures_that_were_told_are_not_told_again() -> None:
+    failed = replace(measured(), verdict=Verdict(VerdictKind.NO_BASELINE, "no stored session", notes=("hot",)))
+    assert any("no stored session" in line for line in terminal.report(run(failed), COLUMNS, "test"))
+    lines = terminal.report(run(failed), COLUMNS, "test", told=True)
+    assert not any("no stored session" in line or "hot" in line for line in lines)
+
+
+def test_an_update_without_a_budget_says_why_it_stores_nothing() -> None:
+    assert terminal.unchanged(run(passed("test_a"))) == "baselines: nothing was written"
+    unmarked = replace(passed("test_a"), declared=False)
+    assert terminal.unchanged(run(unmarked)).endswith("written: no test that ran carries an energy_budget")
