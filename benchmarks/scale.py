@@ -12,11 +12,15 @@ same steps on fewer budgets tell whether they scale.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import multiprocessing
 import os
 import random
 import resource
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -136,10 +140,16 @@ class Files:
     def made(cls, directory: Path, budgets: int) -> Files:
         """Write both."""
         of = random.Random(6)
-        files = cls(directory / f"{SKU}.json", directory / "report.json")
+        files = cls(directory / "baselines" / f"{SKU}.json", directory / "report.json")
+        files.baseline.parent.mkdir()
         files.baseline.write_text(render(baselines(budgets, of)), encoding="utf-8")
         json_report.write(run(budgets, of), files.report)
+        shutil.copyfile(files.baseline, directory / "kept.json")
         return files
+
+    def restore(self) -> None:
+        """Undo what a step has done to the baselines."""
+        shutil.copyfile(self.report.with_name("kept.json"), self.baseline)
 
 
 Step = Callable[[], object]
@@ -162,8 +172,8 @@ def update(files: Files) -> Step:
     return lambda: store.update(SKU, DEVICE.name, True, {key(0): Addition(session(11, of))})
 
 
-def compare(files: Files) -> Step:
-    """Judge every result against its sessions, and explain it, as ``pytest-joules compare`` does."""
+def compare(files: Files, *, brief: bool = True) -> Step:
+    """Judge every result against its sessions, as ``pytest-joules compare`` does; with ``--json`` it explains each."""
     from pytest_joules.baselines.sources import Source
     from pytest_joules.comparing import compare
     from pytest_joules.options import Options
@@ -172,7 +182,7 @@ def compare(files: Files) -> Step:
 
     def judge() -> object:
         source = Source.find(files.baseline, None, files.report)
-        kinds = [result.verdict.kind for result in compare(found, source, Options(enabled=True)).results]
+        kinds = [result.verdict.kind for result in compare(found, source, Options(enabled=True), brief=brief).results]
         assert kinds.count(VerdictKind.REGRESSED) == len(kinds) // 100, kinds.count(VerdictKind.REGRESSED)
         return kinds
 
@@ -199,10 +209,47 @@ def _rendered(name: str, found: RunResult) -> str:
     return renderer(name)(found)
 
 
+def write(run: RunResult) -> None:
+    """Write the JSON report."""
+    with tempfile.TemporaryDirectory() as directory:
+        json_report.write(run, Path(directory, "report.json"))
+
+
 def hold(files: Files) -> Step:
-    """What a run holds at its end: the baselines, and all results."""
+    """What a run holds at its end, and ``compare`` at its beginning: all results, and the baselines."""
     store = BaselineStore(files.baseline.parent)
-    return lambda: (store.load(SKU), json_report.read(files.report))
+    return lambda: (json_report.read(files.report), store.load(SKU))
+
+
+def command(*arguments: str) -> Callable[[Files], Step]:
+    """A command of ``pytest-joules`` on the files as they were made; words in braces stand for their paths."""
+
+    def prepare(files: Files) -> Step:
+        from pytest_joules.cli import main
+
+        names = {"baseline": files.baseline, "report": files.report, "directory": files.baseline.parent}
+        given = [part.format(**names) for part in arguments]
+
+        def step() -> None:
+            files.restore()
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                main(given)
+
+        return step
+
+    return prepare
+
+
+def review(files: Files) -> Step:
+    """Read the base's baselines through git, and compare them with a work tree where one session is new."""
+    from pytest_joules.baselines.at_ref import BaselinesAtRef
+    from pytest_joules.review import review
+
+    here = files.baseline.parent
+    for arguments in (["init", "-q"], ["add", files.baseline.name], ["commit", "-qm", "base"]):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@example", *arguments], cwd=here, check=True)
+    update(files)()
+    return lambda: review(BaselinesAtRef(here, "HEAD", here), BaselineStore(here))
 
 
 STEPS: dict[str, Callable[[Files], Step]] = {
@@ -210,12 +257,18 @@ STEPS: dict[str, Callable[[Files], Step]] = {
     "read": read,
     "hold": hold,
     "compare": compare,
-    "report json": reporting(json_report.render),
+    "compare, each explained": partial(compare, brief=False),
+    "report json": reporting(write),
     "report terminal": reporting(
         lambda found: terminal.report(found, ("test", "sku", "joules", "baseline", "ratio", "verdict"), "verdict")
     ),
     **{f"report {name}": reporting(partial(_rendered, name)) for name in FORMATS},
     "update": update,
+    "accept": command("accept", "{report}", "--baselines", "{directory}"),
+    "show": command("show", "{baseline}"),
+    "merge": command("merge", "{baseline}", "{report}", "-o", "{directory}"),
+    "prune": command("prune", "tests/energy/test_007.py", "--yes", "--baselines", "{directory}"),
+    "review": review,
 }
 
 
@@ -235,6 +288,7 @@ def measured(name: str, files: Files) -> Cost:
 
 
 def _measure(name: str, files: Files) -> Cost:
+    files.restore()
     step = STEPS[name](files)
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
     before, seconds, walls = _resident(), [], []

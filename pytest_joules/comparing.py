@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -88,12 +88,12 @@ def _check_tolerances(run: RunResult, options: Options, given: bool) -> None:
 
 def _orphans(
     file: BaselineFile, results: Sequence[BudgetResult], expected: Collection[BaselineKey] | None
-) -> dict[BaselineKey, Sequence[Session]]:
+) -> Mapping[BaselineKey, Sequence[Session]]:
     """The stored series of ``expected``, or all, that no result is of; what a test that ran left out is told apart."""
     judged = {result.key for result in results if result.declared}
     tests = {name for result in results for name in (result.test, result.budget.key)}
     wanted = file.entries if expected is None else [key for key in expected if key in file.entries]
-    return {key: file.sessions(key) for key in wanted if key not in judged and key.test not in tests}
+    return file.some(key for key in wanted if key not in judged and key.test not in tests)
 
 
 def _review(source: Source, run: RunResult, skus: Collection[str]) -> BaselineReview | None:

@@ -5,10 +5,15 @@ A run is a JSON report (``--energy-json``) or a baseline file.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from msgspec import DecodeError, Raw
+from msgspec.json import decode
 
 from pytest_joules.baselines.store import BaselineError
 from pytest_joules.baselines.store import read as read_baselines
@@ -238,12 +243,18 @@ def is_baseline(path: Path) -> bool:
         RunError: if it is no JSON object with a schema.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = _members(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: neither a report of pytest --energy-json nor a baseline file: {error}") from error
     if isinstance(data, dict) and "schema" in data:
         return "entries" in data or "sku" in data
     raise RunError(f"{path}: neither a report of pytest --energy-json nor a baseline file")
+
+
+def _members(data: bytes) -> Any:
+    with contextlib.suppress(DecodeError):
+        return decode(data, type=dict[str, Raw])
+    return json.loads(data.decode("utf-8"))
 
 
 def _chosen(

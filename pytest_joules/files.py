@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -26,8 +27,8 @@ def missing(path: Path) -> str:
     return "is a device or a pipe; name a file" if path.exists() else "there is no such file"
 
 
-def write_whole(text: str, path: Path) -> None:
-    """Put a file with ``text`` in the place of ``path`` in one step.
+def write_whole(text: str | Iterable[str], path: Path) -> None:
+    """Put a file with ``text``, or all pieces of it, in the place of ``path`` in one step.
 
     Raises:
         OSError: if it cannot be written; what was there is then as it was.
@@ -38,7 +39,7 @@ def write_whole(text: str, path: Path) -> None:
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+            file.writelines([text] if isinstance(text, str) else text)
         temporary.chmod(0o644)
         temporary.replace(path)
     except BaseException:

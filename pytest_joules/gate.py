@@ -524,7 +524,7 @@ class Gate:
                 return review(self.base, self._store, results, self.collected, self._skus(results), self._load)
         return None
 
-    def _orphans(self, results: Sequence[BudgetResult]) -> dict[str, dict[BaselineKey, Sequence[Session]]]:
+    def _orphans(self, results: Sequence[BudgetResult]) -> dict[str, Mapping[BaselineKey, Sequence[Session]]]:
         """Stored series, by SKU, whose test this run should have collected, and did not.
 
         Under ``--energy-strict`` that is every one; else those of the files
@@ -539,13 +539,14 @@ class Gate:
         def expected(file: str) -> bool:
             return self.options.strict or (not picked and (file in files or self._is_gone(file)))
 
-        orphans: dict[str, dict[BaselineKey, Sequence[Session]]] = {}
+        orphans: dict[str, Mapping[BaselineKey, Sequence[Session]]] = {}
         for sku in self._skus(results):
             # A file that cannot be read has made its windows invalid, which is said there.
             with contextlib.suppress(BaselineError):
                 file = self._judges(sku)
-                stale = [k for k in file.entries if k.test not in known and expected(k.test.partition("::")[0])]
-                orphans[sku] = {key: file.sessions(key) for key in stale}
+                orphans[sku] = file.some(
+                    k for k in file.entries if k.test not in known and expected(k.test.partition("::")[0])
+                )
         return orphans
 
     def _skus(self, results: Sequence[BudgetResult]) -> list[str]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_joules.baselines.keys import sku_key
-from pytest_joules.baselines.store import BaselineError, BaselineFile, kept, parse, read, render, same
+from pytest_joules.baselines.lines import Entries, Held
+from pytest_joules.baselines.store import BaselineError, BaselineFile, as_held, kept, parse, read, render, same
 from pytest_joules.explaining import RunError, is_baseline
 from pytest_joules.files import missing
 from pytest_joules.model import BaselineKey, Session
@@ -41,23 +42,17 @@ class Merged:
 
     Attributes:
         file: The merged sessions.
+        sessions: How many there are.
+        devices: How many devices, or sets of them, they are from.
         duplicates: How many sessions were in more than one of the files.
         dropped: How many were too many to be kept.
     """
 
     file: BaselineFile
-    duplicates: int = 0
-    dropped: int = 0
-
-    @property
-    def sessions(self) -> int:
-        """How many there are."""
-        return sum(len(sessions) for sessions in self.file.entries.values())
-
-    @property
-    def devices(self) -> int:
-        """How many devices, or sets of them, they are from."""
-        return len({session.devices for sessions in self.file.entries.values() for session in sessions})
+    sessions: int
+    devices: int
+    duplicates: int
+    dropped: int
 
 
 def read_part(path: Path) -> Part:
@@ -120,15 +115,20 @@ def merge_parts(parts: Sequence[Part]) -> Merged:
                 f"{first.name} is of {first.file.sku}, and {other.name} of {other.file.sku}: "
                 "joules of different SKUs do not mix"
             )
-    entries: dict[BaselineKey, tuple[Session, ...]] = {}
-    duplicates = dropped = 0
+    entries: dict[BaselineKey, Held] = {}
+    devices: set[tuple[str, ...]] = set()
+    count = duplicates = dropped = 0
     for key in dict.fromkeys(key for part in parts for key in part.file.entries):
-        given = [session for part in parts for session in part.file.sessions(key)]
+        known = [(part.file.sessions(key), part.file.held.get(key)) for part in parts]
+        given = [session for sessions, _ in known for session in sessions]
         distinct = _distinct(given)
-        entries[key] = kept(sorted(distinct, key=lambda session: (session.recorded, session.devices)))
+        series = kept(sorted(distinct, key=lambda session: (session.recorded, session.devices)))
+        entries[key] = as_held(series, known)
+        devices |= {session.devices for session in series}
+        count += len(series)
         duplicates += len(given) - len(distinct)
-        dropped += len(distinct) - len(entries[key])
-    return Merged(replace(first.file, entries=entries), duplicates, dropped)
+        dropped += len(distinct) - len(series)
+    return Merged(replace(first.file, entries=Entries(entries)), count, len(devices), duplicates, dropped)
 
 
 def _distinct(sessions: Sequence[Session]) -> list[Session]:

@@ -203,12 +203,12 @@ class Measurement:
     @property
     def joules(self) -> float:
         """Joules of all blocks together."""
-        return sum(block.joules for block in self.any_blocks)
+        return sum([block.joules for block in self.any_blocks])
 
     @property
     def seconds(self) -> float:
         """Seconds of all blocks together."""
-        return sum(block.seconds for block in self.any_blocks)
+        return sum([block.seconds for block in self.any_blocks])
 
     @property
     def any_blocks(self) -> tuple[Block, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pytest_joules.baselines.keys import sku_keys
 from pytest_joules.baselines.store import BaselineFile, BaselineStore
-from pytest_joules.model import BaselineKey, RunResult
+from pytest_joules.model import BaselineKey, RunResult, Session
 
 
 class PruneError(Exception):
@@ -26,16 +26,22 @@ class Entry:
     """One stored series.
 
     Attributes:
-        sku: Its baseline file.
+        file: Its baseline file.
         key: The series.
-        sessions: How many sessions it has.
-        last: When the last one was recorded.
     """
 
-    sku: str
+    file: BaselineFile
     key: BaselineKey
-    sessions: int
-    last: str
+
+    @property
+    def sku(self) -> str:
+        """What its file is of."""
+        return self.file.sku
+
+    @property
+    def sessions(self) -> Sequence[Session]:
+        """What would be lost, oldest first."""
+        return self.file.sessions(self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +69,7 @@ class Tests:
 
 def entries(files: Iterable[BaselineFile]) -> list[Entry]:
     """Every series of the files."""
-    return [
-        Entry(file.sku, key, len(sessions), sessions[-1].recorded)
-        for file in files
-        for key, sessions in sorted(file.entries.items(), key=lambda entry: str(entry[0]))
-    ]
+    return [Entry(file, key) for file in files for key in sorted(file.entries, key=str)]
 
 
 def named(stored: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
@@ -96,7 +98,8 @@ def left_out(stored: Sequence[Entry], run: RunResult) -> list[Entry]:
     """The series that a run should have collected and did not, of the SKUs that it measured."""
     skus = {result.sku for result in run.results}
     skus |= {*sku_keys(run.meter.devices if run.meter else ())}
-    return [entry for entry in stored if entry.sku in skus and entry.key in run.not_collected]
+    keys = set(run.not_collected)
+    return [entry for entry in stored if entry.sku in skus and entry.key in keys]
 
 
 def gone(stored: Sequence[Entry], collected: Tests) -> list[Entry]:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from difflib import SequenceMatcher
+from itertools import chain, islice
 
 from pytest_joules.baselines.at_ref import BaselinesAtRef
 from pytest_joules.baselines.store import BaselineError, BaselineFile, BaselineStore, joules_per_unit
@@ -141,25 +142,32 @@ def worst_first(changes: Iterable[EntryChange]) -> tuple[EntryChange, ...]:
     return tuple(sorted(changes, key=lambda change: (-rise(change), change.sku, str(change.key))))
 
 
+MOST_COMPARED = 10_000
+"""Pairs of a stored series and a test; they take three seconds, and a suite that moved as a whole has millions."""
+
+
 def renames(
     orphans: Mapping[str, Mapping[BaselineKey, Sequence[Session]]], results: Iterable[BudgetResult]
 ) -> tuple[Rename, ...]:
     """Which stored series without a test seem to be a test without a baseline, under its former name.
 
     Same SKU, window and unit, the same work as far as it is known, and joules that agree within the tolerance or what
-    the sessions' spread allows.  Of several candidates the one with the most similar name; each is used once.
+    the sessions' spread allows.  Of several candidates the one with the most similar name; each is used once.  Where
+    a large part of a suite has new names, only series whose names have the most in common are compared.
 
     Args:
         orphans: The sessions of series without a test, by SKU and key.
         results: What the run judged.
     """
     candidates = []
-    for result in results:
+    new = [result for result in results if result.verdict.kind is VerdictKind.NO_BASELINE and result.declared]
+    named = {sku: _by_name(stored) for sku, stored in orphans.items()}
+    for result in new:
         key, sku = result.key, result.sku
-        if result.verdict.kind is not VerdictKind.NO_BASELINE or key is None or sku is None or not result.declared:
+        if key is None or sku is None or sku not in orphans:
             continue
-        for old, sessions in orphans.get(sku, {}).items():
-            if (old.window, old.unit) == (key.window, key.unit) and (ratio := _agrees(result, sessions)) is not None:
+        for old in _most_alike(key, named[sku], max(1, MOST_COMPARED // len(new))):
+            if (ratio := _agrees(result, orphans[sku][old])) is not None:
                 likeness = SequenceMatcher(None, old.test, key.test, autojunk=False).ratio()
                 candidates.append((-likeness, abs(math.log(ratio)), str(old), Rename(sku, old, key, ratio)))
     chosen: list[Rename] = []
@@ -170,6 +178,30 @@ def renames(
             taken |= places
             chosen.append(rename)
     return tuple(chosen)
+
+
+def _names(key: BaselineKey) -> list[tuple[str, ...]]:
+    """What another name of the test may keep, the most telling first: all but the directory, its own name, its file."""
+    parts = key.test.rpartition("/")[2], key.test.rpartition("::")[2], key.test.partition("::")[0], ""
+    return [(key.window, key.unit, str(number), part) for number, part in enumerate(parts)]
+
+
+def _by_name(keys: Iterable[BaselineKey]) -> dict[tuple[str, ...], list[BaselineKey]]:
+    found: dict[tuple[str, ...], list[BaselineKey]] = {}
+    for key in keys:
+        for name in _names(key):
+            found.setdefault(name, []).append(key)
+    return found
+
+
+def _most_alike(
+    key: BaselineKey, stored: Mapping[tuple[str, ...], Sequence[BaselineKey]], most: int
+) -> Iterable[BaselineKey]:
+    """The series of the same window and unit; where they are more than ``most``, some of those with a similar name."""
+    *alike, all_of_them = (stored.get(name, ()) for name in _names(key))
+    if len(all_of_them) <= most:
+        return all_of_them
+    return dict.fromkeys(islice(chain(*alike, all_of_them), most))
 
 
 def _agrees(result: BudgetResult, sessions: Sequence[Session]) -> float | None:

@@ -434,6 +434,39 @@ def test_one_more_session_is_one_more_line(store: BaselineStore) -> None:
     assert all(line[0] == "+" for line in changed_lines(last, store.path(SKU).read_text()))
 
 
+@pytest.mark.parametrize("change", ["update", "remove", "rename"])
+def test_what_a_change_does_not_touch_is_copied_as_it_is(
+    store: BaselineStore, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    before = stored(store, 5)
+    edited = before.replace("[[50.0, ", "[[50.00, ")
+    store.path(SKU).write_text(edited)
+    made: list[lines_module.Line] = []
+    session = lines_module._session
+
+    def counted(line: lines_module.Line) -> Session:
+        made.append(line)
+        return session(line)
+
+    monkeypatch.setattr(lines_module, "_session", counted)
+    if change == "update":
+        store.update(SKU, "NVIDIA H200", False, {key("test_3"): Addition(one_session(60.0), replace=True)})
+    elif change == "remove":
+        store.remove(SKU, [key("test_3")])
+    else:
+        store.rename(SKU, "test_3", "test_9")
+    assert len(made) <= 1
+    assert store.path(SKU).read_text().count("[[50.00, ") == edited.count("[[50.00, ") - (change != "rename")
+
+
+def test_a_file_of_other_line_ends_is_written_with_one_kind(store: BaselineStore) -> None:
+    stored(store, 5)
+    data = store.path(SKU).read_bytes()
+    store.path(SKU).write_bytes(data.replace(b"\n", b"\r\n"))
+    store.update(SKU, "NVIDIA H200", False, {key("test_9"): Addition(one_session())})
+    assert b"\r" not in store.path(SKU).read_bytes()
+
+
 def test_text_is_sorted_stable_and_one_session_a_line(store: BaselineStore, tmp_path: Path) -> None:
     additions = {key(f"test_{n}"): Addition(one_session(50.0 + n)) for n in range(4)}
     store.update(SKU, "NVIDIA H200", False, additions)

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from stored import DECODE, PREFILL, SKU, days, measured, report, store
 
+from pytest_joules.baselines import lines
 from pytest_joules.baselines.store import BaselineStore
 from pytest_joules.cli import main
-from pytest_joules.model import BaselineKey
+from pytest_joules.model import BaselineKey, Session
 
 TESTS = (DECODE, PREFILL, "test_it.py::test_image[8]", "test_it.py::test_image[64]", "test_old.py::TestIt::test_gone")
 
@@ -55,6 +56,19 @@ def test_nothing_is_deleted_without_yes(capsys: pytest.CaptureFixture[str]) -> N
 def test_a_name_is_a_test_a_file_a_class_or_all_parameters(name: str, gone: set[str]) -> None:
     assert main(["prune", name, "--yes"]) == 0
     assert left() == {*TESTS} - gone
+
+
+def test_what_stays_does_not_become_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    session = lines._session
+
+    def counted(line: lines.Line) -> Session:
+        made.append(line)
+        return session(line)
+
+    monkeypatch.setattr(lines, "_session", counted)
+    assert main(["prune", PREFILL, "--yes"]) == 0
+    assert len(made) == 2
 
 
 def test_a_file_without_a_series_is_removed() -> None:

@@ -31,6 +31,7 @@ class BaselinesAtRef:
             BaselineError: if git cannot tell; it says what to do.
         """
         self._places = BaselineStore(directory)
+        self._data: dict[str, bytes | None] = {}
         self._loaded: dict[str, BaselineFile] = {}
         try:
             self.revision = Revision.find(ref, directory / "file", start)
@@ -60,9 +61,11 @@ class BaselinesAtRef:
             BaselineError: if it is no regular file, or not here.
         """
         try:
-            return self.revision.read(self._places.path(sku), LARGEST_FILE)
+            if sku not in self._data:
+                self._data[sku] = self.revision.read(self._places.path(sku), LARGEST_FILE)
         except RefError as error:
             raise BaselineError(str(error)) from error
+        return self._data[sku]
 
     def skus(self) -> tuple[str, ...]:
         """The SKUs that the commit has files of."""

@@ -10,7 +10,8 @@ sessions.  What it does not is :class:`Unclear`, and left to that reading: wheth
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Literal
+from sys import intern
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import UNSET, DecodeError, Meta, Raw, Struct, UnsetType, ValidationError
 from msgspec.json import Decoder
@@ -73,38 +74,50 @@ class Line(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
 _KINDS = {kind.value: kind for kind in WindowKind}
 _HEAD = Decoder(Head)
+_PARTS = Decoder(list[Raw])
 _SERIES = Decoder(Annotated[list[Line], Meta(min_length=1, max_length=MOST_SESSIONS)])
 
 
+Held: TypeAlias = "Raw | tuple[Session, ...]"
+"""A series as a file has it, or as sessions."""
+
+
 class Entries(Mapping[BaselineKey, tuple[Session, ...]]):
-    """The series of a file; each is made when it is asked for, and the last one kept: who asks once asks again."""
+    """The series of a file; each is made when it is asked for, and the last one kept: who asks once asks again.
 
-    __slots__ = ("_last", "_series")
+    Attributes:
+        held: What they are made of.
+    """
 
-    def __init__(self, series: Mapping[BaselineKey, Raw]) -> None:
-        """``series`` are sound: :func:`index` has seen to that."""
-        self._series = series
+    __slots__ = ("_last", "held")
+
+    def __init__(self, held: Mapping[BaselineKey, Held]) -> None:
+        """What is text is sound: :func:`index` has seen to that."""
+        self.held = held
         self._last: tuple[BaselineKey, tuple[Session, ...]] | None = None
 
     def __getitem__(self, key: BaselineKey) -> tuple[Session, ...]:
+        held = self.held[key]
+        if isinstance(held, tuple):
+            return held
         last = self._last
         if last is None or last[0] != key:
-            last = self._last = key, tuple([_session(line) for line in _SERIES.decode(self._series[key])])
+            last = self._last = key, tuple([_session(line) for line in _SERIES.decode(held)])
         return last[1]
 
-    def text(self, key: BaselineKey) -> bytes | None:
-        """A series as the file has it; ``None`` if it has none."""
-        raw = self._series.get(key)
-        return None if raw is None else bytes(raw)
-
     def __contains__(self, key: object) -> bool:
-        return key in self._series
+        return key in self.held
 
     def __iter__(self) -> Iterator[BaselineKey]:
-        return iter(self._series)
+        return iter(self.held)
 
     def __len__(self) -> int:
-        return len(self._series)
+        return len(self.held)
+
+
+def parts(series: Raw) -> list[Raw]:
+    """The sessions of a series, each as the file has it."""
+    return _PARTS.decode(series)
 
 
 def index(data: bytes) -> tuple[Head, Entries]:
@@ -115,6 +128,8 @@ def index(data: bytes) -> tuple[Head, Entries]:
     """
     if b"\\" in data:
         raise Unclear  # an escaped colon would be none of those that are counted below
+    if b"\r" in data:
+        raise Unclear  # what is copied as text would have other line ends than what is written
     try:
         head = _HEAD.decode(data)
         colons = len(Head.__struct_fields__) + _colons([head.sku, head.device]) + _colons_of(head.entries)
@@ -166,12 +181,13 @@ _REQUIRED = len(Line.__struct_fields__) - len(_OPTIONAL)
 
 
 def _session(line: Line) -> Session:
+    # Many series have sessions of one time and commit, and what is made of them keeps both.
     return Session(
-        line.recorded,
+        intern(line.recorded),
         tuple(line.devices),
         tuple([Block(*block) for block in line.blocks]),
         _KINDS[line.kind],
-        None if line.commit is UNSET else line.commit,
+        None if line.commit is UNSET else intern(line.commit),
         None if line.driver is UNSET else line.driver,
         Conditions(
             None if line.temperature_celsius is UNSET else line.temperature_celsius,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_joules.baselines.store import Addition, BaselineError, BaselineFile, BaselineStore, added, changes_of
+from pytest_joules.baselines.store import Addition, BaselineError, BaselineFile, BaselineStore, added
 from pytest_joules.model import BaselineChange, BaselineKey
 
 
@@ -29,6 +29,6 @@ class Rehearsal(BaselineStore):
         if simulated != sku.startswith("simulated-"):
             raise BaselineError(f"{self.path(sku)}: simulated joules are never written beside real ones")
         stored = self.load(sku)
-        grown = added(replace(stored, device=stored.device or device, simulated=simulated), additions)
-        self._changed[sku] = grown
-        return changes_of(stored, grown, additions)
+        stored = replace(stored, device=stored.device or device, simulated=simulated)
+        self._changed[sku], changes = added(stored, additions, self.path(sku))
+        return changes

@@ -13,7 +13,7 @@ import re
 import stat
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from filelock import FileLock, Timeout
+from msgspec import Raw
 
-from pytest_joules.baselines.lines import Entries, Unclear, index
+from pytest_joules.baselines.lines import Entries, Held, Unclear, index, parts
 from pytest_joules.codec import shown, without_garbage_collection
 from pytest_joules.model import BaselineChange, BaselineKey, Block, Conditions, Session, WindowKind
 from pytest_joules.terms import widened_since
@@ -45,6 +46,9 @@ LONGEST_INTEGER = len(f"{LARGEST_NUMBER:.0f}")
 """Digits; what is longer is not worth the time that converting it takes."""
 
 _OPTIONAL_NUMBERS = ("temperature_celsius", "sm_clock_mhz", "power_cap_share", "idle_watts", "sensor_duty")
+SERIES_DEPTH = 4
+"""How deep in a file a series is: in entries, test, window and unit."""
+
 _TERMS = ("tolerance", "limit")
 """What a session's budget asked for when it was stored."""
 
@@ -75,12 +79,21 @@ class BaselineFile:
         """The sessions stored under ``key``; empty if none are."""
         return self.entries.get(key, ())
 
+    def some(self, keys: Iterable[BaselineKey]) -> Entries:
+        """The named series alone; each becomes sessions when it is asked for."""
+        return Entries({key: self.held[key] for key in keys})
+
     def agrees(self, other: BaselineFile, key: BaselineKey) -> bool:
         """Whether both hold the same sessions under ``key``, and none that the other does not."""
-        mine, others = self.entries, other.entries
-        if isinstance(mine, Entries) and isinstance(others, Entries) and mine.text(key) == others.text(key):
+        mine, others = self.held.get(key), other.held.get(key)
+        if isinstance(mine, Raw) and isinstance(others, Raw) and bytes(mine) == bytes(others):
             return True  # as text, they need not become objects
         return self.sessions(key) == other.sessions(key)
+
+    @property
+    def held(self) -> Mapping[BaselineKey, Held]:
+        """The entries as they are held: those of a file that was read are text, and are copied as such."""
+        return self.entries.held if isinstance(self.entries, Entries) else self.entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +170,12 @@ class BaselineStore:
             self.directory.mkdir(parents=True, exist_ok=True)
             with _locked(path):
                 stored = self.load(sku)
-                grown = added(replace(stored, device=stored.device or device, simulated=simulated), additions)
-                _check(replace(grown, entries={key: grown.entries[key] for key in additions}), path)
-                _write(path, render(grown))
+                stored = replace(stored, device=stored.device or device, simulated=simulated)
+                grown, changes = added(stored, additions, path)
+                _write(path, _pieces(grown))
         except (OSError, UnicodeEncodeError) as error:
             raise BaselineError(f"{path}: cannot be written: {error}") from error
-        return changes_of(stored, grown, additions)
+        return changes
 
     @without_garbage_collection()
     def remove(self, sku: str, keys: Collection[BaselineKey]) -> None:
@@ -175,9 +188,9 @@ class BaselineStore:
         try:
             with _locked(path):
                 stored = self.load(sku)
-                left = {key: sessions for key, sessions in stored.entries.items() if key not in keys}
+                left = {key: held for key, held in stored.held.items() if key not in keys}
                 if left:
-                    _write(path, render(replace(stored, entries=left)))
+                    _write(path, _pieces(replace(stored, entries=Entries(left))))
                 else:
                     path.unlink(missing_ok=True)
         except (OSError, UnicodeEncodeError) as error:
@@ -198,7 +211,7 @@ class BaselineStore:
                 stored = self.load(sku)
                 changed = renamed(stored, old, new, path)
                 if moved := len(changed.entries.keys() - stored.entries.keys()):
-                    _write(path, render(changed))
+                    _write(path, _pieces(changed))
         except (OSError, UnicodeEncodeError) as error:
             raise BaselineError(f"{path}: cannot be written: {error}") from error
         return moved
@@ -259,34 +272,56 @@ def renamed(file: BaselineFile, old: str, new: str, name: Path | str) -> Baselin
     moved = {key: replace(key, test=new) for key in file.entries if key.test == old}
     if moved and any(key.test == new for key in file.entries):
         raise BaselineError(f"{name}: {new} has sessions of its own; remove one of the two by hand")
-    return replace(file, entries={moved.get(key, key): sessions for key, sessions in file.entries.items()})
+    return replace(file, entries=Entries({moved.get(key, key): held for key, held in file.held.items()}))
 
 
-def added(stored: BaselineFile, additions: Mapping[BaselineKey, Addition]) -> BaselineFile:
-    """A file with new sessions merged into it."""
-    merged = {key: merge(stored.sessions(key), addition) for key, addition in additions.items()}
-    return replace(stored, entries={**stored.entries, **merged})
+def added(
+    stored: BaselineFile, additions: Mapping[BaselineKey, Addition], path: Path
+) -> tuple[BaselineFile, tuple[BaselineChange, ...]]:
+    """A file with new sessions merged into it, and what that changes; ``path`` is what errors call it.
 
-
-def changes_of(
-    stored: BaselineFile, grown: BaselineFile, additions: Mapping[BaselineKey, Addition]
-) -> tuple[BaselineChange, ...]:
-    """What ``additions`` made of a file."""
-    return tuple(
-        BaselineChange(
-            key=key,
-            sku=stored.sku,
-            old=joules_per_unit(old) if (old := stored.sessions(key)) else None,
-            new=joules_per_unit(new := grown.sessions(key)),
-            sessions=len(new),
-            replaced=bool(old) and addition.replace,
-            pinned=sum(session.anchor for session in new),
-            anchor_moved=any(session.anchor for session in old)
-            and not any(session.anchor and session in new for session in old),
-            widened=widened_since(old[-1], addition.session) if old else (),
+    Raises:
+        BaselineError: if a session cannot be stored.
+    """
+    _check(replace(stored, entries={key: (addition.session,) for key, addition in additions.items()}), path)
+    held, changes = dict(stored.held), []
+    for key, addition in additions.items():
+        old = stored.sessions(key)
+        new = merge(old, addition)
+        held[key] = as_held(new, [(old, held.get(key))])
+        changes.append(
+            BaselineChange(
+                key=key,
+                sku=stored.sku,
+                old=joules_per_unit(old) if old else None,
+                new=joules_per_unit(new),
+                sessions=len(new),
+                replaced=bool(old) and addition.replace,
+                pinned=sum(session.anchor for session in new),
+                anchor_moved=any(session.anchor for session in old)
+                and not any(session.anchor and session in new for session in old),
+                widened=widened_since(old[-1], addition.session) if old else (),
+            )
         )
-        for key, addition in additions.items()
-    )
+    return replace(stored, entries=Entries(held)), tuple(changes)
+
+
+def as_held(series: Sequence[Session], known: Iterable[tuple[Sequence[Session], Held | None]]) -> Held:
+    """A series as text, which takes a third of the room; ``series`` itself if there is none that a file can hold.
+
+    Args:
+        series: Its sessions.
+        known: Other series, and what they were made of: sessions that are from there are written as they are there.
+    """
+    lines: dict[int, str] = {}
+    for sessions, held in known:
+        if isinstance(held, Raw):
+            lines |= {id(session): str(line, "utf-8") for session, line in zip(sessions, parts(held), strict=True)}
+    text = _series_text([lines.get(id(session)) or _line(session) for session in series])
+    try:
+        return Raw(text)
+    except UnicodeEncodeError:
+        return tuple(series)
 
 
 def same(one: Session, other: Session) -> bool:
@@ -303,7 +338,8 @@ def merge(stored: Sequence[Session], addition: Addition) -> tuple[Session, ...]:
         # Who accepts a new level of an anchored series wants creep measured from there.
         return (replace(session, anchor=session.anchor or any(old.anchor for old in stored)),)
     # Times are written in one form only, so that they compare as text.
-    unpinned = [replace(old, anchor=False) if before is not None and old.recorded < before else old for old in stored]
+    stays = [not old.anchor or before is None or old.recorded >= before for old in stored]
+    unpinned = [old if stay else replace(old, anchor=False) for old, stay in zip(stored, stays, strict=True)]
     return kept([*unpinned, session])
 
 
@@ -311,18 +347,30 @@ def kept(series: Sequence[Session]) -> tuple[Session, ...]:
     """What is kept of a series, oldest first: its last sessions, and the last pinned ones however old they are."""
     pins = [number for number, found in enumerate(series) if found.anchor][-KEPT_SESSIONS:]
     last = range(max(0, len(series) - KEPT_SESSIONS), len(series))
-    return tuple([replace(series[number], anchor=number in pins) for number in sorted({*pins, *last})])
+    left = [(series[number], number in pins) for number in sorted({*pins, *last})]
+    return tuple([found if found.anchor == pinned else replace(found, anchor=pinned) for found, pinned in left])
 
 
 def render(file: BaselineFile) -> str:
-    """The file's text: sorted, and one session a line, so that a change touches only its own lines."""
-    tree: dict[str, dict[str, dict[str, list[str]]]] = {}
-    for key, sessions in file.entries.items():
-        lines = [json.dumps(_session_data(session), ensure_ascii=False) for session in sessions]
-        tree.setdefault(key.test, {}).setdefault(key.window, {})[key.unit] = lines
+    """The file's text: sorted, and one session a line, so that a change touches only its own lines.
+
+    A series that was read is written as it was, whatever it looks like.
+    """
+    return "".join(_pieces(file))
+
+
+def _pieces(file: BaselineFile) -> Iterator[str]:
+    """The text in pieces, each no larger than a series: a file may have a hundred megabytes."""
+    tree: dict[str, dict[str, dict[str, Held]]] = {}
+    for key, held in file.held.items():
+        tree.setdefault(key.test, {}).setdefault(key.window, {})[key.unit] = held
     head = {"schema": SCHEMA_VERSION, "sku": file.sku, "device": file.device, "simulated": file.simulated}
-    fields = [f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in head.items()]
-    return "{\n" + ",\n".join([*fields, f' "entries": {_render(tree, 1)}']) + "\n}\n"
+    yield "{\n"
+    for name, value in head.items():
+        yield f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)},\n"
+    yield ' "entries": '
+    yield from _rendered(tree, 1)
+    yield "\n}\n"
 
 
 def schema() -> dict[str, Any]:
@@ -331,16 +379,28 @@ def schema() -> dict[str, Any]:
     return loaded
 
 
-def _render(node: Any, depth: int) -> str:
+def _rendered(node: Mapping[str, Any] | Held, depth: int) -> Iterator[str]:
     pad = " " * (depth + 1)
-    if isinstance(node, list):
-        return "[\n" + ",\n".join(pad + line for line in node) + "\n" + " " * depth + "]"
-    if not node:
-        return "{}"
-    members = [
-        f"{pad}{json.dumps(name, ensure_ascii=False)}: {_render(node[name], depth + 1)}" for name in sorted(node)
-    ]
-    return "{\n" + ",\n".join(members) + "\n" + " " * depth + "}"
+    if isinstance(node, Raw):
+        yield str(node, "utf-8")
+    elif isinstance(node, tuple):
+        yield _series_text([_line(session) for session in node])
+    else:
+        before = "{\n"
+        for name in sorted(node):
+            yield f"{before}{pad}{json.dumps(name, ensure_ascii=False)}: "
+            yield from _rendered(node[name], depth + 1)
+            before = ",\n"
+        yield "\n" + pad[1:] + "}" if node else "{}"
+
+
+def _series_text(lines: Sequence[str]) -> str:
+    pad = " " * SERIES_DEPTH
+    return "[\n" + ",\n".join(f"{pad} {line}" for line in lines) + f"\n{pad}]"
+
+
+def _line(session: Session) -> str:
+    return json.dumps(_session_data(session), ensure_ascii=False)
 
 
 def _session_data(session: Session) -> dict[str, Any]:
@@ -663,7 +723,7 @@ def _locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, pieces: Iterable[str]) -> None:
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
     # Of this machine, since its lock keeps nobody else's: what lies there now is left from an update that was killed.
     prefix = f".{path.name}.{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}."
@@ -674,7 +734,7 @@ def _write(path: Path, text: str) -> None:
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(mode)

@@ -25,6 +25,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from pytest_joules.codec import without_garbage_collection
 from pytest_joules.model import (
     Conditions,
     Device,
@@ -98,6 +99,7 @@ _EMPTY_STYLE = ""
 """Plotly makes one empty style element and adds its rules through the object model, which a policy does not touch."""
 
 
+@without_garbage_collection()
 def render(run: RunResult) -> str:
     """The page; deterministic for one result and one version of Plotly."""
     found = worst_first(rows(run))

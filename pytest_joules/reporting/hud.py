@@ -20,8 +20,7 @@ LARGEST_VALUE = 3.4e38
 
 def render(run: RunResult) -> str:
     """JSON: a list of records, one for each number; joules and seconds per unit have a value for every block."""
-    records = [record for row in series(run) for record in _records(row, run)]
-    return to_text(records) + "\n"
+    return to_text(record for row in series(run) for record in _records(row, run)) + "\n"
 
 
 def _records(row: Row, run: RunResult) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,8 @@ from pytest_joules.units import plural
 def report(chosen: Sequence[Entry], stored: int, *, deleted: bool) -> list[str]:
     """A line for each series, and how many they are of all that are ``stored``."""
     lines = [
-        f"  {entry.sku}: {entry.key}: {plural(entry.sessions, 'session')}, the last of {entry.last[:10]}"
+        f"  {entry.sku}: {entry.key}: {plural(len(entry.sessions), 'session')}, "
+        f"the last of {entry.sessions[-1].recorded[:10]}"
         for entry in chosen
     ]
     if not chosen:

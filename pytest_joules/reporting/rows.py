@@ -127,6 +127,7 @@ def row(result: BudgetResult) -> Row:
     limit = result.budget.limit
     low, high = _interval(result)
     devices = measurement.devices if measurement else ()
+    blocks = measurement.any_blocks if measurement else ()
     return Row(
         result=result,
         test=result.test,
@@ -150,9 +151,9 @@ def row(result: BudgetResult) -> Row:
         detectable=finite(verdict.detectable),
         watts=watts(result),
         seconds_per_unit=seconds_per_unit(result),
-        joules=finite(measurement.joules) if measurement and measurement.any_blocks else None,
-        seconds=finite(measurement.seconds) if measurement and measurement.any_blocks else None,
-        blocks=len(measurement.any_blocks) if measurement else 0,
+        joules=finite(measurement.joules) if measurement and blocks else None,
+        seconds=finite(measurement.seconds) if measurement and blocks else None,
+        blocks=len(blocks),
         sessions=verdict.baseline_sessions,
         place=result.place,
     )
@@ -161,9 +162,8 @@ def row(result: BudgetResult) -> Row:
 def watts(result: BudgetResult) -> float | None:
     """Mean power over the blocks, in W."""
     measurement = result.measurement
-    if measurement is None or not measurement.seconds > 0:
-        return None
-    return finite(measurement.joules / measurement.seconds)
+    seconds = measurement.seconds if measurement else 0.0
+    return finite(measurement.joules / seconds) if measurement and seconds > 0 else None
 
 
 def seconds_per_unit(result: BudgetResult) -> float | None:
@@ -171,7 +171,7 @@ def seconds_per_unit(result: BudgetResult) -> float | None:
     measurement = result.measurement
     if measurement is None or result.key is None or result.key.unit not in measurement.blocks:
         return None
-    units = sum(block.units for block in measurement.blocks[result.key.unit])
+    units = sum([block.units for block in measurement.blocks[result.key.unit]])
     return finite(measurement.seconds / units) if units > 0 else None
 
 

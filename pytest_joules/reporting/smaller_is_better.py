@@ -13,7 +13,7 @@ def render(run: RunResult) -> str:
     """JSON: a list of ``{name, unit, value, range, extra}``, in J per unit of work; the range is of 98 %."""
     found = series(run)
     several = len({row.sku for row in found}) > 1
-    return to_text([_entry(row, several) for row in found]) + "\n"
+    return to_text(_entry(row, several) for row in found) + "\n"
 
 
 def _entry(row: Row, several: bool) -> dict[str, str | float]:
