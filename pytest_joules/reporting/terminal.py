@@ -122,7 +122,7 @@ def details(result: BudgetResult, baselines: str, update_command: str, *, verbos
 def table(results: Sequence[BudgetResult], columns: Sequence[str], sort: str) -> list[str]:
     """One row per measured budget or window.
 
-    Unless columns are picked, windows stand behind their tests, and an SKU that all share is left out.
+    Unless columns are picked, windows stand behind their tests, and a SKU that all share is left out.
     """
     rows = sorted((r for r in results if r.measurement is not None), key=_sort_key(sort))
     if not rows:
