@@ -20,7 +20,7 @@ seconds and joules.
 
 Declared work costs the same joules on a slow or busy host because the host
 never starves the device: :meth:`SimulatedGpu.barrier` lets the host run ahead
-of the queue by up to 100 ms, and completion times come from the device's own
+of the queue by up to 250 ms, and completion times come from the device's own
 queue.  As long as the host is never later than that, the device works without
 a gap, and joules, seconds and watts depend on the declaration alone.
 """
@@ -53,7 +53,7 @@ from pytest_joules.options import SIMULATED_FAULTS, WITHHOLDABLE
 PERIOD = 0.1
 READ_SECONDS = 0.003
 READ_SECONDS_AFTER_TICK = 0.015
-RUN_AHEAD = 0.1
+RUN_AHEAD = 0.25
 LOOK_SECONDS = 0.025
 """How long the sensor looks in each period under the fault ``part-time``: an A100's does so (arXiv 2312.02741)."""
 
@@ -267,7 +267,7 @@ class Work:
 class _Lock:
     """Excludes the other threads and processes that share a file.
 
-    Not a ``filelock``: that looks again after 50 ms when somebody else was first, half of what the host may be late,
+    Not a ``filelock``: that looks again after 50 ms when somebody else was first, a fifth of what the host may be late,
     and takes ten times as long when nobody was.
     """
 
