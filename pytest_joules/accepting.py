@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
+from pytest_joules.baselines.keys import sku_key
 from pytest_joules.baselines.store import BaselineStore, same
 from pytest_joules.judging import Bar
 from pytest_joules.model import BaselineChange, BudgetResult, RunResult, Session
@@ -49,6 +50,9 @@ def accept(runs: Sequence[RunResult], store: BaselineStore, options: Options, co
         ResultError: if a run was replayed, is simulated beside real ones, or its numbers are beyond arithmetic.
     """
     check_storable(runs)
+    measured = (result.measurement for run in runs for result in run.results)
+    for sku in sorted({sku_key(found.devices) for found in measured if found and not found.invalid}):
+        store.load(sku)  # one that cannot be used is at fault, before another one is written
     found = Accepted()
     for run in sorted(runs, key=lambda run: run.created):
         found = _with(found, _accept_one(run, store, options, counting))
@@ -68,8 +72,6 @@ def _accept_one(run: RunResult, store: BaselineStore, options: Options, counting
     load = cache(store.load)
     bar = Bar.of(load, options, family_of(run.results))
     judged = judged_again(run, bar, explain=lambda result: False, counting=counting)
-    for sku in {result.sku for result in judged.results if result.sku}:
-        load(sku)  # A file that cannot be used has made verdicts invalid: it is at fault, and not they.
     fit = storable(judged.results, options)
     known: list[BudgetResult] = []
     refused = [(result, _why_not(result, options)) for result in judged.results if result.declared]

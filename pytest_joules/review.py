@@ -87,7 +87,7 @@ def _judged_by(base: BaselinesAtRef, results: Iterable[BudgetResult]) -> set[Bas
     judged = set()
     for result in results:
         with contextlib.suppress(BaselineError):  # which has made the verdict
-            if result.declared and result.key and result.sku and base.load(result.sku).sessions(result.key):
+            if result.declared and result.key and result.sku and result.key in base.load(result.sku).entries:
                 judged.add(result.key)
     return judged
 

@@ -97,6 +97,16 @@ def test_a_new_level_starts_afresh_and_what_follows_joins_it(
     assert len(stored(key=replace(KEY, test=PREFILL))) == 5
 
 
+def test_before_one_file_is_written_all_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report(tmp_path / "a.json", measured(), created="2026-05-01T12:00:00+00:00")
+    report(tmp_path / "b.json", measured(device=replace(H200, name="NVIDIA B200")))
+    (tmp_path / "baselines").mkdir()
+    (tmp_path / "baselines" / "nvidia-b200.json").write_text("{")
+    assert main(["accept", "a.json", "b.json"]) == 2
+    assert "nvidia-b200.json:1: not JSON" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "baselines").iterdir()] == ["nvidia-b200.json"]
+
+
 def test_terms_that_become_wider_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store(tmp_path / "baselines", [replace(one, tolerance=0.02) for one in LEVEL])
     report(tmp_path / "loose.json", replace(measured(1.01, tolerance=0.5), budget=EnergyBudget(None, 0.5, gate=False)))

@@ -24,7 +24,7 @@ from jsonschema import Draft202012Validator
 
 from pytest_joules.baselines import lines as lines_module
 from pytest_joules.baselines import store as store_module
-from pytest_joules.baselines.keys import sku_key, slug
+from pytest_joules.baselines.keys import sku_key, sku_keys, slug
 from pytest_joules.baselines.lines import index
 from pytest_joules.baselines.store import (
     KEPT_SESSIONS,
@@ -676,6 +676,10 @@ def test_sku_keys() -> None:
     assert sku_key([device(limit=450.0), device(limit=450.0)]) == "nvidia-h200+450w+x2"
     assert sku_key([device(limit=450.0), device()]) == "nvidia-h200+and+nvidia-h200+450w"
     assert sku_key([device(), device()]) == "nvidia-h200+x2"
+    assert sku_keys([]) == ()
+    assert sku_keys([device()] * 3) == ("nvidia-h200", "nvidia-h200+x2", "nvidia-h200+x3")
+    mixed = ("nvidia-h200+450w", "nvidia-h200", "nvidia-h200+and+nvidia-h200+450w")
+    assert sku_keys([device(), device(limit=450.0)]) == mixed
     assert sku_key([device("B"), device("A")]) == sku_key([device("A"), device("B")]) == "a+and+b"
     assert sku_key([device(simulated=True)]) == "simulated-nvidia-h200"
     with pytest.raises(ValueError, match="simulated and real"):
