@@ -45,7 +45,7 @@ def compare(
         BaselineError: if a file cannot be used.
         ResultError: if there is no measurement to judge, or the baselines are of none of its SKUs.
     """
-    if not run.results:
+    if not any(result.declared or not options.strict for result in run.results):
         raise ResultError("no result to judge: no test carries a budget, or -k leaves none")
     _check_tolerances(run, options, tolerance)
     base = None if source.base is None else source.load

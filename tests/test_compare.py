@@ -261,6 +261,7 @@ def _mangled(path: Path, old: str, new: str) -> None:
         (["text.json"], "text.json: not a readable JSON report"),
         (["empty.json"], "no result to judge"),
         (["fine.json", "-k", "nothing"], "no result to judge"),
+        (["loose.json", "--strict"], "no result to judge"),
         (["fine.json", "simulated.json"], "some of the results are simulated and some are real"),
         (["zero.json"], f"zero.json: {DECODE}: a block of 0; no run measures that"),
         (["none.json"], f"none.json: {DECODE}: no block of 'token'"),
@@ -303,7 +304,7 @@ def test_what_cannot_be_compared_is_one_clear_line_and_exit_code_2(
     report(tmp_path / "keyless.json", replace(nothing, measurement=zero, key=None))
     report(tmp_path / "when.json", measured(), created="yesterday")
     report(tmp_path / "late.json", measured(), created="2999-01-01T00:00:00+00:00")
-    report(tmp_path / "loose.json", replace(measured(), tolerance=0.5))
+    report(tmp_path / "loose.json", replace(measured(), tolerance=0.5, declared=False))
     report(tmp_path / "sly.json", replace(measured(), widened=(Widened("tolerance", 0.02, 0.9),)))
     report(tmp_path / "said.json", replace(measured(kind=VerdictKind.PASS), measurement=None))
     report(tmp_path / "meter.json", measured(), simulated=True)
