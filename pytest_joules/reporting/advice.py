@@ -8,13 +8,11 @@ from collections.abc import Sequence
 from pytest_joules.model import BudgetResult, RunResult, VerdictKind
 from pytest_joules.reporting.escape import LONGEST_NAME
 
+_NEW = "take this run as the first session of all that have none: pytest-joules accept RESULT.json --only-new"
+
 _DEARER = (VerdictKind.REGRESSED, VerdictKind.OVER_LIMIT)
 
-_STORE = {
-    VerdictKind.REGRESSED: "if this is intended",
-    VerdictKind.NO_BASELINE: "take this run as its first session",
-    VerdictKind.IMPROVED: "hold the new level",
-}
+_STORE = {VerdictKind.REGRESSED: "if this is intended", VerdictKind.IMPROVED: "hold the new level"}
 
 
 def steps(result: BudgetResult, run: RunResult) -> Sequence[str]:
@@ -29,8 +27,14 @@ def steps(result: BudgetResult, run: RunResult) -> Sequence[str]:
         told = [f"try: {advice}" for advice in dict.fromkeys(c.advice for c in result.diagnosis.causes) if advice]
     if kind is VerdictKind.OVER_LIMIT:
         told.append("if this is intended: raise the limit in its energy_budget marker")
-    if kind in _STORE and not (run.meter is not None and run.meter.replayed):
+    if run.meter is not None and run.meter.replayed:
+        return told
+    if kind in _STORE:
         told.append(f"{_STORE[kind]}: {_accept(result.test)}")
+    elif kind is VerdictKind.NO_BASELINE:
+        told.append(
+            "take this run as the first session of all that have none: pytest-joules accept RESULT.json --only-new"
+        )
     return told
 
 

@@ -492,8 +492,10 @@ def _figures(row: Row) -> list[tuple[str, str]]:
             told.append((f"Seconds{per}", format_seconds(row.seconds_per_unit)))
         blocks = plural(row.blocks, "block")
         told.append(("Measured", f"{format_joules(row.joules)} in {format_seconds(row.seconds)}, {blocks}"))
-        told.append(("Warm-up", format_seconds(measurement.warmup_seconds) if measurement.warmup_seconds else "none"))
-        calls = f", {measurement.calls:.3g} calls in its blocks" if measurement.calls else ""
+        if measurement.warmup_seconds:
+            told.append(("Warm-up", format_seconds(measurement.warmup_seconds)))
+        what = "requests" if measurement.kind is WindowKind.STEADY else "calls"
+        calls = f", {measurement.calls:.3g} {what} in its blocks" if measurement.calls else ""
         told.append(("Window", f"{measurement.window}, {measurement.kind.value}{calls}"))
     if row.sku:
         told.append(("Baseline file", f"{row.sku}.json"))
