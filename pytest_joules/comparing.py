@@ -13,6 +13,7 @@ from pytest_joules.codec import without_garbage_collection
 from pytest_joules.judging import Bar
 from pytest_joules.model import BaselineKey, BaselineReview, BudgetResult, RunResult, Session, VerdictKind
 from pytest_joules.options import Options
+from pytest_joules.policy import leaves_out
 from pytest_joules.rejudging import Counting, ResultError, family_of, judged_again
 from pytest_joules.review import renames, review
 from pytest_joules.updating import claimed_tolerance
@@ -45,8 +46,9 @@ def compare(
         BaselineError: if a file cannot be used.
         ResultError: if there is no measurement to judge, or the baselines are of none of its SKUs.
     """
-    if not any(result.declared or not options.strict for result in run.results):
-        raise ResultError("no result to judge: no test carries a budget, or -k leaves none")
+    nothing = ResultError("no result to judge: no test carries a budget, or -k leaves none")
+    if not run.results:
+        raise nothing
     _check_tolerances(run, options, tolerance)
     base = None if source.base is None else source.load
     bar = Bar.of(source.load if base is None else cache(source.here.load), options, family_of(run.results), base=base)
@@ -66,12 +68,15 @@ def compare(
         raise ResultError("no device in the result: nobody knows whose baselines it has to keep; measure it again")
     expected = None if options.strict and whole else run.not_collected
     orphans = {sku: _orphans(source.load(sku), judged.results, expected) for sku in skus}
-    return replace(
+    judged = replace(
         judged,
         not_collected=tuple(key for found in orphans.values() for key in found),
         renames=renames(orphans, judged.results),
         review=_review(source, judged, skus),
     )
+    if options.strict and not leaves_out(judged) and not any(result.declared for result in judged.results):
+        raise nothing
+    return judged
 
 
 def _check_tolerances(run: RunResult, options: Options, given: bool) -> None:
