@@ -14,6 +14,8 @@ def misplaced(path: Path) -> str:
         return "its directory does not exist"
     if path.is_dir():
         return "is a directory; name a file in it"
+    if not os.access(path.absolute().parent, os.W_OK):
+        return "its directory cannot be written to"
     # A whole file in the place of /dev/null would be the end of it.
     return "is a device or a pipe; name a file" if path.exists() and not path.is_file() else ""
 
@@ -35,13 +37,16 @@ def write_whole(text: str | Iterable[str], path: Path) -> None:
     """
     if reason := misplaced(path):
         raise OSError(f"{path}: {reason}")
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.writelines([text] if isinstance(text, str) else text)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink()
-        raise
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.writelines([text] if isinstance(text, str) else text)
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink()
+            raise
+    except OSError as error:  # of the file that was asked for, not of that in its place
+        raise OSError(error.errno, error.strerror, str(path)) from error

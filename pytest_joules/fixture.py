@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from pytest_joules.sampling import OneShot, Sampler
     from pytest_joules.serving.server import Server
 
+# What a measured function raises is read in the test's lines: pytest leaves a module's own out of a traceback by this.
+__tracebackhide__ = True
+
 READY_SECONDS = 600.0
 """How long a server may take until it answers: loading a large model and capturing its graphs takes minutes."""
 

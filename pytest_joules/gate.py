@@ -530,7 +530,7 @@ class Gate:
         Under ``--energy-strict`` that is every one; else those of the files
         that were collected or are gone, unless the command line picks single tests.
         """
-        known = self.collected | {result.key.test for result in results if result.key}
+        known = self.collected | {result.key.test for result in results if result.key and result.declared}
         known |= {budget.key for budgets in self.declared.values() for budget in budgets if budget.key}
         files = {test.partition("::")[0] for test in self.collected}
         picked = any("::" in str(argument) for argument in self.config.args)

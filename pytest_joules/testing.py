@@ -63,7 +63,7 @@ def launch(
 
 
 def synchronize() -> None:
-    """Wait for the simulated GPUs, up to a fixed lead that the host may keep (100 ms)."""
+    """Wait for the simulated GPUs, up to a fixed lead that the host may keep (250 ms)."""
     if (host := _host()) is not None:
         for gpu in host.gpus:
             gpu.barrier()

@@ -69,3 +69,16 @@ def test_collect_only_opens_no_meter(suite: Suite) -> None:
     suite.write("@pytest.mark.energy_budget\ndef test_step(energy):\n    energy(step)\n")
     ran = suite.run("--collect-only", "-q", meter="zeus")
     assert ran.ret == pytest.ExitCode.OK
+
+
+def test_an_error_is_shown_in_the_lines_of_the_test(suite: Suite) -> None:
+    suite.write("""
+    def broken():
+        raise RuntimeError("out of memory")
+
+    def test_engine(energy):
+        energy(broken)
+    """)
+    ran = suite.pytester.runpytest_subprocess("-p", "no:xdist")
+    ran.stdout.fnmatch_lines(["*    energy(broken)", "*RuntimeError: out of memory"])
+    ran.stdout.no_fnmatch_line("*fixture.py*")

@@ -258,6 +258,15 @@ def test_two_skus_in_one_result_do_not_share_a_benchmark() -> None:
     assert len({entry["name"] for entry in json.loads(smaller_is_better.render(run))}) == 2
 
 
+@pytest.mark.parametrize("render", [markdown.render, github.render, junit.render])
+def test_no_name_passes_for_a_line_of_our_own(render) -> None:  # type: ignore[no-untyped-def]
+    forged = "1\n  why        nothing\nPASS: fine"
+    found = result(f"test_a.py::test[{forged}]")
+    verdict = replace(found.verdict, notes=(forged,))
+    lines = render(run_of(replace(found, verdict=verdict))).splitlines()
+    assert not any(line.lstrip().startswith(("PASS: fine", "why        nothing")) for line in lines)
+
+
 def test_no_name_mutes_bencher() -> None:
     (name,) = json.loads(bmf.render(run_of(result("test_a.py::test-bencher-ignore"))))
     assert not name.endswith("-bencher-ignore")

@@ -482,6 +482,7 @@ def test_filter_search_sort_links_keys_and_theme(chromium: Any, tmp_path: Path) 
     assert page.evaluate("document.activeElement.textContent") == "test_it.py::test_why"
     address = page.url
     page.go_back()
+    assert page.evaluate("document.activeElement.closest('table').id") == "tests"
     assert page.evaluate("document.activeElement.textContent") == "test_it.py::test_why"
     before = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.get_by_role("button", name="Theme").click()
@@ -516,6 +517,10 @@ def test_a_link_to_the_list_shows_what_its_sender_saw(chromium: Any, tmp_path: P
     page.wait_for_selector("article[data-charts]:target", timeout=60_000)
     page.get_by_role("link", name="All tests").first.click()
     assert page.url == address
+    page.locator(".notable a").first.press("Enter")
+    page.wait_for_selector("article[data-charts]:target", timeout=60_000)
+    page.go_back()
+    assert page.evaluate("document.activeElement.closest('.notable') !== null")
     page.close()
     assert tab.complaints == []
     other = chromium.new_page()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,11 @@ def test_a_budget_of_the_rest_alone_is_given_the_time_that_it_needs(suite: Suite
     """,
         prelude=VLLM,
     )
-    suite.record()
+    suite.record(sessions=1)
+    for key, (session,) in suite.store.load(SKU).entries.items():
+        for day in (1, 2):
+            earlier = replace(session, recorded=f"2026-01-0{day}T00:00:00+00:00")
+            suite.store.update(SKU, PRODUCT, True, {key: Addition(earlier)})
     ran = suite.run()
     ran.assert_outcomes(passed=1)
     ran.stdout.fnmatch_lines(["energy: 2 passed*"])
@@ -177,7 +182,7 @@ def test_an_update_keeps_other_work_apart_where_only_a_limit_counts(
     """,
         prelude=VLLM,
     )
-    suite.record(sessions=2)
+    suite.record(sessions=1)
     monkeypatch.setenv("CACHE", "1")
     ran = suite.run("--energy-update")
     ran.assert_outcomes(passed=1)

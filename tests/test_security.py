@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import gzip
 import json
 import os
 import socket
+import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from conftest import PRODUCT, SKU, Suite
 
 from pytest_joules.baselines.store import Addition, BaselineError, BaselineStore, schema
+from pytest_joules.files import misplaced, write_whole
 from pytest_joules.model import BaselineKey, Block, Session
 from pytest_joules.workloads.settings import fits
 
@@ -153,6 +157,27 @@ def test_a_file_in_the_directorys_place_is_named(tmp_path: Path) -> None:
     for attempt in (lambda: store.load(SKU), lambda: store.update(SKU, PRODUCT, True, {KEY: Addition(SESSION)})):
         with pytest.raises(BaselineError, match="baselines"):
             attempt()
+
+
+def test_a_directory_that_nobody_may_read_or_write_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests may run as root, whom no mode keeps out."""
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied", "/of/some/other/name")
+
+    assert not misplaced(tmp_path / "report.json")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda *_: False)
+        assert misplaced(tmp_path / "report.json") == "its directory cannot be written to"
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(OSError, match=r"Permission denied: '.*/report\.json'"):
+        write_whole("{}", tmp_path / "report.json")
+    with pytest.raises(BaselineError, match=f"^{tmp_path}: cannot be read: Permission denied$"):
+        BaselineStore(tmp_path).skus()
+    added = {KEY: Addition(Session("2026-05-01T12:00:00+00:00", ("abc",), (Block(1.0, 1.0, 1.0),)))}
+    with pytest.raises(BaselineError, match=rf"{SKU}\.json: cannot be written: Permission denied$"):
+        BaselineStore(tmp_path).update(SKU, PRODUCT, True, added)
 
 
 def test_a_directory_that_its_owner_links_is_fine(tmp_path: Path) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pynvml
 import pytest
 from conftest import SKU, Suite
 
-from pytest_joules.meters.simulated import PERIOD, RUN_AHEAD, SKUS, SimulatedHost
+from pytest_joules.meters.simulated import PERIOD, RUN_AHEAD, SKUS, SimulatedHost, Work
 from pytest_joules.meters.zeus import ZeusMeter, simulated_host
 from pytest_joules.options import SIMULATED_FAULTS
 from pytest_joules.testing import launch, synchronize
@@ -92,6 +95,25 @@ def test_a_launch_returns_at_once_and_work_takes_its_declared_time() -> None:
         assert 0.9 < remaining <= 1.0
         synchronize()
         assert gpu.queue_end - time.monotonic() <= RUN_AHEAD
+
+
+def test_threads_and_forked_processes_launch_beside_one_another(tmp_path: Path) -> None:
+    """As an engine's workers do; none waits longer than for the other's turn."""
+    host = SimulatedHost.create(tmp_path / "state", "h200", {"seed": "1"})
+    gpu, began = host.gpus[0], time.monotonic()
+    gpu.launch(Work(bytes=SKUS["h200"].bytes_per_second))
+
+    def launches() -> None:
+        for _ in range(1000):
+            gpu.launch(Work(bytes=SKUS["h200"].bytes_per_second / 1000))
+
+    makers = (multiprocessing.get_context("fork").Process, threading.Thread)
+    started = [maker(target=launches) for maker in makers for _ in range(2)]
+    for each in started:
+        each.start()
+    for each in started:
+        each.join()
+    assert gpu.queue_end - began == pytest.approx(5, abs=0.1)
 
 
 def test_idle_watts_rise_with_a_context() -> None:

@@ -61,7 +61,15 @@ def test_columns_that_tell_nothing_apart_are_shown_where_they_are_asked_for() ->
     assert " SKU " not in terminal.table([one, invalid], COLUMNS, "test")[1]
     both = terminal.table([one, other], COLUMNS, "test")
     assert " SKU " in both[1]
-    assert " window " not in both[1]
+
+
+def test_windows_stand_behind_their_tests() -> None:
+    whole = passed("test_x.py::test_1")
+    assert whole.measurement is not None
+    part = replace(whole, measurement=replace(whole.measurement, window="prefill"))
+    rows = terminal.table([whole, part], COLUMNS, "test")[3:]
+    assert [row.split("  ")[0] for row in rows] == ["test_1", "test_1 [prefill]"]
+    assert terminal.table([part], ("test", "window"), "test")[-1].split() == ["test_1", "prefill"]
 
 
 def test_tests_that_were_left_out_for_one_reason_take_one_line() -> None:

@@ -139,7 +139,9 @@ class BaselineStore:
     def skus(self) -> tuple[str, ...]:
         """The SKUs that the directory seems to have files of."""
         try:
-            names = sorted(path.stem for path in self.directory.glob("*.json"))
+            names = sorted(path.stem for path in self.directory.iterdir() if path.suffix == ".json")
+        except FileNotFoundError:
+            return ()
         except OSError as error:
             raise BaselineError(f"{self.directory}: cannot be read: {error.strerror}") from error
         return tuple(name for name in names if is_sku(name))
@@ -166,15 +168,12 @@ class BaselineStore:
         if simulated != sku.startswith("simulated-"):
             raise BaselineError(f"{self.path(sku)}: simulated joules are never written beside real ones")
         path = self.path(sku)
-        try:
+        with _changing(path):
             self.directory.mkdir(parents=True, exist_ok=True)
-            with _locked(path):
-                stored = self.load(sku)
-                stored = replace(stored, device=stored.device or device, simulated=simulated)
-                grown, changes = added(stored, additions, path)
-                _write(path, _pieces(grown))
-        except (OSError, UnicodeEncodeError) as error:
-            raise BaselineError(f"{path}: cannot be written: {error}") from error
+            stored = self.load(sku)
+            stored = replace(stored, device=stored.device or device, simulated=simulated)
+            grown, changes = added(stored, additions, path)
+            _write(path, _pieces(grown))
         return changes
 
     @without_garbage_collection()
@@ -185,16 +184,13 @@ class BaselineStore:
             BaselineError: if the file cannot be read, locked or written; it is then as it was.
         """
         path = self.path(sku)
-        try:
-            with _locked(path):
-                stored = self.load(sku)
-                left = {key: held for key, held in stored.held.items() if key not in keys}
-                if left:
-                    _write(path, _pieces(replace(stored, entries=Entries(left))))
-                else:
-                    path.unlink(missing_ok=True)
-        except (OSError, UnicodeEncodeError) as error:
-            raise BaselineError(f"{path}: cannot be written: {error}") from error
+        with _changing(path):
+            stored = self.load(sku)
+            left = {key: held for key, held in stored.held.items() if key not in keys}
+            if left:
+                _write(path, _pieces(replace(stored, entries=Entries(left))))
+            else:
+                path.unlink(missing_ok=True)
 
     @without_garbage_collection()
     def rename(self, sku: str, old: str, new: str) -> int:
@@ -206,14 +202,11 @@ class BaselineStore:
         path = self.path(sku)
         if self.data(sku) is None:
             return 0
-        try:
-            with _locked(path):
-                stored = self.load(sku)
-                changed = renamed(stored, old, new, path)
-                if moved := len(changed.entries.keys() - stored.entries.keys()):
-                    _write(path, _pieces(changed))
-        except (OSError, UnicodeEncodeError) as error:
-            raise BaselineError(f"{path}: cannot be written: {error}") from error
+        with _changing(path):
+            stored = self.load(sku)
+            changed = renamed(stored, old, new, path)
+            if moved := len(changed.entries.keys() - stored.entries.keys()):
+                _write(path, _pieces(changed))
         return moved
 
 
@@ -706,6 +699,20 @@ def _positions(text: str) -> Iterator[tuple[_Place, int, str]]:
 
 
 # -- writing --
+
+
+@contextlib.contextmanager
+def _changing(path: Path) -> Iterator[None]:
+    """Nobody else changes the file meanwhile.
+
+    Raises:
+        BaselineError: if it is locked for too long, or cannot be written.
+    """
+    try:
+        with _locked(path):
+            yield
+    except (OSError, UnicodeEncodeError) as error:
+        raise BaselineError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
 
 
 @contextlib.contextmanager

@@ -101,12 +101,18 @@ def baseline_files(given: Sequence[Path]) -> list[Path]:
     Raises:
         CommandError: if there are none, or one that was named is missing.
     """
+    from pytest_joules.baselines.store import BaselineError, BaselineStore
+
     usual = Path("baselines")
     found: list[Path] = []
     for path in given or [usual]:
         if not path.is_dir() and path != usual and (fault := missing(path)):
             raise CommandError(f"{path}: {fault}")
-        found += [path] if path.is_file() else sorted(path.glob("*.json"))
+        store = BaselineStore(path)
+        try:
+            found += [path] if path.is_file() else map(store.path, store.skus())
+        except BaselineError as error:
+            raise CommandError(str(error)) from error
     if not found:
         raise CommandError(f"no baseline file in {given[0] if given else './baselines'}; name one, or record one")
     return found

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import html as stdlib_html
 import re
+from collections.abc import Iterable
 
 LONGEST_NAME = 300
 """Characters of a name that are shown where people read; a parametrized id may have a hundred thousand."""
@@ -32,9 +33,9 @@ _REFERENCES = re.compile(r"[@#!~%$&](?=\w)|:(?=//)|\bwww(?=\.)|\bGH(?=-\d)", re.
 _JOIN = "\u2060"
 """Parts a sign from its word, and is not seen; none is in a text that was made visible."""
 
-_COMMAND = re.compile(r"^( *)(?=::)|(##)(?=\w*\[)", re.MULTILINE)
+_COMMAND = re.compile(r"^( *)(?=::)|(##)(?=\w*\[)")
 
-_ORDER = re.compile("^(?=/)", re.MULTILINE)
+_ORDER = re.compile("^(?=/)")
 
 _BLANK = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U0001d159\U000e0100-\U000e01ef]"
@@ -70,6 +71,17 @@ def short(text: str, longest: int = LONGEST_NAME) -> str:
     return f"{text[:head]}…{text[len(text) - (longest - 1 - head) :]}"
 
 
+def short_lines(lines: Iterable[str], longest: int) -> list[str]:
+    """Lines of at most ``longest`` visible characters in all, but for the sign of what is left out."""
+    kept: list[str] = []
+    for line in map(visible, lines):
+        kept.append(short(line, max(longest, 1)))
+        longest -= len(line)
+        if longest < 0:
+            break
+    return kept
+
+
 def unique(text: str, longest: int) -> str:
     """At most ``longest`` characters that still tell two names apart: a shortened one ends with its hash."""
     if len(text) <= longest:
@@ -84,17 +96,17 @@ def identifier(text: str) -> str:
 
 
 def log(text: str) -> str:
-    """Lines of a log.
+    """A line of a log, and never two: no name in it passes for a line of our own.
 
     A GitHub runner takes a line that begins with ``::``, and whatever follows ``##[``, for a command to itself;
     Azure Pipelines and TeamCity take ``##vso[`` and ``##teamcity[`` for one.
     """
-    return _COMMAND.sub(r"\g<0>\\", visible(text, keep="\n"))
+    return _COMMAND.sub(r"\g<0>\\", visible(text))
 
 
-def github_data(text: str) -> str:
-    """The message of a workflow command (GitHub: "Workflow commands for GitHub Actions"); lines stay lines."""
-    return visible(text, keep="\n").replace("%", "%25").replace("\n", "%0A")
+def github_data(lines: Iterable[str]) -> str:
+    """The message of a workflow command (GitHub: "Workflow commands for GitHub Actions")."""
+    return "%0A".join(visible(line).replace("%", "%25") for line in lines)
 
 
 def github_property(text: str) -> str:
@@ -119,9 +131,9 @@ def markdown(text: str) -> str:
     return _MARKUP.sub(_entities, shown).replace(_JOIN, "&#8288;")
 
 
-def markdown_block(text: str) -> str:
-    """Lines in a fixed-width font; the fence is longer than any in the text, and no line of a comment is an order."""
-    shown = _ORDER.sub(" ", visible(text, keep="\n"))
+def markdown_block(lines: Iterable[str]) -> str:
+    """Lines in a fixed-width font; the fence is longer than any in them, and no line of a comment is an order."""
+    shown = "\n".join(_ORDER.sub(" ", visible(line)) for line in lines)
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", shown)), default=0))
     return f"{fence}text\n{shown}\n{fence}"
 

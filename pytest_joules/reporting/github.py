@@ -5,12 +5,19 @@ The formats are those of GitHub's "Workflow commands for GitHub Actions".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from pytest_joules.model import BudgetResult, Place, RunResult, VerdictKind
 from pytest_joules.reporting import advice, diagnosis, markdown, terminal
-from pytest_joules.reporting.escape import github_data, github_property, markdown_block, markdown_code, short
+from pytest_joules.reporting.escape import (
+    github_data,
+    github_property,
+    markdown_block,
+    markdown_code,
+    short,
+    short_lines,
+)
 from pytest_joules.reporting.rows import Row, rows, worst_first
 
 LARGEST_SUMMARY = 1024 * 1024
@@ -68,7 +75,7 @@ def commands(run: RunResult) -> list[str]:
     telling = [row for row in worst_first(rows(run)) if row.failed or (row.declared and _is_warning(row))]
     lines = [_annotation(row, run) for row in telling[:MOST_ANNOTATIONS]]
     if rest := telling[MOST_ANNOTATIONS:]:
-        lines.append(_command("error" if any(row.failed for row in rest) else "warning", {}, _and_more(rest)))
+        lines.append(_command("error" if any(row.failed for row in rest) else "warning", {}, [_and_more(rest)]))
     return lines
 
 
@@ -78,7 +85,7 @@ def _is_warning(row: Row) -> bool:
 
 def _annotation(row: Row, run: RunResult) -> str:
     title = f"{row.verdict.value}: {short(row.name, LONGEST_TITLE)}"
-    message = short("\n".join(_message(row.result, run)), LONGEST_MESSAGE)
+    message = short_lines(_message(row.result, run), LONGEST_MESSAGE)
     return _command("error" if row.failed else "warning", {**_where(row.place), "title": title}, message)
 
 
@@ -105,12 +112,12 @@ def _and_more(rest: Sequence[Row]) -> str:
     )
 
 
-def _command(name: str, properties: Mapping[str, str], message: str) -> str:
+def _command(name: str, properties: Mapping[str, str], message: Iterable[str]) -> str:
     listed = ",".join(f"{key}={github_property(value)}" for key, value in properties.items())
     return f"::{name}{f' {listed}' if listed else ''}::{github_data(message)}"
 
 
-def _folded(row: Row, told: str) -> str:
+def _folded(row: Row, told: Sequence[str]) -> str:
     heading = f"{markdown.MARKS[row.verdict]} {row.verdict.value.replace('_', ' ')} {_as_html(row.name)}"
     return f"\n<details><summary>{heading}</summary>\n\n{markdown_block(told)}\n\n</details>"
 

@@ -394,7 +394,7 @@ def _what_moved(row: Row) -> str:
     """``5.003 mJ -> 52.12 mJ/token``."""
     if row.joules_per_unit is None:
         return ""
-    today = f"{format_joules(row.joules_per_unit)}/{row.unit}"
+    today = format_joules(row.joules_per_unit) + (f"/{row.unit}" if row.unit else "")
     if row.verdict is VerdictKind.OVER_LIMIT and row.limit is not None:
         return f"{today}, limit {format_joules(row.limit)}"
     return today if row.baseline is None else f"{format_joules(row.baseline)} -> {today}"

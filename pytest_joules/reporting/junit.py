@@ -81,7 +81,7 @@ def _case(told: Row, run: RunResult, *, one_of_several: bool) -> ET.Element:
 
 
 def _story(told: Row, run: RunResult) -> str:
-    return xml(markdown.story(told.result, run))
+    return "\n".join(map(visible, markdown.story(told.result, run)))
 
 
 def _is_skipped(told: Row) -> bool:

@@ -11,7 +11,7 @@ from itertools import chain
 
 from pytest_joules.model import BudgetResult, RunResult, VerdictKind
 from pytest_joules.reporting import advice, diagnosis, terminal
-from pytest_joules.reporting.escape import markdown, markdown_block, markdown_code, short
+from pytest_joules.reporting.escape import markdown, markdown_block, markdown_code, short, short_lines
 from pytest_joules.reporting.rows import Row, rows, worst_first
 from pytest_joules.units import format_joules, format_percent
 
@@ -40,7 +40,7 @@ MARKS = {
 
 _HEAD = ("| verdict | test | joules | against | change | power |", "|:--|:--|--:|--:|--:|--:|")
 
-Fold = Callable[[Row, str], str]
+Fold = Callable[[Row, Sequence[str]], str]
 """From a row and what is told of it to Markdown."""
 
 
@@ -61,15 +61,15 @@ def page(run: RunResult, largest: int, fold: Fold) -> str:
         # A heading without a row is no table.
         lines += shown if len(shown) > len(_HEAD) else []
         lines += _left_out(found[max(0, len(shown) - len(_HEAD)) :], "row")
-        stories = (fold(row, short(story(row.result, run), LONGEST_STORY)) for row in failed)
+        stories = (fold(row, short_lines(story(row.result, run), LONGEST_STORY)) for row in failed)
         told = _fitting(stories, room - _size(shown))
         beside += [*told, *_left_out(failed[len(told) :], "explanation")]
     page = "\n".join([*lines, *beside]).rstrip() + "\n"
     return page if len(page.encode()) <= largest else ""
 
 
-def story(result: BudgetResult, run: RunResult) -> str:
-    """What a failure comes to: the numbers, the three lines of why, and what to do next."""
+def story(result: BudgetResult, run: RunResult) -> list[str]:
+    """What a failure comes to, line by line: the numbers, three lines of why, and what to do next."""
     lines = [terminal.headline(result)]
     if result.diagnosis is not None:
         lines += diagnosis.brief(result.diagnosis)
@@ -77,7 +77,7 @@ def story(result: BudgetResult, run: RunResult) -> str:
         lines.append(f"  because    {result.verdict.reason}")
     lines += [f"  next       {step}" for step in advice.steps(result, run)]
     notes = (*result.verdict.notes, *(result.measurement.notes if result.measurement else ()))
-    return "\n".join([*lines, *(f"  note       {note}" for note in notes)])
+    return [*lines, *(f"  note       {note}" for note in notes)]
 
 
 def _heading(run: RunResult) -> str:
@@ -132,7 +132,7 @@ def _change(row: Row) -> str:
     return f"{change} ({low} to {high})"
 
 
-def _under_heading(row: Row, told: str) -> str:
+def _under_heading(row: Row, told: Sequence[str]) -> str:
     return f"\n### {markdown_code(row.name)}\n\n{markdown_block(told)}"
 
 
@@ -147,7 +147,7 @@ def _beside(run: RunResult) -> Sequence[tuple[str, Sequence[str]]]:
 
 def _listed(told: Sequence[str]) -> str:
     more = [f"... and {len(told) - MOST_LINES} more"] if len(told) > MOST_LINES else []
-    return markdown_block("\n".join([*(short(line) for line in told[:MOST_LINES]), *more]))
+    return markdown_block([*(short(line) for line in told[:MOST_LINES]), *more])
 
 
 def _left_out(missing: Sequence[Row], what: str) -> list[str]:

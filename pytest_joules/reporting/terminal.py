@@ -122,18 +122,17 @@ def details(result: BudgetResult, baselines: str, update_command: str, *, verbos
 def table(results: Sequence[BudgetResult], columns: Sequence[str], sort: str) -> list[str]:
     """One row per measured budget or window.
 
-    Unless columns are picked, window and SKU are left out where they tell nothing apart.
+    Unless columns are picked, windows stand behind their tests, and a SKU that all share is left out.
     """
     rows = sorted((r for r in results if r.measurement is not None), key=_sort_key(sort))
     if not rows:
         return []
-    telling = {
-        "window": any(_window(row) != MAIN for row in rows),
-        "sku": len({row.sku for row in rows if row.sku}) > 1,
-    }
-    shown = [column for column in columns if tuple(columns) != COLUMNS or telling.get(column, True)]
-    cells = [[_COLUMNS[column][1](row) for column in shown] for row in rows]
-    return tables.table([_COLUMNS[column][0] for column in shown], cells)
+    if tuple(columns) == COLUMNS:
+        alike = len({row.sku for row in rows if row.sku}) < 2
+        columns = [column for column in columns if column != "window" and not (column == "sku" and alike)]
+    told = _COLUMNS if "window" in columns else {**_COLUMNS, "test": (tables.TEST, _name)}
+    cells = [[told[column][1](row) for column in columns] for row in rows]
+    return tables.table([told[column][0] for column in columns], cells)
 
 
 def changes(written: Sequence[BaselineChange]) -> list[str]:
@@ -298,6 +297,11 @@ def _window(result: BudgetResult) -> str:
     return result.measurement.window if result.measurement else DASH
 
 
+def _name(result: BudgetResult) -> str:
+    window = _window(result)
+    return result.test if window == MAIN else f"{result.test} [{window}]"
+
+
 def _joules(result: BudgetResult) -> str:
     verdict = result.verdict
     if verdict.joules_per_unit is None or result.key is None:
@@ -318,7 +322,7 @@ def _shown(value: float | None, form: Callable[[float], str]) -> str:
 
 
 _COLUMNS: dict[str, tuple[str, Callable[[BudgetResult], str]]] = {
-    "test": ("test", lambda r: r.test),
+    "test": (tables.TEST, lambda r: r.test),
     "window": ("window", _window),
     "sku": ("SKU", lambda r: r.sku or DASH),
     "joules": ("joules", _joules),

@@ -41,8 +41,10 @@ function startTable() {
     sort(order.value);
     remember();
   });
-  // Before a link leads away.
-  overview.addEventListener("click", keepAddress, { capture: true });
+  overview.addEventListener("click", (event) => {
+    followed = event.target.closest("a");
+    keepAddress();
+  }, { capture: true });
   for (const head of table.querySelectorAll("th[data-sort]")) {
     const button = make("button", head.textContent, { type: "button" });
     head.replaceChildren(button);
@@ -129,7 +131,8 @@ function filter() {
 // -- one test --
 
 const title = document.title;
-let left = null;
+let left = null; // the test that was open
+let followed = null; // the link that led to one
 
 function opened() {
   const article = location.hash.startsWith("#t-") ? document.getElementById(location.hash.slice(1)) : null;
@@ -137,7 +140,7 @@ function opened() {
   if (!article) {
     document.title = title;
     restore(location.hash);
-    if (left) rows.find((row) => row.link?.hash === left)?.link.focus();
+    if (left) (followed?.hash === left ? followed : rows.find((row) => row.link?.hash === left)?.link)?.focus();
     left = null;
     return;
   }

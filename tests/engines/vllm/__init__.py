@@ -198,8 +198,7 @@ def _engine(pipe: Any, device: int) -> None:
         except EOFError:
             os._exit(0)
         launch(flops=max(prompt_tokens, 1) * PREFILL_FLOPS_PER_TOKEN, device=device)
-        for _ in range(steps):
-            launch(bytes=DECODE_BYTES_PER_STEP, device=device)
+        # At once, as steps without a host between them: a busy one would starve the device otherwise.
+        launch(bytes=steps * DECODE_BYTES_PER_STEP, device=device)
         synchronize()
-        time.sleep(0.0)
         pipe.send(None)
