@@ -163,7 +163,9 @@ def drift(sessions: Sequence[Session]) -> Drift:
     since = next((number for number, session in enumerate(alike) if session.anchor), 0)
     if len(alike) - since < TREND_SESSIONS:
         return Drift(rise)
-    slope, error = _line_through(means[since:], fmean(_variance(one.blocks) / len(one.blocks) for one in alike[since:]))
+    slope, error = _line_through(
+        means[since:], fmean([_variance(one.blocks) / len(one.blocks) for one in alike[since:]])
+    )
     return Drift(rise, math.expm1(slope), math.expm1(error))
 
 

@@ -10,11 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import Suite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from runs import result, run_of
 
 from pytest_joules.reporting import json as json_report
 
@@ -179,3 +181,22 @@ def test_each_result_is_parsed_by_itself(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(json_report.read(path).results) == 20 * len(run.results)
     one = path.stat().st_size / 20
     assert sum(size < 1.5 * one and size > 0.5 * one for size in sizes) == 20 * len(run.results)
+
+
+@pytest.mark.parametrize("results", [0, 1, 3])
+def test_what_is_written_piece_by_piece_is_one_text(results: int) -> None:
+    run = run_of(*[result(joules=0.08 + number) for number in range(results)])
+    assert json_report.render(run) == json.dumps(json_report.to_data(run), indent=1)
+
+
+def test_a_number_of_another_library_is_a_number(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    json_report.write(run_of(replace(result(), tolerance=np.float64(0.25))), path)
+    assert json_report.read(path).results[0].tolerance == 0.25
+
+
+def test_json_values_that_are_made_on_the_way_are_a_list() -> None:
+    assert json_report.to_text(iter(())) == "[]"
+    assert json_report.to_text({"a": [number], "b": {}} for number in range(2)) == json.dumps(
+        [{"a": [0], "b": {}}, {"a": [1], "b": {}}], indent=1
+    )

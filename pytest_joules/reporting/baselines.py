@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from statistics import fmean, stdev
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import fmean
 
 from pytest_joules.baselines.store import BaselineFile
 from pytest_joules.history import Drift, drift, log_mean
 from pytest_joules.model import BaselineKey, Session
 from pytest_joules.reporting.tables import table
+from pytest_joules.statistics import spread_of
 from pytest_joules.units import format_joules, format_percent, format_seconds
 
 COLUMNS = ("test", "joules", "sd", "s/unit", "sessions", "drift", "trend", "last", "commit")
@@ -24,37 +25,39 @@ Series = tuple[BaselineKey, Sequence[Session]]
 
 def baseline_table(file: BaselineFile, only: str = "") -> str:
     """A heading, and one row per stored series whose name holds ``only``; empty if there is none."""
-    found = _series(file, only)
-    if not found and only:
+    rows, pinned, moving = [], False, False
+    for key, sessions in _series(file, only):
+        moved = drift(sessions)
+        rows.append(_row(key, sessions, moved))
+        pinned |= any(session.anchor for session in sessions)
+        moving |= moved.surely_moves
+    if not rows and only:
         return ""
-    moves = {key: drift(sessions) for key, sessions in found}
-    rows = [_row(key, sessions, moves[key]) for key, sessions in found]
     lines = [_heading(file), *table(COLUMNS, rows)]
-    if any(session.anchor for _, sessions in found for session in sessions):
+    if pinned:
         lines.append(f"{PINNED} pinned as an anchor")
-    if any(moved.surely_moves for moved in moves.values()):
+    if moving:
         lines.append(f"{MOVING} the trend is more than chance: the change a session, with its 98% interval")
     return "\n".join(lines)
 
 
 def session_tables(file: BaselineFile, only: str = "") -> str:
     """A heading, and a table per stored series whose name holds ``only``: one row a session, the oldest first."""
-    found = _series(file, only)
-    if not found:
-        return ""
-    lines = [_heading(file)]
-    for key, sessions in found:
-        mean = fmean(log_mean(session.blocks) for session in sessions)
+    lines, pinned = [_heading(file)], False
+    for key, sessions in _series(file, only):
+        mean = fmean([log_mean(session.blocks) for session in sessions])
         rows = [_session_row(key, session, mean) for session in sessions]
         lines += ["", f"{key}", *table(SESSION_COLUMNS, rows)]
-    if any(session.anchor for _, sessions in found for session in sessions):
+        pinned |= any(session.anchor for session in sessions)
+    if pinned:
         lines += ["", f"{PINNED} pinned as an anchor"]
-    return "\n".join(lines)
+    return "\n".join(lines) if len(lines) > 1 else ""
 
 
-def _series(file: BaselineFile, only: str) -> list[Series]:
-    names = sorted((str(key), key) for key in file.entries if only in str(key))
-    return [(key, file.sessions(key)) for _, key in names]
+def _series(file: BaselineFile, only: str) -> Iterator[Series]:
+    """One after the other: the sessions of all of them take more room than their file."""
+    for key in sorted((key for key in file.entries if only in str(key)), key=str):
+        yield key, file.sessions(key)
 
 
 def _heading(file: BaselineFile) -> str:
@@ -66,8 +69,8 @@ def _row(key: BaselineKey, sessions: Sequence[Session], moved: Drift) -> tuple[s
     return (
         key.test if key.window == "main" else f"{key.test} [{key.window}]",
         f"{format_joules(math.exp(fmean(means)))}/{key.unit}",
-        format_percent(stdev(means), digits=2) if len(sessions) > 1 else DASH,
-        format_seconds(fmean(block.seconds_per_unit for session in sessions for block in session.blocks)),
+        format_percent(math.sqrt(spread_of(means).variance), digits=2) if len(sessions) > 1 else DASH,
+        format_seconds(fmean([block.seconds_per_unit for session in sessions for block in session.blocks])),
         _counted(sessions),
         _shown(moved.rise),
         _trend(moved),

@@ -124,10 +124,11 @@ def read(path: Path) -> RunResult:
     if fault := missing(path):
         raise ReportError(f"{path}: {fault}")
     try:
+        text = _bytes(path)
         with contextlib.suppress(DecodeError, UnicodeDecodeError):
-            return _run(_members(_bytes(path)), path)
+            return _run(_members(text), path)
         # It is no report, or holds half a pair of surrogates, which names of files that are no text have.
-        return _run(json.loads(_bytes(path).decode("utf-8")), path)
+        return _run(json.loads(text.decode("utf-8")), path)
     except (OSError, ValueError, RecursionError) as error:
         said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ReportError(f"{path}: not a readable JSON report: {shown(said)}") from error
@@ -191,20 +192,15 @@ def _bytes(path: Path) -> bytes:
 
 
 class _OneByOne(list[Raw]):
-    """Results, the last one first, that are parsed when it is their turn, and then gone.
-
-    A tree of all takes twice the room of what is made of it, and their text half of that.
-    """
+    """Results that are parsed when it is their turn: a tree of all takes twice the room of what is made of it."""
 
     def __iter__(self) -> Iterator[Any]:
-        while self:
-            yield quick(self.pop())
+        return map(quick, super().__iter__())
 
 
 def _members(data: bytes) -> dict[str, Any]:
     members: dict[str, Any] = quick(data, type=dict[str, Raw])
     for name, raw in members.items():
         many = name == "results" and bytes(memoryview(raw)[:1]) == b"["
-        # Copies, so that the file's bytes can go.
-        members[name] = _OneByOne(item.copy() for item in quick(raw, type=list[Raw])[::-1]) if many else quick(raw)
+        members[name] = _OneByOne(quick(raw, type=list[Raw])) if many else quick(raw)
     return members
