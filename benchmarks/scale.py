@@ -260,7 +260,7 @@ STEPS: dict[str, Callable[[Files], Step]] = {
     "compare, each explained": partial(compare, brief=False),
     "report json": reporting(write),
     "report terminal": reporting(
-        lambda found: terminal.report(found, ("test", "sku", "joules", "baseline", "ratio", "verdict"), "verdict")
+        lambda found: terminal.report(found, ("test", "sku", "joules", "baseline", "ratio", "verdict"), "verdict", str)
     ),
     **{f"report {name}": reporting(partial(_rendered, name)) for name in FORMATS},
     "update": update,

@@ -387,18 +387,20 @@ class Gate:
         return causes
 
     def _details(self, result: BudgetResult) -> list[str]:
+        own = self.options.baselines
+        where = self.shown(own) if self.base is None else self.base.revision.shown(own)
+        return terminal.details(result, where, self._storing(result), verbose=self._verbose)
+
+    def _storing(self, result: BudgetResult) -> str:
+        """What stores a result as it is."""
+        if self.base is not None:
+            # An update here would change nothing of what this run is judged by.
+            return f"a maintainer stores it at {self.options.baseline_ref} (pytest-joules accept RESULT.json)"
         # A replay stores nothing: what it found has to be measured again to be stored.
         replayed = self.info is not None and self.info.replayed
         flags = ("--energy-baselines",) if replayed else ("--energy-meter", "--energy-baselines")
         given = [f"{flag}={value}" for flag in flags if (value := self._flag(flag))]
-        if self.base is not None:
-            # An update here would change nothing of what this run is judged by.
-            command = f"a maintainer stores it at {self.options.baseline_ref} (pytest-joules accept RESULT.json)"
-            where = self.base.revision.shown(self.options.baselines)
-        else:
-            command = shlex.join(["pytest", "--energy", "--energy-update", *given, result.test])
-            where = self.shown(self.options.baselines)
-        return terminal.details(result, where, command, verbose=self._verbose)
+        return shlex.join(["pytest", "--energy", "--energy-update", *given, result.test])
 
     @property
     def _verbose(self) -> bool:
@@ -570,7 +572,7 @@ class Gate:
         run, options = self.run, self.options
         kinds = [kind for kind in ("simulated", "replayed") if run.meter and getattr(run.meter, kind)]
         terminalreporter.section(f"energy ({', '.join(kinds)})" if kinds else "energy")
-        for line in terminal.report(run, options.columns, options.sort, verbose=self._verbose):
+        for line in terminal.report(run, options.columns, options.sort, self._storing, verbose=self._verbose):
             terminalreporter.write_line(log(line))
         for test in self._overruled(run):
             line = f"{test}: fails the run, whatever the test expects: {options.baseline_ref} judges"

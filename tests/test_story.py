@@ -140,7 +140,7 @@ def test_a_gate_on_pull_requests(suite: Suite, monkeypatch: pytest.MonkeyPatch) 
     ran = story.measure("faster")
     ran.assert_outcomes(passed=1)
     assert ran.ret == pytest.ExitCode.OK
-    ran.stdout.fnmatch_lines(["test_it.py::test_step: IMPROVED: * is -*"])
+    ran.stdout.fnmatch_lines(["test_it.py::test_step: IMPROVED: * is -*", "  next       hold the new level: *accept*"])
 
     # 4. A maintainer accepts what the first one measured, without a GPU: green.
     story.git("checkout", "--quiet", "--force", "main")

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from stored import SKU, measured, unmeasured
 
-from pytest_joules.model import BudgetResult, RunResult, Verdict, VerdictKind
+from pytest_joules.model import BaselineChange, BaselineKey, BudgetResult, RunResult, Verdict, VerdictKind
 from pytest_joules.options import COLUMNS
-from pytest_joules.reporting import terminal
+from pytest_joules.reporting import markdown, terminal
 
 LEVEL = Verdict(
     VerdictKind.PASS,
@@ -28,6 +28,10 @@ def passed(test: str) -> BudgetResult:
 
 def run(*results: BudgetResult) -> RunResult:
     return RunResult("2026-05-01T12:00:00+00:00", "1", None, None, results)
+
+
+def report(found: RunResult, **how: bool) -> list[str]:
+    return terminal.report(found, COLUMNS, "test", lambda result: f"store {result.test}", **how)
 
 
 def test_a_table_is_no_wider_than_a_terminal() -> None:
@@ -76,18 +80,18 @@ def test_tests_that_were_left_out_for_one_reason_take_one_line() -> None:
     deselected = [unmeasured("deselected", f"test_x.py::test_{number}") for number in range(9)]
     skipped, forgot = unmeasured("skipped: no GPU", "test_x.py::test_b"), unmeasured("never called energy", "test_f")
     found = run(*deselected, skipped, replace(forgot, failed=True))
-    assert terminal.report(found, COLUMNS, "test") == [
+    assert report(found) == [
         "test_f: UNMEASURED: never called energy",
         "test_x.py::test_0 and 8 more: UNMEASURED: deselected",
         "test_x.py::test_b: UNMEASURED: skipped: no GPU",
     ]
-    assert len(terminal.report(found, COLUMNS, "test", verbose=True)) == 11
+    assert len(report(found, verbose=True)) == 11
 
 
 def test_failures_that_were_told_are_not_told_again() -> None:
     failed = replace(measured(), verdict=Verdict(VerdictKind.NO_BASELINE, "no stored session", notes=("hot",)))
-    assert any("no stored session" in line for line in terminal.report(run(failed), COLUMNS, "test"))
-    lines = terminal.report(run(failed), COLUMNS, "test", told=True)
+    assert any("no stored session" in line for line in report(run(failed)))
+    lines = report(run(failed), told=True)
     assert not any("no stored session" in line or "hot" in line for line in lines)
 
 
@@ -95,3 +99,12 @@ def test_an_update_without_a_budget_says_why_it_stores_nothing() -> None:
     assert terminal.unchanged(run(passed("test_a"))) == "baselines: nothing was written"
     unmarked = replace(passed("test_a"), declared=False)
     assert terminal.unchanged(run(unmarked)).endswith("written: no test that ran carries an energy_budget")
+
+
+def test_a_saving_comes_with_what_holds_it() -> None:
+    cheaper = replace(passed("test_a"), verdict=replace(LEVEL, kind=VerdictKind.IMPROVED))
+    assert "  next       hold the new level: store test_a" in report(run(cheaper))
+    assert "test_a: hold the new level: pytest-joules accept RESULT.json -k test_a" in markdown.render(run(cheaper))
+    stored = BaselineChange(BaselineKey("test_a", "main", "token"), SKU, 0.05, 0.047, 1, True)
+    updated = replace(run(cheaper), changes=(stored,))
+    assert not any("hold the new level" in line for line in (*report(updated), markdown.render(updated)))

@@ -29,6 +29,6 @@ def report(
             lines += [f"{result.test}: {first}", *others, ""]
     return [
         *lines,
-        *terminal.report(run, options.columns, options.sort, verbose=verbose, told=True),
+        *terminal.report(run, options.columns, options.sort, command, verbose=verbose, told=True),
         terminal.summary_line(run.results),
     ]

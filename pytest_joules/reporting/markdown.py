@@ -6,7 +6,7 @@ The language is "GitHub Flavored Markdown Spec"; GitLab and others read it, too.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 from pytest_joules.model import BudgetResult, RunResult, VerdictKind
@@ -141,8 +141,16 @@ def _beside(run: RunResult) -> Sequence[tuple[str, Sequence[str]]]:
     return (
         ("Baselines under review", terminal.review(run.review, run.results) if run.review else ()),
         ("Baselines written", terminal.changes(run.changes)),
+        ("Cheaper than stored", () if run.changes else [*_cheaper(run)]),
         ("Stored, but not measured", terminal.stale(run)),
     )
+
+
+def _cheaper(run: RunResult) -> Iterator[str]:
+    """What holds each new level, without which the saving could be lost again and every run would pass."""
+    for result in run.results:
+        if result.verdict.kind is VerdictKind.IMPROVED:
+            yield from (f"{result.test}: {step}" for step in advice.steps(result, run))
 
 
 def _listed(told: Sequence[str]) -> str:

@@ -220,9 +220,24 @@ def _entry(change: EntryChange) -> str:
 
 
 def report(
-    run: RunResult, columns: Sequence[str], sort: str, *, verbose: bool = False, told: bool = False
+    run: RunResult,
+    columns: Sequence[str],
+    sort: str,
+    storing: Callable[[BudgetResult], str],
+    *,
+    verbose: bool = False,
+    told: bool = False,
 ) -> list[str]:
-    """Everything below the ``energy`` heading, line by line; without failures if they are ``told`` above."""
+    """Everything below the ``energy`` heading, line by line.
+
+    Args:
+        run: The run.
+        columns: Columns of the table.
+        sort: What it is sorted by.
+        storing: What stores a result as it is: a command, or who does.
+        verbose: Whether to print every verdict in full.
+        told: Whether failures are told above, and left out here.
+    """
     lines: list[str] = []
     if rows := table(run.results, columns, sort):
         lines += [*rows, ""]
@@ -235,6 +250,9 @@ def report(
             left_out.setdefault(headline(result), {})[result.test] = None
         else:
             lines += [f"{result.test}: {headline(result)}", *_why(result, verbose)]
+            # A level that nobody stores is no gate: the saving could be lost again, and every run would pass.
+            if result.verdict.kind is VerdictKind.IMPROVED and not run.changes:
+                lines.append(f"  next       hold the new level: {storing(result)}")
     # Of a hundred deselected tests one line is enough.
     lines += [f"{_several(tests)}: {why}" for why, tests in left_out.items()]
     noted: dict[str, dict[str, None]] = {}
