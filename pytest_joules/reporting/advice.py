@@ -32,9 +32,7 @@ def steps(result: BudgetResult, run: RunResult) -> Sequence[str]:
     if kind in _STORE:
         told.append(f"{_STORE[kind]}: {_accept(result.test)}")
     elif kind is VerdictKind.NO_BASELINE:
-        told.append(
-            "take this run as the first session of all that have none: pytest-joules accept RESULT.json --only-new"
-        )
+        told.append(_NEW)
     return told
 
 
