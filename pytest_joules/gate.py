@@ -25,7 +25,7 @@ from pytest_joules.baselines.at_ref import BaselinesAtRef
 from pytest_joules.baselines.keys import sku_key, sku_keys
 from pytest_joules.baselines.store import BaselineError, BaselineFile, BaselineStore
 from pytest_joules.budget import BudgetError, EnergyBudget
-from pytest_joules.codec import CodecError
+from pytest_joules.codec import DEEPEST, CodecError
 from pytest_joules.files import misplaced, write_whole
 from pytest_joules.fixture import Energy
 from pytest_joules.judging import Bar, explained
@@ -70,18 +70,24 @@ PROPERTIES = pytest.StashKey[Sequence[tuple[str, str]]]()
 """What the reports that pytest itself writes, such as JUnit XML, say of a test's joules."""
 
 
+LARGEST_INTEGER = 2**64
+"""What most readers of JSON can hold."""
+
+
 def as_json(info: Mapping[str, Any]) -> dict[str, Any]:
-    """What a test put into ``extra_info`` as JSON values; what JSON does not know becomes text."""
-    values: dict[str, Any] = json.loads(json.dumps(_with_text_keys(info), default=str), parse_constant=str)
+    """What a test put into ``extra_info`` as JSON values; what no report can hold becomes text."""
+    values: dict[str, Any] = json.loads(json.dumps(_plain(info), default=str), parse_constant=str)
     return values
 
 
-def _with_text_keys(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _with_text_keys(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_with_text_keys(item) for item in value]
-    return value
+def _plain(value: Any, depth: int = 0) -> Any:
+    if isinstance(value, (Mapping, list, tuple)):
+        if depth >= DEEPEST:
+            return f"... deeper than {DEEPEST} levels"
+        if isinstance(value, Mapping):
+            return {str(key): _plain(item, depth + 1) for key, item in value.items()}
+        return [_plain(item, depth + 1) for item in value]
+    return hex(value) if isinstance(value, int) and abs(value) > LARGEST_INTEGER else value
 
 
 class EnergyBudgetFailed(pytest.fail.Exception):  # type: ignore[name-defined,misc]

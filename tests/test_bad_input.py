@@ -15,6 +15,7 @@ import pytest
 from conftest import SKU, Suite, interruptible
 
 from pytest_joules.meters.simulated import SimulatedHost
+from pytest_joules.reporting import json as json_report
 
 PLAIN = """
     @pytest.mark.energy_budget(tolerance="2%")
@@ -381,28 +382,22 @@ def test_one_key_for_two_tests_is_refused(suite: Suite) -> None:
     ran.stderr.fnmatch_lines(["ERROR: test_it.py::test_step[[]2[]]: energy_budget: key='decode' is taken by *"])
 
 
-def test_extra_info_that_json_does_not_know_becomes_text(suite: Suite) -> None:
-    suite.write("""
-    def test_step(energy):
-        energy.extra_info.update(nan=float("nan"), kind=object, batch=8)
-        energy.repeat(step, rounds=70, warmup=1)
-    """)
-    _, report = suite.report()
-    info = report["extra_info"]["test_it.py::test_step"]
-    assert (info["nan"], info["batch"]) == ("NaN", 8)
-    assert "object" in info["kind"]
-
-
-def test_keys_of_extra_info_that_json_does_not_know_become_text(suite: Suite) -> None:
+def test_extra_info_that_no_report_can_hold_becomes_text(suite: Suite) -> None:
     suite.write("""
     def test_step(energy):
         energy.extra_info.update({(1, 2): "pair", "inner": [{frozenset(): 1, None: 2}]})
+        energy.extra_info.update(nan=float("nan"), kind=object, batch=8, huge=10**5000, itself=energy.extra_info)
         energy.repeat(step, rounds=70, warmup=1)
     """)
     ran, report = suite.report()
     ran.assert_outcomes(passed=1)
     info = report["extra_info"]["test_it.py::test_step"]
-    assert info == {"(1, 2)": "pair", "inner": [{"frozenset()": 1, "None": 2}]}
+    assert (info["(1, 2)"], info["inner"]) == ("pair", [{"frozenset()": 1, "None": 2}])
+    assert (info["nan"], info["batch"]) == ("NaN", 8)
+    assert "object" in info["kind"]
+    assert info["huge"] == hex(10**5000)
+    assert info["itself"]["itself"]["batch"] == 8
+    assert json_report.read(suite.path / "report.json").extra_info["test_it.py::test_step"] == info
 
 
 def test_a_report_on_a_directory_is_refused_at_the_start(suite: Suite) -> None:
