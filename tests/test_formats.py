@@ -331,6 +331,15 @@ def test_what_to_do_next_is_said_where_something_is_to_be_done() -> None:
         assert command.isprintable()
 
 
+def test_a_page_tells_a_difference_once() -> None:
+    told, other = "batch: 16, in the baseline 32", "seed: 2, in the baseline 1"
+    found = result()
+    page = markdown.render(run_of(replace(found, verdict=replace(found.verdict, notes=(told, other)))))
+    assert "batch: 32 -> 16" in page
+    assert told not in page
+    assert other in page
+
+
 def test_pages_show_what_was_written_and_what_was_not_collected() -> None:
     key = BaselineKey("tests/test_a.py::test_b", "main", "token")
     change = BaselineChange(key, "nvidia-h200", 0.08, 0.07, 4, replaced=True)

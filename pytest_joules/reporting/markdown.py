@@ -76,8 +76,7 @@ def story(result: BudgetResult, run: RunResult) -> list[str]:
     if result.verdict.crept:
         lines.append(f"  because    {result.verdict.reason}")
     lines += [f"  next       {step}" for step in advice.steps(result, run)]
-    notes = (*result.verdict.notes, *(result.measurement.notes if result.measurement else ()))
-    return [*lines, *(f"  note       {note}" for note in notes)]
+    return [*lines, *(f"  note       {note}" for note in terminal.notes(result))]
 
 
 def _heading(run: RunResult) -> str:

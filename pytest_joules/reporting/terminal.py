@@ -112,7 +112,7 @@ def details(result: BudgetResult, baselines: str, update_command: str, *, verbos
         lines.append(f"  {_against(verdict):<10} {stored}")
     if verdict.kind is VerdictKind.REGRESSED:
         lines.append(f"  because    {verdict.reason}")
-    lines += [f"  note       {note}" for note in _notes(result, verbose)]
+    lines += [f"  note       {note}" for note in notes(result, verbose)]
     if verdict.kind in (VerdictKind.REGRESSED, VerdictKind.NO_BASELINE):
         why = "if this is intended" if verdict.kind is VerdictKind.REGRESSED else "record one"
         lines.append(f"  next       {why}: {update_command}")
@@ -257,7 +257,7 @@ def report(
     lines += [f"{_several(tests)}: {why}" for why, tests in left_out.items()]
     noted: dict[str, dict[str, None]] = {}
     for result in run.results:
-        for note in () if result.failed and told else _notes(result, verbose):
+        for note in () if result.failed and told else notes(result, verbose):
             noted.setdefault(note, {})[result.test] = None
     lines += [f"{_several(tests)}: {note}" for note, tests in noted.items()]
     lines += stale(run)
@@ -288,13 +288,13 @@ def _against(verdict: Verdict) -> str:
     return "anchor" if verdict.crept else "baseline"
 
 
-def _notes(result: BudgetResult, verbose: bool) -> Sequence[str]:
+def notes(result: BudgetResult, verbose: bool = False) -> Sequence[str]:
     """What is to be known beside the verdict, but for differences from the baseline that its diagnosis tells of."""
-    found, notes = result.diagnosis, (*result.verdict.notes, *(result.measurement.notes if result.measurement else ()))
+    found, known = result.diagnosis, (*result.verdict.notes, *(result.measurement.notes if result.measurement else ()))
     if found is None or not (result.failed or _why(result, verbose)):
-        return notes
+        return known
     told = {line.partition(":")[0] for line in diagnosis.evidence(found, verbose)}
-    return [note for note in notes if IN_BASELINE not in note or note.partition(":")[0] not in told]
+    return [note for note in known if IN_BASELINE not in note or note.partition(":")[0] not in told]
 
 
 def _device_state(result: BudgetResult) -> str:
