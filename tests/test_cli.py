@@ -20,7 +20,12 @@ def joules(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_record_adds_one_session_a_process_and_show_prints_them(suite: Suite) -> None:
-    suite.write("@pytest.mark.energy_budget\ndef test_step(energy):\n    energy.repeat(step, work=tokens)\n")
+    # So wide that sessions of a busy host agree.
+    suite.write("""
+    @pytest.mark.energy_budget(tolerance="20%")
+    def test_step(energy):
+        energy.repeat(step, work=tokens)
+    """)
     ran = joules("record", "--sessions", "2", "--", "--energy-meter=simulated", "-q", cwd=suite.path)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "pytest-joules: 2 sessions stored" in ran.stdout
