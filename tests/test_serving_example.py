@@ -19,7 +19,7 @@ VLLM = f"""#!{sys.executable}
 import json, os, sys
 
 port = int(sys.argv[sys.argv.index("--port") + 1])
-os.execv(sys.executable, [sys.executable, {str(STAND_IN)!r}, json.dumps({{"port": port}})])
+os.execv(sys.executable, [sys.executable, {str(STAND_IN)!r}, json.dumps({{"port": port, "scale": 2}})])
 """
 
 
@@ -31,7 +31,7 @@ def test_the_example_measures_what_it_serves(tmp_path: Path) -> None:
     paths = (str(TESTS / "engines"), str(ROOT), os.environ.get("PYTHONPATH", ""))
     environment = outside_pytest()
     environment |= {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": os.pathsep.join(paths)}
-    environment |= {"NEW_TOKENS": "24", "LOAD_RECORDS": str(tmp_path / "records")}
+    environment |= {"NEW_TOKENS": "12", "LOAD_RECORDS": str(tmp_path / "records")}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--energy", "--energy-meter", "simulated"]
     command += ["--energy-missing", "warn", f"--energy-json={report}", "-k", "8", "examples/vllm/test_server.py"]
     ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
