@@ -329,8 +329,8 @@ class _Case:
 
     ``d`` is the log ratio of today's joules per unit to the predicted ones, ``total`` its variance, ``width`` the
     half-widths of its interval, and ``t`` the log tolerance.  ``own`` of ``sessions`` stored ones are from today's
-    device.  ``only_predicted`` says that joules moved against
-    the prediction for another temperature or device, but not against the sessions themselves.
+    device.  ``only_predicted`` says that joules moved against the prediction for another temperature or device, but not
+    against the sessions themselves.
     """
 
     today: _Today

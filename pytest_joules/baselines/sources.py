@@ -46,10 +46,10 @@ class Source:
             BaselineError: if there are none, or the one file cannot be used.
         """
         if ref is not None:
-            named = place is not None and place.suffix == ".json" and not place.is_dir()
-            directory = (place.parent if place and named else place or USUAL).absolute()
+            named = place if place is not None and place.suffix == ".json" and not place.is_dir() else None
+            directory = (named.parent if named is not None else place or USUAL).absolute()
             here, base = BaselineStore(directory), BaselinesAtRef(directory, ref, Path.cwd())
-            sku = place.stem if place and named else None
+            sku = None if named is None else named.stem
             if sku is not None and base.data(sku) is None:
                 raise BaselineError(f"{base.shown(sku)}: there is no such file in that commit")
             return cls(base.revision.shown(directory), cache(base.load), sku, here, base)

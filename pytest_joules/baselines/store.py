@@ -331,8 +331,7 @@ def merge(stored: Sequence[Session], addition: Addition) -> tuple[Session, ...]:
         # Who accepts a new level of an anchored series wants creep measured from there.
         return (replace(session, anchor=session.anchor or any(old.anchor for old in stored)),)
     # Times are written in one form only, so that they compare as text.
-    stays = [not old.anchor or before is None or old.recorded >= before for old in stored]
-    unpinned = [old if stay else replace(old, anchor=False) for old, stay in zip(stored, stays, strict=True)]
+    unpinned = [_pinned(old, old.anchor and (before is None or old.recorded >= before)) for old in stored]
     return kept([*unpinned, session])
 
 
@@ -340,8 +339,12 @@ def kept(series: Sequence[Session]) -> tuple[Session, ...]:
     """What is kept of a series, oldest first: its last sessions, and the last pinned ones however old they are."""
     pins = [number for number, found in enumerate(series) if found.anchor][-KEPT_SESSIONS:]
     last = range(max(0, len(series) - KEPT_SESSIONS), len(series))
-    left = [(series[number], number in pins) for number in sorted({*pins, *last})]
-    return tuple([found if found.anchor == pinned else replace(found, anchor=pinned) for found, pinned in left])
+    return tuple([_pinned(series[number], number in pins) for number in sorted({*pins, *last})])
+
+
+def _pinned(session: Session, anchor: bool) -> Session:
+    """Pinned or not; the very session where it is so already, since that is copied as text."""
+    return session if session.anchor == anchor else replace(session, anchor=anchor)
 
 
 def render(file: BaselineFile) -> str:
