@@ -281,7 +281,7 @@ class Recorder:
                 window=measurement.window,
                 kind=measurement.kind,
                 devices=tuple(devices.index(device) for device in measurement.devices),
-                times=tuple(round(time, 6) for time in times),
+                times=tuple(times),  # whole: whether a look was due may hang on the last digit
                 totals={unit: tuple(done) for unit, done in totals.items()},
                 spoiled=measurement.invalid,
                 known=tuple(known),

@@ -65,7 +65,7 @@ def test_a_replay_decides_as_the_live_run_did(traced: tuple[Suite, Path, Any]) -
     )
     assert str(path.parent) not in json.dumps(replayed)
     assert [kind for kind, _, _ in measured(live)] == ["PASS", "NO_BASELINE"]
-    # Blocks cut at the same ticks; the trace keeps microseconds and millijoules.
+    # Blocks cut at the same ticks; the trace keeps reads to microseconds and millijoules.
     for (kind, blocks, ratio), (again, blocks_again, ratio_again) in zip(
         measured(live), measured(replayed), strict=True
     ):
