@@ -7,6 +7,7 @@ SI floats; times called ``time`` are seconds on the meter's clock, which is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -651,6 +652,92 @@ class MeterInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """A positive number and how sure it is, on a log scale.
+
+    Attributes:
+        value: The number.
+        error: Standard error of its logarithm; 0 for a published number, which comes without one.
+        freedom: Degrees of freedom of that error; infinite where it is known.
+    """
+
+    value: float
+    error: float = 0.0
+    freedom: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One measurement of one point of a sweep.
+
+    Attributes:
+        joules_per_unit: Geometric mean of the blocks, J per unit.
+        error: Relative standard error of that from the blocks alone; ``None`` where nobody told one.
+        seconds: Latencies, s by name: ``unit`` and ``call`` (means), ``call_p95``, ``itl_p95``, ``ttft_p50``...
+        watts: Mean power of all charged devices.
+        memory_bytes: Device memory in use.
+        temperature_celsius: Mean GPU temperature.
+        order: The how many-th measurement of its sweep it was, from 0; published numbers have none.
+    """
+
+    joules_per_unit: float
+    error: float | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    watts: float | None = None
+    memory_bytes: float | None = None
+    temperature_celsius: float | None = None
+    order: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPoint:
+    """One configuration of a sweep, and what was measured of it.
+
+    Attributes:
+        name: The test's node id, or what else it is called; no other point of the sweep is.
+        settings: What tells it from other points, as text by name, e.g. ``{"max_num_seqs": "256"}``.
+        passes: Its measurements, in order.
+        default: Whether it is the configuration in use today.
+        invalid: Why it can never be recommended, whatever it measured: its test failed, or the number is no good.
+        sku: What it ran on.
+        commit: The repository's commit, if it is in git.
+        source: Where published numbers are from; empty for measured ones.
+    """
+
+    name: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+    passes: tuple[Pass, ...] = ()
+    default: bool = False
+    invalid: str = ""
+    sku: str | None = None
+    commit: str | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The points of one group, whose joules per unit and latency are weighed against each other.
+
+    Attributes:
+        group: Its name.
+        unit: The unit of work of all points.
+        latency: The latency that joules are weighed against, e.g. ``itl_p95``.
+        points: In the order of the tests.
+        seed: What their order was drawn from; ``None`` if it was not.
+        spent_seconds: What all measurements took, with the set-up of their tests.
+        notes: Plain sentences that a reader must know, such as that time was up.
+    """
+
+    group: str
+    unit: str
+    latency: str
+    points: tuple[SweepPoint, ...] = ()
+    seed: int | None = None
+    spent_seconds: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RunResult:
     """Everything that one run of pytest found out; all reports are drawn from it.
 
@@ -665,6 +752,8 @@ class RunResult:
         not_collected: Stored series whose test was not collected.
         renames: Which of those seem to be a test under another name.
         review: What the work tree does to the baselines of its base, under ``--energy-baseline-ref``.
+        sweeps: Groups of configurations that were weighed against each other.
+        slo: The conditions of ``--energy-slo``, as text; empty if there were none.
     """
 
     created: str
@@ -677,3 +766,5 @@ class RunResult:
     not_collected: tuple[BaselineKey, ...] = ()
     renames: tuple[Rename, ...] = ()
     review: BaselineReview | None = None
+    sweeps: tuple[Sweep, ...] = ()
+    slo: str = ""
