@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Container
 from dataclasses import dataclass
+from decimal import Decimal
+
+LATENCIES = ("call", "unit", "ttft", "itl", "tpot", "e2e")
+"""What may be limited from above: seconds of a call, of a unit of work, to the first token, between two tokens, of an
+output token, and of a whole request."""
+
+THROUGHPUT = "throughput"
+"""What may be limited from below: units/s."""
+
+MEDIAN = "_p50"
+
+_SECONDS = {"s": 0, "ms": -3, "us": -6, "µs": -6}
+"""Powers of ten."""
+
+_NUMBER = r"\d+(?:\.\d*)?(?:[eE][+-]?\d{1,2})?"
+_CLAUSE = rf"(\w+)\s*(<=|>=|<|>)\s*({_NUMBER})\s*(\S*)"
+_LATENCY = rf"(?:{'|'.join(LATENCIES)})(?:_p[1-9]\d?)?"
+_EXAMPLE = "write it like 'itl_p95 < 50 ms' or 'throughput >= 1000'"
 
 
 class SloError(ValueError):
@@ -27,8 +48,19 @@ class Condition:
     inclusive: bool = False
 
     def __str__(self) -> str:
-        """``itl_p95 < 50 ms``."""
-        raise NotImplementedError
+        """``itl_p95 < 50 ms``, which reads back as the same condition."""
+        sign = (">" if self.least else "<") + ("=" if self.inclusive else "")
+        exact = Decimal(repr(self.bound))
+        if self.metric == THROUGHPUT:
+            return f"{self.metric} {sign} {exact.normalize():f}"
+        unit = "s" if self.bound >= 1 else "ms" if self.bound >= 1e-3 else "us"
+        return f"{self.metric} {sign} {exact.scaleb(-_SECONDS[unit]).normalize():f} {unit}"
+
+    def holds(self, value: float) -> bool:
+        """Whether ``value``, in s or units/s, meets it."""
+        if value == self.bound:
+            return self.inclusive
+        return value > self.bound if self.least else value < self.bound
 
 
 def parse_slo(text: str) -> tuple[Condition, ...]:
@@ -37,4 +69,44 @@ def parse_slo(text: str) -> tuple[Condition, ...]:
     Raises:
         SloError: for anything else, naming the text at fault.
     """
-    raise NotImplementedError
+    return tuple(_condition(clause.strip(), text) for clause in re.split(r",|\band\b", text))
+
+
+def latency_called(name: str, known: Container[str]) -> str:
+    """The latency that ``name`` means: itself if it is known, else the median of the distribution of that name."""
+    return name if name in known or "_p" in name else name + MEDIAN
+
+
+def _condition(clause: str, text: str) -> Condition:
+    match = re.fullmatch(_CLAUSE, clause, re.ASCII)
+    if match is None:
+        raise SloError(f"{clause!r} in {text!r} is no condition; {_EXAMPLE}" if clause else _empty(text))
+    metric, sign, number, unit = match.groups()
+    least, inclusive = sign[0] == ">", sign.endswith("=")
+    if metric == THROUGHPUT:
+        if not least:
+            raise SloError(f"{clause!r}: a throughput is held to the least that will do; write '{metric} >= {number}'")
+        if unit not in ("", "/s"):
+            raise SloError(f"{clause!r}: {unit!r} is no unit of a throughput, which counts units of work per second")
+        return Condition(metric, _bound(Decimal(number), clause), least, inclusive)
+    if re.fullmatch(_LATENCY, metric) is None:
+        raise SloError(
+            f"unknown metric {metric!r} in {clause!r}; use {THROUGHPUT}, or one of {', '.join(LATENCIES)}, each also "
+            "with a percentile (itl_p95)"
+        )
+    if least:
+        raise SloError(f"{clause!r}: a latency is held to the most that will do; write '{metric} <= {number} {unit}'")
+    if unit not in _SECONDS:
+        raise SloError(f"{clause!r}: a latency takes one of the units {', '.join(_SECONDS)}, as in '{metric} < 50 ms'")
+    return Condition(metric, _bound(Decimal(number).scaleb(_SECONDS[unit]), clause), least, inclusive)
+
+
+def _bound(exact: Decimal, clause: str) -> float:
+    bound = float(exact)
+    if not 0 < bound < math.inf:
+        raise SloError(f"{clause!r}: the limit must be a finite number above zero")
+    return bound
+
+
+def _empty(text: str) -> str:
+    return f"no condition where one belongs in {text!r}; {_EXAMPLE}"
