@@ -395,7 +395,7 @@ class Gate:
     def _details(self, result: BudgetResult) -> list[str]:
         own = self.options.baselines
         where = self.shown(own) if self.base is None else self.base.revision.shown(own)
-        return terminal.details(result, where, self._storing(result), verbose=self._verbose)
+        return terminal.details(result, where, self._storing(result), self.options.rates, verbose=self._verbose)
 
     def _storing(self, result: BudgetResult) -> str:
         """What stores a result as it is."""
@@ -517,6 +517,7 @@ class Gate:
             not_collected=tuple(key for found in orphans.values() for key in found),
             renames=renames(orphans, results),
             review=self._review(results),
+            rates=self.options.rates,
         )
 
     def _broken(self, test: str, results: Sequence[BudgetResult]) -> str:

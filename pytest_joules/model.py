@@ -738,6 +738,32 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True)
+class Price:
+    """An amount of money.
+
+    Attributes:
+        amount: How much.
+        currency: Of what, as three letters: ``EUR``.
+    """
+
+    amount: float
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What the user says that energy costs; nothing is looked up, and nothing assumed.
+
+    Attributes:
+        price: Of a kWh; ``None`` if nobody said it.
+        carbon: Grams of CO2e that a kWh comes with, likewise.
+    """
+
+    price: Price | None = None
+    carbon: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunResult:
     """Everything that one run of pytest found out; all reports are drawn from it.
 
@@ -754,6 +780,7 @@ class RunResult:
         review: What the work tree does to the baselines of its base, under ``--energy-baseline-ref``.
         sweeps: Groups of configurations that were weighed against each other.
         slo: The conditions of ``--energy-slo``, as text; empty if there were none.
+        rates: What energy costs, by ``--energy-price`` and ``--energy-carbon``.
     """
 
     created: str
@@ -768,3 +795,4 @@ class RunResult:
     review: BaselineReview | None = None
     sweeps: tuple[Sweep, ...] = ()
     slo: str = ""
+    rates: Rates = field(default_factory=Rates)

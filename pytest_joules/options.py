@@ -12,7 +12,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from pytest_joules.model import Price, Rates
 
 COLUMNS = (
     "test",
@@ -102,6 +105,26 @@ def _moment(text: str) -> str:
         return format_time(moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc))
     except (ValueError, OverflowError):
         raise OptionError(f"{text!r} is not a time; write it like 2026-05-01T12:00:00") from None
+
+
+def _price(text: str) -> Price:
+    from pytest_joules.costs import parse_price
+    from pytest_joules.units import UnitError
+
+    try:
+        return parse_price(text)
+    except UnitError as error:
+        raise OptionError(str(error)) from None
+
+
+def _carbon(text: str) -> float:
+    from pytest_joules.costs import parse_carbon
+    from pytest_joules.units import UnitError
+
+    try:
+        return parse_carbon(text)
+    except UnitError as error:
+        raise OptionError(str(error)) from None
 
 
 def _choice(*choices: str) -> Callable[[str], str]:
@@ -271,6 +294,10 @@ SETTINGS = (
         "|".join(GITHUB),
         "write GitHub's step summary and annotations: auto does so where GITHUB_ACTIONS is set (default: auto)",
     ),
+    Setting("price", _price, "PRICE", "what energy costs, like '0.30 EUR/kWh': reports then tell what work costs"),
+    Setting(
+        "carbon", _carbon, "CO2E", "what energy emits, like '350 g/kWh' of CO2e: reports then tell what work emits"
+    ),
     Setting("sort", _choice(*SORTS), "COLUMN", f"sort the table by: {', '.join(SORTS)} (default: test)"),
     Setting("columns", _columns, "A,B", f"columns of the table, from: {', '.join(COLUMNS)}"),
 )
@@ -333,8 +360,17 @@ class Options:
     inconclusive: str = "warn"
     strict: bool = False
     github: str = "auto"
+    price: Price | None = None
+    carbon: float | None = None
     sort: str = "test"
     columns: tuple[str, ...] = COLUMNS
+
+    @property
+    def rates(self) -> Rates:
+        """What energy costs."""
+        from pytest_joules.model import Rates
+
+        return Rates(self.price, self.carbon)
 
     @property
     def writes_baselines(self) -> bool:

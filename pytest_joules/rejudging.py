@@ -16,6 +16,7 @@ from pytest_joules.model import (
     BaselineKey,
     BudgetResult,
     MeterInfo,
+    Rates,
     RunResult,
     VerdictKind,
 )
@@ -197,6 +198,7 @@ def together(runs: Sequence[RunResult]) -> RunResult:
         results=_parts(runs),
         extra_info={test: info for run in runs for test, info in run.extra_info.items()},
         not_collected=_not_collected(runs, measured),
+        rates=_rates(runs),
     )
 
 
@@ -216,6 +218,11 @@ def _meter(meters: Sequence[MeterInfo]) -> MeterInfo | None:
         devices=tuple(dict.fromkeys(device for meter in meters for device in meter.devices)),
         replayed=any(meter.replayed for meter in meters),
     )
+
+
+def _rates(runs: Sequence[RunResult]) -> Rates:
+    """What all of them say that energy costs; where they differ, nobody does."""
+    return runs[0].rates if len({run.rates for run in runs}) == 1 else Rates()
 
 
 def _not_collected(runs: Sequence[RunResult], measured: set[str]) -> tuple[BaselineKey, ...]:

@@ -118,6 +118,22 @@ def format_bytes(count: float) -> str:
     return _format_si(count, "B", 3) if count >= 1 else f"{count:.0f} B"
 
 
+def format_watt_hours(joules: float) -> str:
+    """``54900.0`` as ``"15.2 Wh"``."""
+    return _format_si(joules / ENERGY_UNITS["Wh"], "Wh", 3)
+
+
+def format_grams(grams: float) -> str:
+    """``5.337`` as ``"5.34 g"``."""
+    return _format_si(grams, "g", 3)
+
+
+def format_amount(amount: float) -> str:
+    """``0.0045833`` as ``"0.00458"``: of money, two decimals or three significant digits, and no exponent."""
+    decimals = 2 if abs(amount) >= 1 or amount == 0 else 2 - math.floor(math.log10(abs(amount)))
+    return f"{amount:,.{decimals}f}"
+
+
 def format_count(count: float) -> str:
     """``1.28e6`` as ``"1.28 million"``."""
     for size, name in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"), (1e3, "thousand")):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_joules.model import Price
 from pytest_joules.options import COLUMNS, SETTINGS, SIMULATED_SKUS, SORTS, MeterChoice, OptionError, Options, in_ci
 
 ROOT = Path("/root-of-suite")
@@ -38,6 +39,12 @@ GOOD: dict[str, list[tuple[str, object]]] = {
     "inconclusive": [("fail", "fail"), ("warn", "warn")],
     "strict": [("yes", True), ("TRUE", True), ("1", True), ("off", False), ("0", False)],
     "github": [("auto", "auto"), ("on", "on"), ("off", "off")],
+    "price": [
+        ("0.30 EUR/kWh", Price(0.3, "EUR")),
+        (" 95USD / MWh", Price(0.095, "USD")),
+        ("0 EUR/kWh", Price(0.0, "EUR")),
+    ],
+    "carbon": [("350 g/kWh", 350.0), (".35 kg/kWh", 350.0), ("350kg / MWh", 350.0)],
     "sort": [(sort, sort) for sort in SORTS],
     "columns": [("test,ratio", ("test", "ratio")), (", ".join(COLUMNS), COLUMNS)],
 }
@@ -68,6 +75,20 @@ BAD: dict[str, list[tuple[str, str]]] = {
     "inconclusive": [("pass", "not one of fail, warn")],
     "strict": [("perhaps", "neither true nor false")],
     "github": [("yes", "not one of auto, on, off"), ("ON", "not one of auto, on, off")],
+    "price": [
+        (text, "write it like '0.30 EUR/kWh'")
+        for text in (
+            "0.30",
+            "0.30 EUR",
+            "EUR/kWh",
+            "-1 EUR/kWh",
+            "1e3 EUR/kWh",
+            "0.3 eur/kWh",
+            "0.3 EUR/J",
+            "nan EUR/kWh",
+        )
+    ],
+    "carbon": [(text, "like '350 g/kWh'") for text in ("350", "350 g", "350 mg/kWh", "-1 g/kWh", "350 g/kWh extra")],
     "sort": [("colour", "not one of test, verdict")],
     "columns": [("test,colour", "unknown column 'colour'; choose from test,"), ("test,", "unknown column ''")],
 }

@@ -25,7 +25,7 @@ def report(
     lines = [heading, ""]
     for result in run.results:
         if result.failed:
-            first, *others = terminal.details(result, place, command(result), verbose=verbose)
+            first, *others = terminal.details(result, place, command(result), run.rates, verbose=verbose)
             lines += [f"{result.test}: {first}", *others, ""]
     return [
         *lines,

@@ -32,11 +32,12 @@ from pytest_joules.model import (
     Diagnosis,
     Measurement,
     PowerTrace,
+    Rates,
     RunResult,
     VerdictKind,
     WindowKind,
 )
-from pytest_joules.reporting import advice, terminal
+from pytest_joules.reporting import advice, costs, terminal
 from pytest_joules.reporting import diagnosis as why
 from pytest_joules.reporting.escape import short, visible
 from pytest_joules.reporting.rows import SEVERITY, Row, finite, rows, worst_first
@@ -416,7 +417,7 @@ def _test(name: str, row: Row, run: RunResult) -> _Test:
         headline=terminal.headline(result).partition(": ")[2],
         reason=_reason(row),
         steps=advice.steps(result, run),
-        figures=_figures(row),
+        figures=_figures(row, run.rates),
         why=_why(result.diagnosis) if result.diagnosis is not None else None,
         notes=[*result.verdict.notes, *(measurement.notes if measurement else ())],
         conditions=_conditions(measurement) if measurement else (),
@@ -461,7 +462,7 @@ def _forest(row: Row) -> dict[str, float] | None:
     return {"low": low, "point": point, "width": max(high - low, 0.5), "band": band}
 
 
-def _figures(row: Row) -> list[tuple[str, str]]:
+def _figures(row: Row, rates: Rates) -> list[tuple[str, str]]:
     """The numbers of a budget, each with what it is."""
     result, verdict, measurement = row.result, row.result.verdict, row.result.measurement
     per = f" / {row.unit}" if row.unit else ""
@@ -497,6 +498,7 @@ def _figures(row: Row) -> list[tuple[str, str]]:
         what = "requests" if measurement.kind is WindowKind.STEADY else "calls"
         calls = f", {measurement.calls:.3g} {what} in its blocks" if measurement.calls else ""
         told.append(("Window", f"{measurement.window}, {measurement.kind.value}{calls}"))
+    told += costs.told(result, rates)
     if row.sku:
         told.append(("Baseline file", f"{row.sku}.json"))
     if result.key is not None and result.key.test != row.test:

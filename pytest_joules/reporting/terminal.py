@@ -14,13 +14,14 @@ from pytest_joules.model import (
     BudgetResult,
     Device,
     EntryChange,
+    Rates,
     Rename,
     RunResult,
     Verdict,
     VerdictKind,
 )
 from pytest_joules.options import COLUMNS
-from pytest_joules.reporting import diagnosis, tables
+from pytest_joules.reporting import costs, diagnosis, tables
 from pytest_joules.reporting.rows import MAIN, SEVERITY, seconds_per_unit, watts
 from pytest_joules.terms import widened_text
 from pytest_joules.units import format_joules, format_percent, format_seconds, plural
@@ -82,8 +83,10 @@ def headline(result: BudgetResult) -> str:
     )
 
 
-def details(result: BudgetResult, baselines: str, update_command: str, *, verbose: bool = False) -> list[str]:
-    """The headline, then what was measured, on what, against what, why, and what to do."""
+def details(
+    result: BudgetResult, baselines: str, update_command: str, rates: Rates, *, verbose: bool = False
+) -> list[str]:
+    """The headline, then what was measured, on what, against what, why, and what to do; verbose, what it costs."""
     lines = [headline(result)]
     verdict, measurement = result.verdict, result.measurement
     if measurement is not None and measurement.any_blocks:
@@ -112,6 +115,7 @@ def details(result: BudgetResult, baselines: str, update_command: str, *, verbos
         lines.append(f"  {_against(verdict):<10} {stored}")
     if verdict.kind is VerdictKind.REGRESSED:
         lines.append(f"  because    {verdict.reason}")
+    lines += costs.lines(result, rates) if verbose else []
     lines += [f"  note       {note}" for note in notes(result, verbose)]
     if verdict.kind in (VerdictKind.REGRESSED, VerdictKind.NO_BASELINE):
         why = "if this is intended" if verdict.kind is VerdictKind.REGRESSED else "record one"
@@ -250,6 +254,7 @@ def report(
             left_out.setdefault(headline(result), {})[result.test] = None
         else:
             lines += [f"{result.test}: {headline(result)}", *_why(result, verbose)]
+            lines += costs.lines(result, run.rates) if verbose and not result.failed else []
             # A level that nobody stores is no gate: the saving could be lost again, and every run would pass.
             if result.verdict.kind is VerdictKind.IMPROVED and not run.changes:
                 lines.append(f"  next       hold the new level: {storing(result)}")
