@@ -506,6 +506,35 @@ class Widened:
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """One published measurement, to compare with; it comes without a variance, and judges nothing.
+
+    Attributes:
+        model: What was measured, as its publisher names it, e.g. ``meta-llama/Llama-3.1-8B-Instruct``.
+        task: The workload, e.g. ``lm-arena-chat``.
+        gpu: What it ran on, as its publisher names it, e.g. ``H100``.
+        settings: The configuration, as text by name, e.g. ``{"max_num_seqs": "512"}``.
+        source: Who published it.
+        date: Of the measurement if its source tells, else of its publication or of the import; ISO 8601.
+        joules: J per unit of all GPUs together, by unit; the first unit is the one that its source counts in.
+        seconds: Latencies, s by name, as in :class:`Pass`.
+        watts: Mean power of all GPUs together.
+        facts: What the work was like, e.g. ``tokens_per_request``.
+    """
+
+    model: str
+    task: str
+    gpu: str
+    settings: Mapping[str, str]
+    source: str
+    date: str
+    joules: Mapping[str, float]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    watts: float | None = None
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetResult:
     """One budget of one test, and what came of it.
 

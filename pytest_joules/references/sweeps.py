@@ -1,0 +1,110 @@
+"""Published measurements as a sweep: what a frontier and a recommendation are made of.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pytest_joules.codec import shown
+from pytest_joules.model import Pass, Reference, Sweep, SweepPoint
+from pytest_joules.references.names import GPU, SOURCE, written
+from pytest_joules.units import plural
+
+LATENCIES = ("itl_p50", "call")
+"""What joules are weighed against unless somebody says otherwise: the first that every measurement has."""
+
+
+class SweepError(ValueError):
+    """Measurements that are not weighed against each other; the message says why, and what would do."""
+
+
+def references_sweep(
+    references: Sequence[Reference],
+    *,
+    only: str = "",
+    model: str | None = None,
+    task: str | None = None,
+    latency: str | None = None,
+) -> Sweep:
+    """One sweep of the measurements that are selected, of whatever GPUs.
+
+    What all points share is left out of their settings and names, and makes up the group's name.
+
+    Args:
+        references: Published measurements.
+        only: Text that a measurement's name holds, as ``"MODEL, TASK, NAME=VALUE, ..."``; all do if it is empty.
+        model: Its model, whole.
+        task: Its task, whole.
+        latency: What joules are weighed against, e.g. ``itl_p95``; by default :data:`LATENCIES`.
+
+    Raises:
+        SweepError: if there is none, or they share no unit of work or no latency.
+    """
+    chosen = [
+        reference
+        for reference in references
+        if only in name_of(reference) and model in (None, reference.model) and task in (None, reference.task)
+    ]
+    if not chosen:
+        wanted = ", ".join(text for text in (only, model, task) if text)
+        raise SweepError(f"no published measurement of {shown(wanted)!r}, of {len(references)} that are known")
+    units = {next(iter(reference.joules)) for reference in chosen}
+    if len(units) > 1:
+        raise SweepError(f"measurements per {' and per '.join(sorted(units))} do not compare: pick one task")
+    settings = [all_settings(reference) for reference in chosen]
+    varying = distinguishing(settings)
+    return Sweep(
+        group=f"{_one_of(chosen, 'model')}, {_one_of(chosen, 'task')}",
+        unit=units.pop(),
+        latency=latency or _latency(chosen),
+        points=tuple(
+            _point(reference, {name: found[name] for name in varying if name in found})
+            for reference, found in zip(chosen, settings, strict=True)
+        ),
+        notes=(f"{plural(len(chosen), 'published number')} without a variance: a difference may be noise",),
+    )
+
+
+def all_settings(reference: Reference) -> dict[str, str]:
+    """Everything that tells one measurement from another, the model first."""
+    return {
+        "model": reference.model,
+        "task": reference.task,
+        GPU: reference.gpu,
+        **reference.settings,
+        SOURCE: reference.source,
+    }
+
+
+def name_of(reference: Reference) -> str:
+    """What a test may call it."""
+    return written(reference.model, reference.task, {GPU: reference.gpu, **reference.settings})
+
+
+def distinguishing(settings: Sequence[Mapping[str, str]]) -> dict[str, tuple[str, ...]]:
+    """The settings that are not the same everywhere, with the values that they have."""
+    names = dict.fromkeys(name for found in settings for name in found)
+    values = {name: tuple(dict.fromkeys(found.get(name, "") for found in settings)) for name in names}
+    return {name: found for name, found in values.items() if len(found) > 1}
+
+
+def _one_of(references: Sequence[Reference], what: str) -> str:
+    names = {getattr(reference, what) for reference in references}
+    return names.pop() if len(names) == 1 else plural(len(names), what)
+
+
+def _latency(references: Sequence[Reference]) -> str:
+    for name in LATENCIES:
+        if all(name in reference.seconds for reference in references):
+            return name
+    raise SweepError(f"the measurements share none of the latencies {' and '.join(LATENCIES)}: name another, or pick")
+
+
+def _point(reference: Reference, settings: dict[str, str]) -> SweepPoint:
+    unit = next(iter(reference.joules))
+    return SweepPoint(
+        name=", ".join(f"{name}={value}" for name, value in settings.items()) or name_of(reference),
+        settings=settings,
+        passes=(Pass(reference.joules[unit], seconds=reference.seconds, watts=reference.watts),),
+        sku=reference.gpu,
+        source=f"{reference.source}, {reference.date}",
+    )
