@@ -8,10 +8,36 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from pytest_joules.commands import ab, accept, compare, doctor, explain, merge, prune, record, rename, report, show
+from pytest_joules.commands import (
+    ab,
+    accept,
+    compare,
+    doctor,
+    explain,
+    frontier,
+    merge,
+    prune,
+    record,
+    rename,
+    report,
+    show,
+)
 from pytest_joules.commands.shared import USAGE, Command, CommandError, say
 
-COMMANDS: tuple[Command, ...] = (record, compare, accept, merge, ab, show, prune, rename, report, explain, doctor)
+COMMANDS: tuple[Command, ...] = (
+    record,
+    compare,
+    accept,
+    merge,
+    ab,
+    show,
+    prune,
+    rename,
+    report,
+    explain,
+    frontier,
+    doctor,
+)
 """In the order in which ``--help`` lists them."""
 
 

@@ -4,40 +4,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from pytest_joules.codec import encode
 from pytest_joules.costs import cost_of
-from pytest_joules.frontier import Frontier, Interval, Placed, Recommendation, Standing, Step
+from pytest_joules.frontier import Frontier, Interval, Placed, Recommendation, Standing, Step, interval_of
 from pytest_joules.model import Estimate, Rates, SweepPoint
 from pytest_joules.reporting import costs, tables
-from pytest_joules.statistics import student_quantile
-from pytest_joules.units import format_joules, format_percent, format_seconds
+from pytest_joules.reporting import json as json_report
+from pytest_joules.units import format_joules, format_percent, format_seconds, plural
 
 DASH = "-"
 
-SURELY = 0.975
-"""Quantile at the upper end of a 95 % interval."""
+MOST_POINTS = 24
+"""Points that the terminal tells all of; of more, those that are dominated and nothing else are counted."""
+
+SCHEMA_VERSION = 1
+"""Version of the JSON file; its names are those of :class:`~pytest_joules.frontier.Frontier`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A point in words.
+def write_json(frontiers: Sequence[Frontier], rates: Rates, path: Path) -> None:
+    """Write them as data; degrees of freedom without an end are ``null``."""
+    data = {"schema": SCHEMA_VERSION, "rates": encode(rates), "frontiers": _ended(encode(frontiers))}
+    json_report.write_data(data, path)
 
-    Attributes:
-        name: Its configuration.
-        joules: J per unit, with half the width of its 95 % interval.
-        latency: Its latency, likewise.
-        throughput: Units/s.
-        watts: Mean power.
-        standing: Whether it is on the frontier, and else why not.
-    """
 
-    name: str
-    joules: str
-    latency: str
-    throughput: str
-    watts: str
-    standing: str
+def _ended(data: Any) -> Any:
+    """JSON has no infinity."""
+    if isinstance(data, dict):
+        return {name: _ended(value) for name, value in data.items()}
+    if isinstance(data, list):
+        return [_ended(value) for value in data]
+    return None if data == math.inf else data
 
 
 def report(frontier: Frontier, rates: Rates) -> list[str]:
@@ -47,47 +46,76 @@ def report(frontier: Frontier, rates: Rates) -> list[str]:
 
 
 def title(frontier: Frontier) -> str:
-    """``chat decode: J/token against itl_p95, of 12 points``."""
+    """``chat decode: J/token against itl_p95, 12 points``."""
     sweep = frontier.sweep
-    points = "1 point" if len(frontier.points) == 1 else f"{len(frontier.points)} points"
-    return f"{sweep.group}: J/{sweep.unit} against {sweep.latency}, {points}"
-
-
-def headings(frontier: Frontier) -> tuple[str, ...]:
-    """Headings of the columns that :class:`Line` has."""
-    unit = frontier.sweep.unit
-    return ("configuration", f"J/{unit}", frontier.sweep.latency, f"{unit}s/s", "watts", "standing")
+    return f"{sweep.group}: J/{sweep.unit} against {sweep.latency}, {plural(len(frontier.points), 'point')}"
 
 
 def table(frontier: Frontier) -> list[str]:
-    """All points by latency."""
-    found = lines(frontier)
-    rows = [[row.name, row.joules, row.latency, row.throughput, row.watts, row.standing] for row in found]
-    return tables.table(headings(frontier), rows)
+    """The points by latency; of many, those that matter."""
+    few = len(frontier.points) <= MOST_POINTS
+    shown = [few or _matters(placed, frontier) for placed in frontier.points]
+    rows = [row for row, wanted in zip(cells(frontier), shown, strict=True) if wanted]
+    left = shown.count(False)
+    more = f"{plural(left, 'point')} more, each dominated by another (JSON and HTML have all)"
+    return [*tables.table(headings(frontier), rows), *([more] if left else [])]
 
 
-def lines(frontier: Frontier) -> list[Line]:
-    """The points in words, in the frontier's order."""
-    names = configurations([placed.point for placed in frontier.points])
+def _matters(placed: Placed, frontier: Frontier) -> bool:
+    return placed.standing is not Standing.DOMINATED or bool(roles(placed, frontier))
+
+
+def headings(frontier: Frontier) -> list[str]:
+    """Headings of what :func:`cells` gives."""
+    unit = frontier.sweep.unit
     return [
-        Line(
-            name=names[placed.point.name],
-            joules=DASH if placed.joules is None else f"{format_joules(placed.joules.value)}{_spread(placed.joules)}",
-            latency=DASH
-            if placed.latency is None
-            else f"{format_seconds(placed.latency.value)}{_spread(placed.latency)}",
-            throughput=DASH if placed.throughput is None else f"{placed.throughput:.4g}",
-            watts=DASH if placed.watts is None else f"{placed.watts:.0f}",
-            standing=", ".join([*roles(placed, frontier), _standing(placed, names)]),
-        )
+        "#",
+        *(_knobs(frontier) or [tables.TEST]),
+        f"J/{unit}",
+        frontier.sweep.latency,
+        f"{unit}s/s",
+        "W",
+        "standing",
+    ]
+
+
+def cells(frontier: Frontier) -> list[list[str]]:
+    """A row of text for each point, in the frontier's order; rows are numbered, and name each other by number."""
+    knobs = _knobs(frontier)
+    numbers = {placed.point.name: f"#{number}" for number, placed in enumerate(frontier.points, 1)}
+    return [
+        [
+            numbers[placed.point.name].removeprefix("#"),
+            *([placed.point.settings.get(knob, DASH) for knob in knobs] or [placed.point.name]),
+            DASH if placed.joules is None else f"{format_joules(placed.joules.value)}{_spread(placed.joules)}",
+            DASH if placed.latency is None else f"{format_seconds(placed.latency.value)}{_spread(placed.latency)}",
+            DASH if placed.throughput is None else _count(placed.throughput),
+            DASH if placed.watts is None else f"{placed.watts:.0f}",
+            ", ".join([*roles(placed, frontier), standing(placed, numbers)]),
+        ]
         for placed in frontier.points
     ]
 
 
+def _count(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
+
+def _knobs(frontier: Frontier) -> list[str]:
+    """Settings, where they tell the points apart; else none, and names have to."""
+    points = [placed.point for placed in frontier.points]
+    return list(dict.fromkeys(knob for point in points for knob in point.settings)) if _differ(points) else []
+
+
+def _differ(points: Sequence[SweepPoint]) -> bool:
+    told = {configuration(point.settings) for point in points}
+    return "" not in told and len(told) == len(points)
+
+
 def configurations(points: Sequence[SweepPoint]) -> dict[str, str]:
     """What tells each point from the others, by its name: its settings, or the name where they do not."""
-    told = {point.name: configuration(point.settings) for point in points}
-    return told if "" not in told.values() and len({*told.values()}) == len(told) else {name: name for name in told}
+    differ = _differ(points)
+    return {point.name: configuration(point.settings) if differ else point.name for point in points}
 
 
 def configuration(settings: Mapping[str, str]) -> str:
@@ -95,19 +123,9 @@ def configuration(settings: Mapping[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in settings.items())
 
 
-def bounds(estimate: Estimate) -> tuple[float, float]:
-    """The 95 % interval; of a number without an error that number."""
-    half = _half(estimate)
-    return estimate.value * math.exp(-half), estimate.value * math.exp(half)
-
-
-def _half(estimate: Estimate) -> float:
-    return student_quantile(estimate.freedom, SURELY) * estimate.error if estimate.error else 0.0
-
-
 def _spread(estimate: Estimate) -> str:
-    half = _half(estimate)
-    return f" ±{format_percent(math.expm1(half))}" if half else ""
+    low, high = interval_of(estimate)
+    return f" ±{format_percent(math.sqrt(high / low) - 1)}" if high > low else ""
 
 
 def roles(placed: Placed, frontier: Frontier) -> list[str]:
@@ -125,7 +143,8 @@ def roles(placed: Placed, frontier: Frontier) -> list[str]:
     ]
 
 
-def _standing(placed: Placed, names: Mapping[str, str]) -> str:
+def standing(placed: Placed, names: Mapping[str, str]) -> str:
+    """``dominated by #3 (+9.3% J, +40.4% s)``, and why it cannot be chosen."""
     other = names.get(placed.dominated_by, placed.dominated_by)
     told = {
         Standing.FRONTIER: "frontier",
@@ -139,7 +158,7 @@ def _standing(placed: Placed, names: Mapping[str, str]) -> str:
 def _above(placed: Placed) -> str:
     parts = [
         f"{format_percent(value, signed=True)} {what}"
-        for what, value in (("joules", placed.joules_above), ("latency", placed.latency_above))
+        for what, value in (("J", placed.joules_above), ("s", placed.latency_above))
         if value is not None
     ]
     return f" ({', '.join(parts)})" if parts else ""
@@ -158,11 +177,7 @@ def words(frontier: Frontier, rates: Rates) -> list[tuple[str, str]]:
     told += _savings(found, chosen, frontier, names, rates)
     if found.runner_up and found.ahead is not None:
         told.append(("ahead", f"of the runner-up, {names[found.runner_up]}, by {_interval(found.ahead)}"))
-    if not found.confirmed:
-        told.append(
-            ("unconfirmed", "chosen by the same numbers that it is told by, which flatter it: measure it again")
-        )
-    told += [("next", _step(step, names, frontier)) for step in found.steps]
+    told += [("next", _step(step, names, frontier)) for step in _next(found)]
     return [*told, *(("note", note) for note in _notes(frontier))]
 
 
@@ -189,11 +204,19 @@ def _savings(
     for what, name, saving in against:
         if saving is None or chosen.joules is None:
             continue
-        told.append(("saves", f"{_interval(saving)} against {what}, {names.get(name, name)}"))
+        saves = saving.value >= 0
+        share = f"{_interval(saving)} against" if saves else f"{_interval(_turned(saving))} more than"
+        told.append(("saves" if saves else "costs", f"{share} {what}, {names.get(name, name)}"))
         # A saving is a share of the other's joules.
-        saved = cost_of(chosen.joules.value * saving.value / (1 - saving.value), frontier.sweep.unit, rates)
-        told.append(("", f"which is {costs.words(saved)} for {costs.amount(saved)}"))
+        moved = abs(chosen.joules.value * saving.value / (1 - saving.value))
+        cost = cost_of(moved, frontier.sweep.unit, rates)
+        told.append(("", f"which is {costs.words(cost)} of {costs.amount(cost)}"))
     return [*told, ("counted", costs.method(rates))] if told else []
+
+
+def _turned(interval: Interval) -> Interval:
+    """A saving as a loss, and the other way round."""
+    return Interval(-interval.value, -interval.high, -interval.low)
 
 
 def _interval(interval: Interval) -> str:
@@ -202,12 +225,19 @@ def _interval(interval: Interval) -> str:
     return value if low == high else f"{value} ({low} to {high})"
 
 
+def _next(found: Recommendation) -> list[Step]:
+    """Of each knob the step that is worth most, and what a looser limit would be worth."""
+    best: dict[frozenset[str], Step] = {}
+    for step in found.steps:
+        best.setdefault(frozenset(step.changes), step)
+    beyond = [] if found.beyond is None else [found.beyond]
+    return [*best.values(), *(step for step in beyond if all(step.to != other.to for other in best.values()))]
+
+
 def _step(step: Step, names: Mapping[str, str], frontier: Frontier) -> str:
     changes = ", ".join(f"{name} {before} -> {after}" for name, (before, after) in step.changes.items())
-    what = f"would save {_interval(step.saving)}"
-    if step.saving.value < 0:
-        lost = Interval(-step.saving.value, -step.saving.high, -step.saving.low)
-        what = f"would cost {_interval(lost)}"
+    saves = step.saving.value >= 0
+    what = f"would save {_interval(step.saving)}" if saves else f"would cost {_interval(_turned(step.saving))} more"
     latency = "" if step.latency is None else f", at {frontier.sweep.latency} {format_seconds(step.latency)}"
     return f"{changes or names.get(step.to, step.to)} {what}{latency}{'' if step.allowed else ': not within the limit'}"
 

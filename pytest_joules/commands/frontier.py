@@ -1,0 +1,136 @@
+"""``pytest-joules frontier``: which configuration to choose, of what runs measured or others published."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pytest_joules.commands.shared import (
+    FINE,
+    REGRESSED,
+    CommandError,
+    Commands,
+    add_json,
+    add_settings,
+    check_place,
+    described,
+    show,
+)
+from pytest_joules.files import write_whole
+from pytest_joules.model import Rates, RunResult
+from pytest_joules.slo import Condition, SloError, parse_slo
+
+
+def add(commands: Commands) -> None:
+    """``frontier FILE... [--slo EXPR]`` and what to take from the files."""
+    parser = commands.add_parser(
+        "frontier",
+        help="name the configuration of least energy under a latency limit, of stored sweeps",
+        usage="pytest-joules frontier FILE... [--slo EXPR] [--latency NAME] [-k TEXT] [options]",
+        **described(
+            "Weigh the joules of configurations against their latency, and name the one to choose.\n"
+            "Each FILE is a JSON report (pytest --energy --energy-json) of tests that carry an\n"
+            "energy_sweep, or a file of published references. Files are put together: where they\n"
+            "are of several GPUs or commits, each point says which it is of.\n"
+            "Exit codes: 0 fine, 1 nothing meets the limit, 2 wrong use or a bad file.",
+            'frontier energy.json --slo "itl_p95 < 50 ms"',
+            "frontier h100.json b200.json --default sku=nvidia-h100,max_num_seqs=256",
+            'frontier energy.json --price "0.30 EUR/kWh" --html frontier.html',
+        ),
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="report, or file of references")
+    parser.add_argument(
+        "--slo",
+        type=_conditions,
+        metavar="EXPR",
+        help="what it has to meet, e.g. 'itl_p95 < 50 ms, throughput >= 1000'",
+    )
+    parser.add_argument(
+        "--latency", metavar="NAME", help="weigh joules against this one, e.g. itl_p95 (default: the sweep's own)"
+    )
+    parser.add_argument(
+        "-k", dest="only", default="", metavar="TEXT", help="only groups, or points of them, that hold TEXT"
+    )
+    parser.add_argument(
+        "--default",
+        metavar="TEXT",
+        help="the configuration in use today, by what its name or settings hold, e.g. max_num_seqs=256",
+    )
+    add_settings(parser, "price", "carbon")
+    add_json(parser, "write frontier and recommendation as JSON")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write them as one HTML page")
+    parser.set_defaults(run=run)
+
+
+def _conditions(text: str) -> tuple[Condition, ...]:
+    try:
+        return parse_slo(text)
+    except SloError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def run(options: argparse.Namespace) -> int:
+    """Read the files, put their sweeps together, and print what to choose."""
+    from pytest_joules.frontier import frontier_of
+    from pytest_joules.reporting import frontier as words
+    from pytest_joules.reporting.formats import FormatError, renderer
+
+    for flag in ("json", "html"):
+        check_place(f"--{flag}", getattr(options, flag))
+    try:
+        page = renderer("html") if options.html is not None else None
+    except FormatError as error:
+        raise CommandError(f"--html: {error}") from error
+    found = _asked(options)
+    frontiers = [frontier_of(sweep, parse_slo(found.slo) if found.slo else ()) for sweep in found.sweeps]
+    for number, frontier in enumerate(frontiers):
+        show([*([""] if number else []), *words.report(frontier, found.rates)])
+    if options.json is not None:
+        words.write_json(frontiers, found.rates, options.json)
+    if page is not None:
+        write_whole(page(found), options.html)
+    return FINE if all(frontier.recommendation for frontier in frontiers) else REGRESSED
+
+
+def _asked(options: argparse.Namespace) -> RunResult:
+    """The sweeps of all files as one run, as the flags want them."""
+    from pytest_joules.gathering import GatherError, Part, gathered, only, with_default, with_latency
+    from pytest_joules.rejudging import ResultError, read_result, together
+
+    try:
+        runs = [read_result(path) for path in options.files]
+        for path, run in zip(options.files, runs, strict=True):
+            if not run.sweeps:
+                raise CommandError(
+                    f"{path}: no sweep in it: mark a parametrized test with @pytest.mark.energy_sweep, and measure it "
+                    "with pytest --energy --energy-json"
+                )
+        parts = [Part(str(path), run.sweeps) for path, run in zip(options.files, runs, strict=True)]
+        if options.latency is not None:
+            parts = [replace(part, sweeps=with_latency(part.sweeps, options.latency)) for part in parts]
+        sweeps = only(gathered(parts), options.only)
+        sweeps = sweeps if options.default is None else with_default(sweeps, options.default)
+        whole = together(runs)
+    except (GatherError, ResultError) as error:
+        raise CommandError(str(error)) from error
+    return replace(whole, results=(), sweeps=sweeps, slo=_slo(options, runs), rates=_rates(options, whole.rates))
+
+
+def _slo(options: argparse.Namespace, runs: Sequence[RunResult]) -> str:
+    """What is asked for, else what the reports were made under."""
+    if options.slo is not None:
+        return ", ".join(map(str, options.slo))
+    asked = dict.fromkeys(run.slo for run in runs)
+    if len(asked) > 1:
+        raise CommandError(f"the reports were made under different conditions ({'; '.join(asked)}): give --slo")
+    return next(iter(asked))
+
+
+def _rates(options: argparse.Namespace, told: Rates) -> Rates:
+    """What is asked for, else what the reports say."""
+    return Rates(
+        told.price if options.price is None else options.price,
+        told.carbon if options.carbon is None else options.carbon,
+    )

@@ -1,0 +1,215 @@
+"""``pytest-joules frontier``: sweeps of several files put together, and what to choose of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from pytest_joules.cli import main
+from pytest_joules.gathering import GatherError, Part, gathered, only, picked, with_default, with_latency
+from pytest_joules.model import MeterInfo, Pass, Price, Rates, RunResult, Sweep, SweepPoint
+from pytest_joules.reporting import json as json_report
+
+CREATED = "2026-11-21T10:00:00+00:00"
+
+LLAMA = {
+    "B200": {512: (0.0602, 0.0502), 1024: (0.0549, 0.0871)},
+    "H100": {192: (0.0837, 0.0209), 512: (0.0702, 0.0474), 768: (0.0714, 0.0629)},
+}
+"""Llama-3.1-8B, lm-arena-chat, ML.ENERGY Leaderboard v3: J/token and median ITL (s) by GPU and ``max_num_seqs``."""
+
+
+def point(
+    size: int,
+    joules: float = 0.1,
+    itl: float = 0.02,
+    *,
+    sku: str | None = None,
+    commit: str | None = None,
+    **more: object,
+) -> SweepPoint:
+    passes = tuple(
+        Pass(joules * way, 0.001, {"itl_p50": itl * way, "unit": 1e-4, "call": 1.0}, 600.0, order=order)
+        for order, way in enumerate((0.999, 1.001, 1.0, 1.0))
+    )
+    name = f"test_llm.py::test_decode[{size}]"
+    return SweepPoint(name, {"max_num_seqs": str(size)}, passes, **more)  # type: ignore[arg-type]
+
+
+def sweep(points: Sequence[SweepPoint], group: str = "chat decode", **more: object) -> Sweep:
+    return Sweep(group, "token", "itl_p50", tuple(points), **more)  # type: ignore[arg-type]
+
+
+def of_gpu(gpu: str) -> Sweep:
+    return sweep([point(size, *numbers, sku=gpu, commit="abc") for size, numbers in LLAMA[gpu].items()])
+
+
+def written(path: Path, *sweeps: Sweep, **known: object) -> str:
+    run = RunResult(CREATED, "1", MeterInfo("Zeus", False, ()), sweeps=sweeps, **known)  # type: ignore[arg-type]
+    json_report.write(run, path)
+    return str(path)
+
+
+# -- put together --
+
+
+def test_points_of_several_gpus_say_which_they_are_of() -> None:
+    (found,) = gathered([Part("h.json", (of_gpu("H100"),)), Part("b.json", (of_gpu("B200"),))])
+    assert len(found.points) == 5
+    assert found.points[0].name == "test_llm.py::test_decode[192] @ H100"
+    assert found.points[0].settings == {"sku": "H100", "max_num_seqs": "192"}
+    assert all("commit" not in each.settings for each in found.points)
+
+
+def test_points_of_several_commits_say_which_they_are_of() -> None:
+    parts = [Part(commit, (sweep([point(8, sku="H100", commit=commit)]),)) for commit in ("a" * 40, "b" * 40)]
+    (found,) = gathered(parts)
+    assert [each.settings["commit"] for each in found.points] == ["a" * 12, "b" * 12]
+
+
+def test_one_file_of_several_gpus_stays_as_it_is() -> None:
+    whole = sweep([point(1, sku="h100"), point(2, sku="2x-h100")])
+    assert gathered([Part("a.json", (whole,))]) == (whole,)
+
+
+def test_the_same_measured_again_is_one_point_of_more_passes() -> None:
+    once = sweep([point(8, default=True), point(16)], seed=3, spent_seconds=10.0)
+    again = sweep(
+        [point(16, default=True, invalid="the test failed")], seed=4, spent_seconds=5.0, notes=("time was up",)
+    )
+    (found,) = gathered([Part("a.json", (once,)), Part("b.json", (again,))])
+    eight, sixteen = found.points
+    assert [each.order for each in sixteen.passes] == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert sixteen.invalid == "the test failed"
+    assert (eight.default, sixteen.default) == (True, False), "that of the first file"
+    assert (found.seed, found.spent_seconds) == (None, 15.0)
+    assert found.notes == ("time was up", "1 configuration measured in several files: all measurements count")
+
+
+def test_groups_stay_apart() -> None:
+    parts = [
+        Part("a.json", (sweep([point(1)], "one"), sweep([point(1)], "two"))),
+        Part("b.json", (sweep([point(2)], "two"),)),
+    ]
+    assert [(each.group, len(each.points)) for each in gathered(parts)] == [("one", 1), ("two", 2)]
+
+
+@pytest.mark.parametrize(
+    ("other", "complaint"),
+    [
+        (Sweep("chat decode", "image", "itl_p50", (point(1),)), "'token' in a.json and 'image' in b.json"),
+        (
+            Sweep("chat decode", "token", "call", (point(1),)),
+            "'itl_p50' in a.json and 'call' in b.json: give --latency",
+        ),
+        (
+            sweep([point(1), point(1)]),
+            r"b.json: group 'chat decode' has two points called 'test_llm.py::test_decode\[1\]'",
+        ),
+    ],
+)
+def test_what_does_not_compare_is_refused(other: Sweep, complaint: str) -> None:
+    with pytest.raises(GatherError, match=complaint):
+        gathered([Part("a.json", (sweep([point(8)]),)), Part("b.json", (other,))])
+
+
+# -- picked --
+
+
+def test_settings_pick_before_texts_do() -> None:
+    found = sweep([point(8), point(80)])
+    assert [each.settings["max_num_seqs"] for each in picked(found, "max_num_seqs=8")] == ["8"]
+    assert [each.settings["max_num_seqs"] for each in picked(found, "seqs=8")] == ["8", "80"]
+
+
+def test_a_group_is_picked_whole_and_points_one_by_one() -> None:
+    sweeps = (sweep([point(8), point(16)], "chat"), sweep([point(8), point(32)], "code"))
+    assert only(sweeps, "chat") == sweeps[:1]
+    assert [len(each.points) for each in only(sweeps, "max_num_seqs=8")] == [1, 1]
+    assert only(sweeps, "") == sweeps
+    with pytest.raises(GatherError, match="-k video: no group and no point of that name; the groups are: chat, code"):
+        only(sweeps, "video")
+
+
+def test_the_default_and_the_latency_can_be_named() -> None:
+    sweeps = (sweep([point(8, default=True), point(16)]),)
+    (found,) = with_default(sweeps, "max_num_seqs=16")
+    assert [each.default for each in found.points] == [False, True]
+    assert with_latency(sweeps, "call")[0].latency == "call"
+    with pytest.raises(GatherError, match="--default 64: no such point; there are: test_llm"):
+        with_default(sweeps, "64")
+    with pytest.raises(GatherError, match="--default decode: 'chat decode' has several"):
+        with_default(sweeps, "decode")
+    with pytest.raises(GatherError, match="--latency ttft_p50: no point tells it; use one of itl_p50, unit, call"):
+        with_latency(sweeps, "ttft_p50")
+
+
+# -- the command --
+
+
+@pytest.mark.parametrize(
+    ("slo", "chosen"),
+    [
+        ("itl_p50 < 100 ms", "sku=B200, max_num_seqs=1024: 54.90 mJ/token"),
+        ("itl_p50 < 50 ms", "sku=H100, max_num_seqs=512: 70.20 mJ/token"),
+        ("itl_p50 < 25 ms", "sku=H100, max_num_seqs=192: 83.70 mJ/token"),
+    ],
+)
+def test_it_says_whether_another_gpu_would_pay(
+    slo: str, chosen: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [written(tmp_path / f"{gpu}.json", of_gpu(gpu)) for gpu in LLAMA]
+    assert main(["frontier", *files, "--slo", slo, "--default", "sku=H100, max_num_seqs=768"]) == 0
+    told = capsys.readouterr().out
+    assert f"recommended {chosen}" in told
+    assert f"for {slo}" in told
+    assert "the default, sku=H100, max_num_seqs=768" in told
+
+
+def test_money_is_told_where_a_price_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(tmp_path / "a.json", of_gpu("H100"), rates=Rates(Price(0.3, "EUR")))
+    flags = ["--default", "max_num_seqs=192", "--carbon", "350 g/kWh"]
+    assert main(["frontier", file, *flags, "--json", str(tmp_path / "f.json")]) == 0
+    told = capsys.readouterr().out
+    assert "16.1% (" in told
+    assert "which is 13.5 kJ, 3.75 Wh, 0.00112 EUR, 1.31 g CO2e of 1,000,000 tokens" in told
+    assert "x 0.3 EUR/kWh and x 350 g CO2e/kWh; no host, cooling or embodied carbon" in told
+    data = json.loads((tmp_path / "f.json").read_text())
+    assert data["rates"]["price"] == {"amount": 0.3, "currency": "EUR"}
+    assert data["frontiers"][0]["recommendation"]["name"] == "test_llm.py::test_decode[512]"
+
+
+def test_a_limit_that_nobody_meets_is_not_fine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(tmp_path / "a.json", of_gpu("H100"), slo="itl_p50 < 1 ms")
+    assert main(["frontier", file]) == 1, "the report's own condition"
+    assert "recommended nothing: " in capsys.readouterr().out
+    assert main(["frontier", file, "--slo", "itl_p50 < 1 s"]) == 0
+
+
+def files_at_fault(tmp_path: Path) -> Mapping[str, list[str]]:
+    whole = written(tmp_path / "a.json", sweep([point(8)]))
+    return {
+        "no sweep in it: mark a parametrized test with @pytest.mark.energy_sweep": [written(tmp_path / "none.json")],
+        "there is no such file": [str(tmp_path / "missing.json")],
+        "give --slo": [whole, written(tmp_path / "b.json", sweep([point(8)]), slo="call < 1 s")],
+        "-k image: no group and no point": [whole, "-k", "image"],
+        "--html": [whole, "--html", str(tmp_path / "no" / "page.html")],
+    }
+
+
+def test_what_cannot_be_read_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for complaint, arguments in files_at_fault(tmp_path).items():
+        assert main(["frontier", *arguments]) == 2
+        told = capsys.readouterr()
+        assert complaint in told.err
+        assert told.err.count("\n") == 1
+        assert not told.out
+
+
+def test_a_wrong_condition_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["frontier", str(tmp_path / "a.json"), "--slo", "itl_p95 > 50"])
+    assert "itl_p95" in capsys.readouterr().err
