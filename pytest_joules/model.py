@@ -183,8 +183,8 @@ class Measurement:
         warmup_seconds: What warming up took.
         conditions: The state of the machine.
         notes: Plain sentences that a reader of the number must know.
-        latencies: Seconds by name, e.g. ``ttft_p50`` (time to first token) and ``itl_p95`` (inter-token
-            latency), where the engine or the client tells them.
+        latencies: Seconds by the names of :mod:`pytest_joules.latency`: ``call`` and its percentiles, ``ttft_p50``
+            (time to the first token), ``itl_p95`` (between tokens)...; of the blocks alone.
         invalid: Why the number cannot be trusted; empty when it can.
         trace: Power over time, where the window had a time of its own.
     """

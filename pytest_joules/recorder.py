@@ -151,8 +151,9 @@ class Recorder:
             return False
         if sampler.wants_call():
             return True
-        self._add(sampler.measurement)
-        self._trace(sampler.measurement, *joined(sampler.logs), sampler.known)
+        measurement = self._with_latencies(sampler.measurement, *sampler.span)
+        self._add(measurement)
+        self._trace(measurement, *joined(sampler.logs), sampler.known)
         return False
 
     def open_shot(self, window: str, roots: Sequence[int] = ()) -> OneShot | None:
@@ -223,6 +224,7 @@ class Recorder:
         except MeterError as error:
             self._add_failed(window, WindowKind.ONE_SHOT, error)
             return
+        measurement = self._with_latencies(measurement, *shot.times[1:])
         self._add(measurement)
         self._trace(measurement, shot.times, {unit: [0.0, 0.0, count] for unit, count in work.counts.items()})
 
@@ -255,7 +257,8 @@ class Recorder:
     def _recorded_work(self, replay: ReplayMeter, window: str) -> SteadyWork:
         recorded = replay.window(self._test, window, WindowKind.STEADY)
         replay.seek(recorded.times[-1])
-        return SteadyWork(recorded.times, recorded.totals, {unit: done[-1] for unit, done in recorded.totals.items()})
+        amounts = {unit: done[-1] for unit, done in recorded.totals.items()}
+        return SteadyWork(recorded.times, recorded.totals, amounts, latencies=recorded.latencies)
 
     def _play_shot(self, window: str, step: int) -> Mapping[str, float]:
         """In a replay, go to the given time of a recorded shot; returns the work that it did."""
@@ -285,6 +288,7 @@ class Recorder:
                 totals={unit: tuple(done) for unit, done in totals.items()},
                 spoiled=measurement.invalid,
                 known=tuple(known),
+                latencies=measurement.latencies,
             )
         )
 
@@ -308,6 +312,13 @@ class Recorder:
         notes = (*measurement.notes, *self._observer.notes)
         self.measurements.append(replace(self._with_settings(measurement), notes=notes))
         self.break_off()
+
+    def _with_latencies(self, measurement: Measurement, since: float, until: float) -> Measurement:
+        """With those of what was watched while the blocks were measured; of a replay those that were recorded."""
+        if self._replay is not None:
+            recorded = self._replay.window(self._test, measurement.window, measurement.kind)
+            return replace(measurement, latencies=recorded.latencies)
+        return replace(measurement, latencies={**measurement.latencies, **self._observer.latencies(since, until)})
 
     def _with_settings(self, measurement: Measurement) -> Measurement:
         """With the settings of what was watched, and the versions of what is loaded."""

@@ -26,6 +26,7 @@ import numpy as np
 
 from pytest_joules.attribution import Attribution, attribute
 from pytest_joules.facts import compiling, ratios, wandering, warm
+from pytest_joules.latency import Timings, of_calls
 from pytest_joules.meters.base import Meter, MeterError
 from pytest_joules.meters.ticks import mean_watts
 from pytest_joules.model import Block, Conditions, Device, Measurement, Signals, Tick, WindowKind
@@ -129,6 +130,8 @@ class CallLog:
         calls: All calls so far.
         pending: Calls since the last completion.
         per_call: For every unit, the least and the most work of one call.
+        timings: How long calls took.
+        resumed: When the calls since the last completion began.
     """
 
     def __init__(self, start: float) -> None:
@@ -136,6 +139,8 @@ class CallLog:
         self.totals: dict[str, list[float]] = {}
         self.facts: dict[str, float] = {}
         self.per_call: dict[str, tuple[float, float]] = {}
+        self.timings = Timings()
+        self.resumed = start
         self.calls = 0
         self.pending = 0
         self._done: dict[str, float] = {}
@@ -162,8 +167,10 @@ class CallLog:
         """Note that all calls so far were complete at ``time``; returns the seconds a pending one took."""
         for unit, total in self._done.items():
             self.totals.setdefault(unit, [0.0] * len(self.times)).append(total)
-        seconds = (time - self.times[-1]) / max(self.pending, 1)
+        seconds = (time - self.resumed) / max(self.pending, 1)
+        self.timings.add("call", time, seconds, self.pending)
         self.times.append(time)
+        self.resumed = time
         self.pending = 0
         return seconds
 
@@ -277,6 +284,7 @@ class Sampler:
         logs: The calls of every phase: warm-up, measuring, and both again where a verdict is confirmed.
         known: At the start, and when each completion was dealt with, how many reads of each device were known;
             shape (1 + completions, devices).  A read may be dated before a completion and come in after it.
+        span: When the blocks begin and end, once no further call is wanted.
     """
 
     def __init__(
@@ -305,6 +313,7 @@ class Sampler:
         self._log = CallLog(completion(None))
         self.logs = [self._log]
         self.known = [self._known()]
+        self.span = (self._log.times[0],) * 2
         self._calls_per_completion = 1
         self._next_check = 0.0
         self._looked = 0
@@ -350,6 +359,8 @@ class Sampler:
             else:
                 self._continue_warmup()
             self.known.append(self._known())
+        # What was looked at in between is no part of a call.
+        self._log.resumed = max(time, self._meter.now())
 
     def _fixed_calls(self) -> int | None:
         """After how many calls this phase ends, if that was given."""
@@ -452,7 +463,13 @@ class Sampler:
         found = sampled(self._meter, devices, self._before, since, until)
         first = first_edge(self._ticks(), self._log.times, self._block_ticks())
         trace = power_trace(self._meter, devices, self.logs[0].times[0], until, first, blocks)
-        self._finished = replace(measurement, conditions=with_signals(measurement.conditions, found), trace=trace)
+        self.span = (first, first + measurement.seconds)
+        self._finished = replace(
+            measurement,
+            conditions=with_signals(measurement.conditions, found),
+            latencies=of_calls(self._log.timings.between(*self.span).get("call", ())),
+            trace=trace,
+        )
 
     def _measure(self) -> Measurement:
         end = self._log.times[-1]
@@ -578,6 +595,7 @@ class OneShot:
             warmup_seconds=0.0,
             conditions=with_signals(state, found),
             notes=tuple(note for note in (attribution.note, compiling(work.facts)) if note),
+            latencies=of_calls([(end - start, 1.0)]),
             invalid=spoiled(self._meter, devices, attribution.foreign, told)
             or no_work(work.counts)
             or no_joules(blocks, "no joules above idle: the window is too short or did no GPU work"),

@@ -73,6 +73,12 @@ def test_a_replay_decides_as_the_live_run_did(traced: tuple[Suite, Path, Any]) -
         assert [b["units"] for b in blocks_again["call"]] == pytest.approx([b["units"] for b in blocks["call"]], abs=1)
         assert [b["joules"] for b in blocks_again["token"]] == pytest.approx([b["joules"] for b in blocks["token"]])
         assert ratio_again == pytest.approx(ratio) if ratio else ratio_again is None
+    (step, shot), again = (
+        [result["measurement"]["latencies"] for result in report["results"]] for report in (live, replayed)
+    )
+    assert [step, shot] == again
+    assert set(step) >= {"call", "call_p50", "call_p95"}
+    assert set(shot) == {"call"}
     # The same trace always says the same.
     assert measured(suite.report(meter=f"replay:{path}")[1]) == measured(replayed)
 

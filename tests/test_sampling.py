@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 
@@ -58,6 +59,38 @@ def test_a_counter_that_stands_still_for_a_moment_of_warm_up_is_not_steady() -> 
     assert measured.warmup_seconds > 1.0
     assert measured.invalid == ""
     assert measured.joules / measured.seconds == pytest.approx(500.0)
+
+
+def timed(lengths: Callable[[int], float], seconds: float = 4.0) -> Measurement:
+    """What is measured of calls of such lengths, by their number; between two of them 3 ms pass."""
+    meter = ReplayMeter(made_trace(reads_of(steady, 60.0), ()), "made")
+    meter.seek(1.0)
+    plan = Plan("main", (2, 3, 40), seconds, warmup=10)
+
+    def looks(measurement: Measurement) -> Step:
+        meter.seek(meter.now() + 0.003)
+        return Step.MORE
+
+    sampler = Sampler(meter, lambda result: meter.now(), plan, looks, lambda text: None)
+    for number in itertools.count():
+        if not sampler.wants_call():
+            return sampler.measurement
+        meter.seek(meter.now() + lengths(number))
+        sampler.called(None, Work({"call": 1.0}))
+    raise AssertionError
+
+
+def test_calls_of_the_blocks_are_timed_without_warm_up_and_looks() -> None:
+    measured = timed(lambda number: 1.0 if number < 10 else 0.04 if number % 4 == 0 else 0.02)
+    assert measured.calls > 100
+    assert measured.latencies == pytest.approx(
+        {"call": 0.025, "call_p50": 0.02, "call_p90": 0.04, "call_p95": 0.04, "call_p99": 0.04}, rel=0.01
+    )
+
+
+def test_short_calls_are_completed_together_and_have_a_mean_alone() -> None:
+    measured = timed(lambda number: 0.001)
+    assert measured.latencies == {"call": pytest.approx(0.001)}
 
 
 @pytest.mark.parametrize("count", [math.inf, math.nan])

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_joules.serving.latency import bucket_quantile, of_histogram, weighted_quantile
 from pytest_joules.serving.load import LoadResult, Record, Spec
 from pytest_joules.serving.names import DIALECTS
 from pytest_joules.serving.scrape import Scrape, Scraper
@@ -184,44 +183,6 @@ def test_any_timeline_can_be_drawn_on_a_line(running: list[float], target: float
     assert "\n" not in line
 
 
-BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.5, math.inf)
-
-
-def histogram(values: Sequence[float]) -> dict[float, float]:
-    return {bound: float(sum(value <= bound for value in values)) for bound in BOUNDS}
-
-
-@given(st.lists(st.floats(0, 0.5), min_size=1, max_size=50), st.floats(0.01, 1))
-def test_a_quantile_of_buckets_lies_in_the_bucket_of_the_true_one(values: list[float], quantile: float) -> None:
-    found = bucket_quantile(histogram(values), quantile)
-    true = sorted(values)[math.ceil(quantile * len(values)) - 1]
-    low, high = next((a, b) for a, b in pairwise((0.0, *BOUNDS)) if true <= b)
-    assert low - 1e-12 <= found <= high + 1e-12
-
-
-@given(st.lists(st.floats(0, 10), min_size=1, max_size=50), st.lists(st.floats(0, 10), max_size=50))
-def test_quantiles_of_a_histogram_rise_and_forget_what_was_before(values: list[float], earlier: list[float]) -> None:
-    found = of_histogram("x", histogram(earlier), histogram([*earlier, *values]))
-    assert list(found) == ["x_p50", "x_p95", "x_p99"]
-    assert sorted(found.values()) == list(found.values())
-    assert found == of_histogram("x", {}, histogram(values))
-    assert of_histogram("x", histogram(earlier), histogram(earlier)) == {}
-    assert of_histogram("x", {}, {math.inf: math.nan}) == {}
-
-
-def test_promql_would_say_the_same() -> None:
-    # histogram_quantile(0.9, ...) of ten observations up to 0.1 and ten more up to 0.5: linear in the second bucket.
-    assert bucket_quantile({0.1: 10, 0.5: 20, math.inf: 20}, 0.9) == pytest.approx(0.42)
-    assert bucket_quantile({0.1: 10, 0.5: 10, math.inf: 20}, 0.9) == 0.5
-
-
-@given(st.lists(st.tuples(st.floats(0, 9), st.integers(1, 5)), min_size=1, max_size=30), st.floats(0, 1))
-def test_a_weighted_quantile_is_that_of_the_values_written_out(values: list[tuple[float, int]], share: float) -> None:
-    written = sorted(value for value, weight in values for _ in range(weight))
-    found = weighted_quantile(sorted((value, float(weight)) for value, weight in values), share)
-    assert found == written[max(0, math.ceil(share * len(written) - 1e-9) - 1)]
-
-
 @given(st.integers(1, 64), st.integers(1, 64), st.lists(st.integers(1, 500), min_size=1, max_size=5))
 def test_a_staggered_load_asks_for_no_more_than_it_was_told(slots: int, rounds: int, lengths: list[int]) -> None:
     spec = Spec("http://x", ["a"], slots * rounds, slots, lengths)
@@ -236,10 +197,11 @@ def test_a_staggered_load_asks_for_no_more_than_it_was_told(slots: int, rounds: 
 
 def test_several_tokens_in_a_chunk_share_its_gap() -> None:
     record = Record(start=0.0, end=1.0, chunks=((0.4, 1), (0.7, 4), (1.0, 5)), prompt_tokens=3)
-    latencies = LoadResult((record,), 1, 0.0).latencies()
+    latencies = LoadResult((record,) * 3, 1, 0.0).latencies()
     assert latencies["ttft_p50"] == 0.4
     assert latencies["itl_p50"] == pytest.approx(0.1)
-    assert latencies["itl_p99"] == pytest.approx(0.3)
+    assert latencies["itl_p90"] == pytest.approx(0.3)
+    assert latencies["tpot_p50"] == pytest.approx(0.15)
     assert LoadResult((record,), 1, 0.0).latencies(since=2.0) == {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -111,13 +112,21 @@ def test_outputs_are_counted_and_what_they_were_like_is_kept(suite: Suite) -> No
     assert 6 < signals["running_requests"] <= 8
     assert signals["waiting_requests"] == 0
     assert not [note for note in measurement["notes"] if "preemptions" in note]
+    seconds = sum(block["seconds"] for block in measurement["blocks"]["call"])
+    latencies, each = measurement["latencies"], seconds / calls / 64
+    assert latencies["itl_p50"] == pytest.approx(each, rel=0.3)
+    assert latencies["tpot_p50"] == pytest.approx(each, rel=0.3)
+    assert latencies["e2e_p50"] == pytest.approx(64 * each, rel=0.3)
+    assert latencies["ttft_p50"] == pytest.approx(each, rel=0.3)
+    assert latencies["call"] == pytest.approx(64 * each, rel=0.1)
 
 
 def test_statistics_that_are_off_are_told_of(suite: Suite) -> None:
     generates(suite)
     _, report = suite.report("--energy-missing=warn")
     # A busy host may add that it was not steady.
-    told = "preemptions are not checked: vLLM counts them with LLM(..., disable_log_stats=False)"
+    told = "preemptions are not checked and latencies of requests not known: "
+    told += "vLLM tells them with LLM(..., disable_log_stats=False)"
     assert report["results"][0]["measurement"]["notes"].count(told) == 1
 
 
@@ -195,6 +204,37 @@ def test_seeds_are_kept_as_a_short_hash() -> None:
 def stub(name: str, **attributes: Any) -> Any:
     """An object of a class of vLLM's, without it."""
     return type(name, (SimpleNamespace,), {"__module__": "vllm"})(**attributes)
+
+
+def test_requests_are_timed_as_the_engine_s_front_end_is_told_of_them() -> None:
+    told: list[Any] = []
+    manager = SimpleNamespace(record=lambda **kwargs: told.append(kwargs))
+    engine = stub("AsyncLLM", vllm_config=None, log_stats=True, logger_manager=manager)
+    watch = VllmAdapter().watch(Call(len, (engine,)))
+    assert watch is not None
+    request = SimpleNamespace(e2e_latency=2.0, num_generation_tokens=5, mean_time_per_output_token=0.25)
+    short = SimpleNamespace(e2e_latency=1.0, num_generation_tokens=1, mean_time_per_output_token=0.0)
+    step = SimpleNamespace(
+        inter_token_latencies_iter=[0.01] * 19 + [0.5],
+        time_to_first_tokens_iter=[1.0, 0.75],
+        finished_requests=[request, request, short],
+    )
+    manager.record(iteration_stats=step, engine_idx=0)
+    manager.record(iteration_stats=None, engine_idx=0)
+    now = time.monotonic()
+    assert watch.timings.percentiles(now - 10, now) == {
+        "itl_p50": 0.01,
+        "itl_p90": 0.01,
+        "itl_p95": 0.01,
+        "ttft_p50": 0.75,
+        "e2e_p50": 2.0,
+        "tpot_p50": 0.25,
+    }
+    watch.close()
+    manager.record(iteration_stats=step, engine_idx=0)
+    assert watch.timings.percentiles(now, now + 10) == {}
+    # The engine's own statistics miss nothing.
+    assert [kwargs["iteration_stats"] for kwargs in told] == [step, None, step]
 
 
 def test_tokens_that_wander_are_told_of(suite: Suite) -> None:

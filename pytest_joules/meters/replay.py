@@ -117,6 +117,7 @@ class WindowTrace:
         known: At each of those times, how many reads of each of the meter's devices were known; shape
             (times, devices).  Empty where nothing was decided at them: what was read by a time is then known.
         spoiled: What made the joules worthless when they were recorded; empty if nothing did.
+        latencies: Of the blocks (s), as the live run told them.
     """
 
     test: str
@@ -127,6 +128,7 @@ class WindowTrace:
     totals: Mapping[str, Numbers]
     spoiled: str = ""
     known: tuple[tuple[int, ...], ...] = ()
+    latencies: Mapping[str, float] = field(default_factory=dict)
 
     def moments(self) -> Iterator[Moment]:
         """The start, and every completion."""

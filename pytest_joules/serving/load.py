@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
 import math
 import os
@@ -21,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_joules.serving.latency import of_values
+from pytest_joules.latency import Timings
 from pytest_joules.serving.requirements import ServerError, httpx_module
 
 if TYPE_CHECKING:
@@ -138,20 +137,14 @@ class LoadResult:
         return max(record.end for record in sorted(self.records, key=lambda r: r.start)[: self.concurrency])
 
     def latencies(self, since: float = -math.inf, until: float = math.inf) -> dict[str, float]:
-        """Percentiles (s) of what came in that stretch: ``ttft_p50``, ``itl_p95``, ``e2e_p99``...
-
-        The time between two tokens is a chunk's gap over the tokens in it.
-        """
-        streamed = [record for record in self.records if record.streamed]
-        ttft = [(r.chunks[0][0] - r.start, 1.0) for r in streamed if since <= r.chunks[0][0] <= until]
-        itl = [
-            ((b[0] - a[0]) / (b[1] - a[1]), float(b[1] - a[1]))
-            for record in streamed
-            for a, b in itertools.pairwise(record.chunks)
-            if since <= b[0] <= until and b[1] > a[1]
-        ]
-        e2e = [(r.end - r.start, 1.0) for r in self.records if since <= r.end <= until]
-        return {**of_values("ttft", ttft), **of_values("itl", itl), **of_values("e2e", e2e)}
+        """Percentiles (s) of what came in that stretch: ``ttft_p50``, ``itl_p95``, ``e2e_p99``..."""
+        timings = Timings()
+        for record in self.records:
+            timings.add("e2e", record.end, record.end - record.start)
+            if record.streamed:
+                timings.add("ttft", record.chunks[0][0], record.chunks[0][0] - record.start)
+                timings.add_chunks(record.chunks)
+        return timings.percentiles(since, until)
 
     def to_json(self) -> str:
         """Everything, as :meth:`from_json` reads it."""

@@ -17,7 +17,8 @@ class Dialect:
         engine: The engine's package.
         counters: Totals of work and of what tells it from other work.
         gauges: ``running`` and ``waiting`` requests, and ``kv_usage``, the used share of the KV cache.
-        histograms: Seconds: ``ttft`` to the first token, ``itl`` between tokens, ``e2e`` of a request.
+        histograms: Seconds: ``ttft`` to the first token, ``itl`` between tokens, ``tpot`` per token of a request,
+            ``e2e`` of a request.
         unfinished: Values of the label ``finished_reason`` of requests that did not come to their own end.
     """
 
@@ -56,6 +57,7 @@ VLLM = Dialect(
     histograms={
         "ttft": ("vllm:time_to_first_token_seconds",),
         "itl": ("vllm:inter_token_latency_seconds", "vllm:time_per_output_token_seconds"),
+        "tpot": ("vllm:request_time_per_output_token_seconds",),
         "e2e": ("vllm:e2e_request_latency_seconds",),
     },
     unfinished=frozenset({"abort", "error"}),

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pytest_joules.attribution import attribute
+from pytest_joules.latency import of_histogram
 from pytest_joules.meters.base import Meter
 from pytest_joules.model import Block, Measurement, WindowKind
 from pytest_joules.powertrace import power_trace
@@ -25,7 +26,6 @@ from pytest_joules.sampling import (
     tick_blocks,
     wait_for_tick,
 )
-from pytest_joules.serving.latency import of_histogram
 from pytest_joules.serving.load import LoadResult
 from pytest_joules.serving.scrape import INTERVAL_SECONDS
 from pytest_joules.serving.timeline import LEAST_FILLED, NotSteady, Stretch, Timeline, drawn, steady_stretch

@@ -11,6 +11,7 @@ from types import MethodType
 from typing import Any
 
 from pytest_joules.facts import WEIGHTS
+from pytest_joules.latency import Timings
 from pytest_joules.workloads.settings import joined, kept, text_of
 from pytest_joules.workloads.torch import is_compiled, weights
 from pytest_joules.workloads.work import Call, Override, Split, Work, distinct, is_a
@@ -190,6 +191,7 @@ class PipelineWatch:
         denoisers = distinct(p for name, p in parts if name in _DENOISERS and hasattr(p, "register_forward_hook"))
         schedulers = distinct(p for name, p in parts if name.endswith("scheduler") and hasattr(p, "step"))
         self.notes: tuple[str, ...] = ()
+        self.timings = Timings()
         self.configuration = _settings(pipelines, denoisers, schedulers)
         self._forwards: list[_Counter] = [_Forwards(denoiser) for denoiser in denoisers]
         self._steps: list[_Counter] = [_Steps(scheduler) for scheduler in schedulers]

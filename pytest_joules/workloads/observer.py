@@ -95,6 +95,11 @@ class Observer:
         """Settings of what was watched; the first adapter that knows one knows it best."""
         return {name: value for watch in reversed(self._watches) for name, value in watch.configuration.items()}
 
+    def latencies(self, since: float, until: float) -> dict[str, float]:
+        """Percentiles (s) of what was over between two times; the first adapter that knows one knows it best."""
+        told = (watch.timings.percentiles(since, until) for watch in reversed(self._watches))
+        return {name: seconds for latencies in told for name, seconds in latencies.items()}
+
     def close(self) -> None:
         """Stop watching."""
         while self._watches:

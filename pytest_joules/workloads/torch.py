@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytest_joules.latency import Timings
 from pytest_joules.workloads.settings import joined, kept
 from pytest_joules.workloads.vllm import is_engine
 from pytest_joules.workloads.work import Call, Work, distinct, is_a
@@ -41,6 +42,7 @@ class CompilationWatch:
         modules = distinct(module for value in call.objects() if (module := _module(value)) is not None)
         elsewhere = any(is_engine(value) for value in call.objects())
         self.configuration: Mapping[str, str] = {**({} if elsewhere else knobs()), **module_settings(modules)}
+        self.timings = Timings()
         self._before = _graphs()
 
     def work(self) -> Work:

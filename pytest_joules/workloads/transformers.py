@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pytest_joules.facts import WEIGHTS
+from pytest_joules.latency import Timings
 from pytest_joules.workloads.settings import kept
 from pytest_joules.workloads.torch import module_settings, weights
 from pytest_joules.workloads.work import Call, Override, Split, Work, distinct, is_a
@@ -60,6 +61,7 @@ class GenerationWatch:
     def __init__(self, models: Sequence[Any], call: Call) -> None:
         """Counting begins now; :meth:`close` leaves everything as it was."""
         self.notes: tuple[str, ...] = ()
+        self.timings = Timings()
         self.configuration = _settings(models[0], call)
         self._work = Work()
         self._depth = 0

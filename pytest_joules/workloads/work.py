@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from pytest_joules.latency import Timings
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -138,6 +140,9 @@ class Watch(Protocol):
 
     configuration: Mapping[str, str]
     """Settings of the object that are kept with a measurement."""
+
+    timings: Timings
+    """How long requests took, on ``time.monotonic()``; empty if nobody can tell."""
 
     def work(self) -> Work:
         """What it saw since the last time."""

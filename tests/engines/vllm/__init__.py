@@ -103,6 +103,27 @@ def configured(load_format: str, enforce_eager: bool, max_num_seqs: int, num_hid
     )
 
 
+class StatLoggerManager:
+    """Is told of every step; keeps nothing."""
+
+    def record(self, scheduler_stats: Any, iteration_stats: Any, mm_cache_stats: Any = None) -> None:
+        del scheduler_stats, iteration_stats, mm_cache_stats
+
+
+def step_stats(first: Sequence[float] = (), between: Sequence[float] = (), finished: Sequence[Any] = ()) -> Any:
+    """``IterationStats``, as far as they are looked at."""
+    return SimpleNamespace(
+        time_to_first_tokens_iter=list(first), inter_token_latencies_iter=list(between), finished_requests=finished
+    )
+
+
+def finished_stats(e2e_latency: float, tokens: int, each: float) -> Any:
+    """``FinishedRequestStats``, likewise."""
+    return SimpleNamespace(
+        e2e_latency=e2e_latency, num_generation_tokens=tokens, mean_time_per_output_token=each if tokens > 1 else 0.0
+    )
+
+
 class LLM:
     """Generates at once for all prompts."""
 
@@ -127,6 +148,7 @@ class LLM:
         self.llm_engine = SimpleNamespace(
             vllm_config=config,
             log_stats=not disable_log_stats,
+            logger_manager=None if disable_log_stats else StatLoggerManager(),
             engine_core=SimpleNamespace(shutdown=self._shut_down),
         )
         self._caches = enable_prefix_caching
@@ -169,11 +191,23 @@ class LLM:
         for at in range(len(ids)):
             RUNNING.labels("0").observe(seconds / rounds)
             WAITING.labels("0").observe(seconds * (at // self._most) / rounds)
+        self._tell(seconds, len(ids), params.max_tokens)
         tokens = list(range(params.max_tokens))
         return [
             RequestOutput(str(at), prompt, [CompletionOutput(n, tokens) for n in range(params.n)], True, hits)
             for at, (prompt, hits) in enumerate(zip(ids, cached, strict=True))
         ]
+
+    def _tell(self, seconds: float, requests: int, steps: int) -> None:
+        """All steps at once, as if they had all taken as long."""
+        if (manager := self.llm_engine.logger_manager) is None:
+            return
+        each = seconds / steps
+        told = [step_stats(first=[each] * requests)]
+        told += [step_stats(between=[each] * requests) for _ in range(steps - 1)]
+        told.append(step_stats(finished=[finished_stats(seconds, steps, each)] * requests))
+        for stats in told:
+            manager.record(scheduler_stats=None, iteration_stats=stats, mm_cache_stats=None)
 
 
 class AsyncLLM(LLM):
