@@ -51,7 +51,8 @@ def compare(
         raise nothing
     _check_tolerances(run, options, tolerance)
     base = None if source.base is None else source.load
-    bar = Bar.of(source.load if base is None else cache(source.here.load), options, family_of(run.results), base=base)
+    load = source.load if base is None else cache(source.here.load)
+    bar = Bar.of(load, options, family_of(run.results), base=base, skus=source.skus)
     judged = judged_again(
         run,
         bar,

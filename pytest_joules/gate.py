@@ -128,7 +128,7 @@ class Gate:
         self._load = cache(self._store.load)
         self._judges = cache(self._find_judges)
         base = None if options.baseline_ref is None else self._judges
-        self._bar = Bar.of(self._load, options, base=base)
+        self._bar = Bar.of(self._load, options, base=base, skus=lambda: (self.base or self._store).skus())
 
     # -- opening --
 

@@ -27,6 +27,7 @@ from pytest_joules.model import (
     Widened,
     WindowKind,
 )
+from pytest_joules.neighbours import Neighbours
 from pytest_joules.options import Options
 from pytest_joules.terms import widened, widened_text
 
@@ -47,6 +48,7 @@ class Bar:
         sessions: Stored sessions by SKU key and baseline key; it may raise BaselineError.
         suite: The stored windows of a SKU, to pool their spread; it may raise BaselineError.
         base: The sessions that another commit stores, where these judge: no term may be wider than theirs.
+        neighbours: The baselines of other SKUs, for what has none; ``None`` if nobody wants to know.
     """
 
     options: Options
@@ -54,6 +56,7 @@ class Bar:
     sessions: Callable[[str, BaselineKey], Sequence[Session]]
     suite: Callable[[str], Suite]
     base: Callable[[str, BaselineKey], Sequence[Session]] | None = None
+    neighbours: Neighbours | None = None
 
     @classmethod
     def of(
@@ -63,19 +66,22 @@ class Bar:
         family: int = 1,
         *,
         base: Callable[[str], BaselineFile] | None = None,
+        skus: Callable[[], Iterable[str]] | None = None,
     ) -> Bar:
-        """The bar of the baseline files that ``load`` gives by their SKU.
+        """The bar of the baseline files that ``load`` gives by their SKU, and ``skus`` by name.
 
         With ``base``, which gives those of another commit, theirs are the sessions that count, and the spread of theirs
         alone is pooled; a series that is new since then has only its own sessions to be judged by.  But where the other
         commit has nothing of the SKU, nothing judges: somebody may have led it to a directory that it does not have.
         """
+        neighbours = None if skus is None else Neighbours(skus, base or load)
         if base is None:
             return cls(
                 options=options,
                 family=family,
                 sessions=lambda sku, key: load(sku).sessions(key),
                 suite=cache(lambda sku: Suite(load(sku).entries)),
+                neighbours=neighbours,
             )
         return cls(
             options=options,
@@ -83,6 +89,7 @@ class Bar:
             sessions=lambda sku, key: base(sku).sessions(key) or (load(sku).sessions(key) if base(sku).entries else ()),
             suite=cache(lambda sku: Suite(base(sku).entries)),
             base=lambda sku, key: base(sku).sessions(key),
+            neighbours=neighbours,
         )
 
     def tolerance(self, budget: EnergyBudget) -> float | None:
@@ -164,9 +171,9 @@ def _decided(result: BudgetResult, measurement: Measurement, sku: str, key: Base
 
 
 def explained(result: BudgetResult, bar: Bar, ask: Ask = lambda *_: ()) -> BudgetResult:
-    """With the history that it was judged by, and its diagnosis.
+    """With the history that it was judged by, and its diagnosis; without a baseline, with what is to be expected.
 
-    Whatever fails on the way to a diagnosis is noted, and costs no verdict.
+    Whatever fails on the way there is noted, and costs no verdict.
     """
     if result.sku is None or result.key is None or result.measurement is None:
         return result
@@ -175,6 +182,10 @@ def explained(result: BudgetResult, bar: Bar, ask: Ask = lambda *_: ()) -> Budge
     except BaselineError:  # it has made the verdict already
         return result
     measurement = result.measurement
+    if result.verdict.kind is VerdictKind.NO_BASELINE and bar.neighbours is not None:
+        expected = bar.neighbours.expectation(result.sku, result.key, measurement)
+        notes = (*result.verdict.notes, *bar.neighbours.problems(result.sku))
+        result = replace(result, verdict=replace(result.verdict, notes=notes), expected=expected)
     alike = [session for session in sessions if session.kind is measurement.kind]
     result = replace(result, history=history_of(alike, [device.identity for device in measurement.devices]))
     if not sessions or result.verdict.kind is VerdictKind.INVALID:

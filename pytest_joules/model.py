@@ -535,6 +535,27 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a unit of work ought to cost on a SKU without a baseline, going by that of another SKU.
+
+    It decides nothing.
+
+    Attributes:
+        joules_per_unit: The middle of the interval, J per unit.
+        low: The lower end of the 90 % interval.
+        high: Its upper end.
+        sku: The other SKU.
+        tests: How many tests both SKUs have stored.
+    """
+
+    joules_per_unit: float
+    low: float
+    high: float
+    sku: str
+    tests: int
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetResult:
     """One budget of one test, and what came of it.
 
@@ -553,6 +574,7 @@ class BudgetResult:
         place: Where the test is written.
         widened: Terms that are wider here than the base of ``--energy-baseline-ref`` recorded; the base's are in force.
         broken: Why the test ended badly though its budgets were judged, such as a failed teardown; it is not stored.
+        expected: What it ought to cost, going by another SKU, where nothing is stored for this one.
     """
 
     test: str
@@ -569,6 +591,7 @@ class BudgetResult:
     place: Place | None = None
     widened: tuple[Widened, ...] = ()
     broken: str = ""
+    expected: Expectation | None = None
 
 
 @dataclass(frozen=True, slots=True)

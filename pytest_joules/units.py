@@ -108,6 +108,13 @@ def format_joules(joules: float, digits: int = 4) -> str:
     return _format_si(joules, "J", digits)
 
 
+def format_joules_range(low: float, high: float) -> str:
+    """``0.041`` and ``0.0468`` as ``"41-47 mJ"``: in one unit, to two significant digits of the lower end."""
+    scale, prefix = next((pair for pair in _SI_PREFIXES if high >= pair[0]), _SI_PREFIXES[-1])
+    decimals = max(0, 1 - math.floor(math.log10(low / scale)))
+    return f"{low / scale:.{decimals}f}-{high / scale:.{decimals}f} {prefix}J"
+
+
 def format_seconds(seconds: float, digits: int = 3) -> str:
     """``0.0213`` as ``"21.3 ms"``."""
     return f"{seconds:.1f} s" if seconds >= 100 else _format_si(seconds, "s", digits)

@@ -31,6 +31,14 @@ class Source:
     here: BaselineStore
     base: BaselinesAtRef | None = None
 
+    def skus(self) -> tuple[str, ...]:
+        """The SKUs that there are files of.
+
+        Raises:
+            BaselineError: if nobody can tell.
+        """
+        return (self.base or self.here).skus()
+
     @classmethod
     def find(cls, place: Path | None, ref: str | None, beside: Path) -> Source:
         """The baselines that a user means.

@@ -475,6 +475,8 @@ def _figures(row: Row, rates: Rates) -> list[tuple[str, str]]:
         own = f", {verdict.own_sessions} from this device" if verdict.own_sessions else ""
         what = "Anchor" if verdict.crept else "Baseline"
         told.append((what, f"{format_joules(row.baseline)}{per} ({plural(row.sessions, 'session')}{own})"))
+    if expected := terminal.expected(result):
+        told.append(("Expected", expected))
     if row.ratio is not None:
         told.append(("Ratio", f"{row.ratio:.4f} ({format_percent(row.ratio - 1, signed=True, digits=2)})"))
     if row.ratio_low is not None and row.ratio_high is not None:

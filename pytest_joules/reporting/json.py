@@ -162,6 +162,10 @@ def unsound(result: BudgetResult) -> str:
             return f"{name} of {value:g}"
     if result.diagnosis is not None and not abs(result.diagnosis.change) <= LARGEST_CHANGE:
         return f"a change of {result.diagnosis.change:g}"
+    if (expected := result.expected) is not None:
+        for value in (expected.low, expected.joules_per_unit, expected.high):
+            if not SMALLEST_NUMBER <= value <= LARGEST_NUMBER:
+                return f"an expectation of {value:g}"
     if measurement is None:
         return ""
     if not measurement.devices:

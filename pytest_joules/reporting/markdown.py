@@ -71,6 +71,8 @@ def page(run: RunResult, largest: int, fold: Fold) -> str:
 def story(result: BudgetResult, run: RunResult) -> list[str]:
     """What a failure comes to, line by line: the numbers, three lines of why, and what to do next."""
     lines = [terminal.headline(result)]
+    if told := terminal.expected(result):
+        lines.append(f"  expected   {told}")
     if result.diagnosis is not None:
         lines += diagnosis.brief(result.diagnosis)
     if result.verdict.crept:

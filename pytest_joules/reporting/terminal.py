@@ -24,7 +24,7 @@ from pytest_joules.options import COLUMNS
 from pytest_joules.reporting import costs, diagnosis, tables
 from pytest_joules.reporting.rows import MAIN, SEVERITY, seconds_per_unit, watts
 from pytest_joules.terms import widened_text
-from pytest_joules.units import format_joules, format_percent, format_seconds, plural
+from pytest_joules.units import format_joules, format_joules_range, format_percent, format_seconds, plural
 
 DASH = "-"
 
@@ -83,6 +83,15 @@ def headline(result: BudgetResult) -> str:
     )
 
 
+def expected(result: BudgetResult) -> str:
+    """``41-47 mJ/token (from nvidia-h100 through 9 shared tests, 90% interval)``; empty if nobody can tell."""
+    found = result.expected
+    if found is None or result.key is None:
+        return ""
+    interval = format_joules_range(found.low, found.high)
+    return f"{interval}/{result.key.unit} (from {found.sku} through {found.tests} shared tests, 90% interval)"
+
+
 def details(
     result: BudgetResult, baselines: str, update_command: str, rates: Rates, *, verbose: bool = False
 ) -> list[str]:
@@ -96,6 +105,8 @@ def details(
             f"after {measurement.warmup_seconds:.1f} s of warm-up, {measurement.joules / measurement.seconds:.0f} W"
         )
         lines.append(f"  device     {_device_state(result)}")
+    if told := expected(result):
+        lines.append(f"  expected   {told}")
     if result.diagnosis is not None:
         # Its split tells what moved.
         lines += diagnosis.whole(result.diagnosis) if verbose else diagnosis.brief(result.diagnosis)
@@ -276,8 +287,10 @@ def report(
 def _why(result: BudgetResult, verbose: bool) -> list[str]:
     """What the summary says of why, where the test's own text does not."""
     found = result.diagnosis
-    if found is None or result.failed:
+    if result.failed:
         return []
+    if found is None:
+        return [f"  expected   {told}"] if (told := expected(result)) else []
     level = diagnosis.is_level(found)
     if verbose:
         return diagnosis.splits(found) if level else diagnosis.whole(found)
