@@ -8,9 +8,10 @@ from collections.abc import Container
 from dataclasses import dataclass
 from decimal import Decimal
 
-LATENCIES = ("call", "unit", "ttft", "itl", "tpot", "e2e")
-"""What may be limited from above: seconds of a call, of a unit of work, to the first token, between two tokens, of an
-output token, and of a whole request."""
+from pytest_joules.latency import DISTRIBUTIONS, MEANS, NAMES, QUANTILES, named
+
+LATENCIES = (*MEANS, *(name for name in DISTRIBUTIONS if name not in MEANS))
+"""What may be limited from above, but for percentiles."""
 
 THROUGHPUT = "throughput"
 """What may be limited from below: units/s."""
@@ -22,7 +23,6 @@ _SECONDS = {"s": 0, "ms": -3, "us": -6, "µs": -6}
 
 _NUMBER = r"\d+(?:\.\d*)?(?:[eE][+-]?\d{1,2})?"
 _CLAUSE = rf"(\w+)\s*(<=|>=|<|>)\s*({_NUMBER})\s*(\S*)"
-_LATENCY = rf"(?:{'|'.join(LATENCIES)})(?:_p[1-9]\d?)?"
 _EXAMPLE = "write it like 'itl_p95 < 50 ms' or 'throughput >= 1000'"
 
 
@@ -89,10 +89,11 @@ def _condition(clause: str, text: str) -> Condition:
         if unit not in ("", "/s"):
             raise SloError(f"{clause!r}: {unit!r} is no unit of a throughput, which counts units of work per second")
         return Condition(metric, _bound(Decimal(number), clause), least, inclusive)
-    if re.fullmatch(_LATENCY, metric) is None:
+    if metric not in (*LATENCIES, *NAMES):
+        percentiles = ", ".join(named("itl", quantile) for quantile in QUANTILES)
         raise SloError(
-            f"unknown metric {metric!r} in {clause!r}; use {THROUGHPUT}, or one of {', '.join(LATENCIES)}, each also "
-            "with a percentile (itl_p95)"
+            f"unknown metric {metric!r} in {clause!r}; use {THROUGHPUT}, or one of {', '.join(LATENCIES)}, "
+            f"or a percentile, as in {percentiles}"
         )
     if least:
         raise SloError(f"{clause!r}: a latency is held to the most that will do; write '{metric} <= {number} {unit}'")
