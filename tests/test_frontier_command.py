@@ -22,15 +22,7 @@ LLAMA = {
 """Llama-3.1-8B, lm-arena-chat, ML.ENERGY Leaderboard v3: J/token and median ITL (s) by GPU and ``max_num_seqs``."""
 
 
-def point(
-    size: int,
-    joules: float = 0.1,
-    itl: float = 0.02,
-    *,
-    sku: str | None = None,
-    commit: str | None = None,
-    **more: object,
-) -> SweepPoint:
+def point(size: int, joules: float = 0.1, itl: float = 0.02, **more: object) -> SweepPoint:
     passes = tuple(
         Pass(joules * way, 0.001, {"itl_p50": itl * way, "unit": 1e-4, "call": 1.0}, 600.0, order=order)
         for order, way in enumerate((0.999, 1.001, 1.0, 1.0))
