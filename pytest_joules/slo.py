@@ -72,6 +72,11 @@ def parse_slo(text: str) -> tuple[Condition, ...]:
     return tuple(_condition(clause.strip(), text) for clause in re.split(r",|\band\b", text))
 
 
+def is_latency(name: str) -> bool:
+    """Whether ``name`` is that of a latency: ``call``, ``itl_p95``."""
+    return name in LATENCIES or name in NAMES
+
+
 def latency_called(name: str, known: Container[str]) -> str:
     """The latency that ``name`` means: itself if it is known, else the median of the distribution of that name."""
     return name if name in known or "_p" in name else name + MEDIAN
@@ -89,7 +94,7 @@ def _condition(clause: str, text: str) -> Condition:
         if unit not in ("", "/s"):
             raise SloError(f"{clause!r}: {unit!r} is no unit of a throughput, which counts units of work per second")
         return Condition(metric, _bound(Decimal(number), clause), least, inclusive)
-    if metric not in (*LATENCIES, *NAMES):
+    if not is_latency(metric):
         percentiles = ", ".join(named("itl", quantile) for quantile in QUANTILES)
         raise SloError(
             f"unknown metric {metric!r} in {clause!r}; use {THROUGHPUT}, or one of {', '.join(LATENCIES)}, "
