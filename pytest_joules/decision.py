@@ -194,6 +194,11 @@ def latency_notes(kind: VerdictKind, seconds_ratio: float) -> tuple[str, ...]:
     return (f"joules are level but seconds per unit rose by {rise}: latency pays",)
 
 
+def standard_error(blocks: Sequence[Block], kind: WindowKind) -> float:
+    """The relative standard error of a window's joules per unit, from its own blocks alone."""
+    return math.sqrt(_Today.of(blocks, (), kind).mean_spread.variance)
+
+
 @dataclass(frozen=True, slots=True)
 class _Today:
     """Today's mean log joules per unit, and the spread of that mean from the blocks alone."""

@@ -122,7 +122,7 @@ def judge(
     )
     if measurement.invalid:
         return result
-    unit = budget.per or _natural_unit(measurement)
+    unit = budget.per or natural_unit(measurement)
     if unit not in measurement.blocks:
         how = {
             WindowKind.REPEATED: f"declare it with work={{'{unit}': n}}",
@@ -208,6 +208,6 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in names)
 
 
-def _natural_unit(measurement: Measurement) -> str:
+def natural_unit(measurement: Measurement) -> str:
     """The unit that the work was counted in, the first of several; else the call."""
     return next((unit for unit in measurement.blocks if unit != "call"), "call")

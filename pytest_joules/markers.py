@@ -1,6 +1,6 @@
-"""The ``energy_budget`` markers of pytest items.
+"""The ``energy_budget`` and ``energy_sweep`` markers of pytest items.
 
-Budgets are imported where a marker is met: a run of pytest that has none pays
+Budgets and sweeps are imported where a marker is met: a run of pytest that has none pays
 nothing for them.
 """
 
@@ -12,14 +12,23 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_joules.budget import EnergyBudget
+    from collections.abc import Callable
 
-MARKER = "energy_budget"
+    from pytest_joules.budget import EnergyBudget
+    from pytest_joules.grouping import EnergySweep
+
+MARKER, SWEEP = "energy_budget", "energy_sweep"
 
 SIGNATURE = (
     "energy_budget(limit=None, *, tolerance=None, per=None, window=None, devices=None, gate=True, key=None): "
     "fail the test under --energy when its GPU joules per unit of work rise above the stored baseline "
     "by more than the tolerance, or above the limit, e.g. energy_budget('80 mJ/token', tolerance='2%')"
+)
+
+SWEEP_SIGNATURE = (
+    'energy_sweep(group=None, *, latency="call", unit=None, window=None, default=False): '
+    "measure every instance of a parametrized test, or of all tests of the group, under --energy as one point of joules "
+    "per unit of work against a latency, and recommend one, e.g. energy_sweep('chat decode', latency='itl_p95')"
 )
 
 
@@ -50,15 +59,37 @@ def budgets_of(item: pytest.Item) -> tuple[EnergyBudget, ...]:
     return budgets
 
 
+def sweep_of(item: pytest.Item) -> EnergySweep | None:
+    """What the item's markers say of the sweep that it belongs to; the closest wins, argument by argument.
+
+    Raises:
+        SweepError: if a marker cannot be one.
+    """
+    marks = [(mark.args, mark.kwargs) for mark in item.iter_markers(SWEEP)]
+    if not marks:
+        return None
+    from pytest_joules.grouping import EnergySweep
+
+    return EnergySweep.from_markers(marks)
+
+
 def check_markers(collector: pytest.Collector, report: pytest.CollectReport) -> pytest.CollectReport:
     """Turn a collection with wrong markers into a collection error that names each test and fix."""
-    wrong = []
-    for item in report.result or ():
-        if isinstance(item, pytest.Item):
-            try:
-                budgets_of(item)
-            except ValueError as error:  # BudgetError, which is not imported here
-                wrong.append(f"{item.nodeid}: {MARKER}: {error}")
+    wrong = [
+        f"{item.nodeid}: {marker}: {fault}"
+        for item in report.result or ()
+        if isinstance(item, pytest.Item)
+        for marker, read in ((MARKER, budgets_of), (SWEEP, sweep_of))
+        if (fault := _fault(read, item))
+    ]
     if not wrong:
         return report
     return pytest.CollectReport(collector.nodeid, "failed", "\n".join(wrong), [])
+
+
+def _fault(read: Callable[[pytest.Item], object], item: pytest.Item) -> str:
+    try:
+        read(item)
+    except ValueError as error:  # BudgetError or SweepError, which are not imported here
+        return str(error)
+    return ""

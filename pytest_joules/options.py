@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from pytest_joules.model import Price, Rates
+    from pytest_joules.slo import Condition
 
 COLUMNS = (
     "test",
@@ -125,6 +126,22 @@ def _carbon(text: str) -> float:
         return parse_carbon(text)
     except UnitError as error:
         raise OptionError(str(error)) from None
+
+
+def _slo(text: str) -> tuple[Condition, ...]:
+    from pytest_joules.slo import SloError, parse_slo
+
+    try:
+        return parse_slo(text)
+    except SloError as error:
+        raise OptionError(str(error)) from error
+
+
+def _seed(text: str) -> int:
+    # Python reads no whole number of thousands of digits.
+    if not (text.isdecimal() and len(text) < 20):
+        raise OptionError(f"{text!r} is not a seed; give a whole number, as a run reports it")
+    return int(text)
 
 
 def _choice(*choices: str) -> Callable[[str], str]:
@@ -298,6 +315,20 @@ SETTINGS = (
     Setting(
         "carbon", _carbon, "CO2E", "what energy emits, like '350 g/kWh' of CO2e: reports then tell what work emits"
     ),
+    Setting(
+        "slo",
+        _slo,
+        "EXPR",
+        "what a configuration of a sweep has to meet to be recommended, e.g. 'itl_p95 < 50 ms, throughput >= 1000'",
+    ),
+    Setting(
+        "sweep_seconds",
+        _seconds,
+        "S",
+        "most seconds of each sweep, with the set-up of its tests; points near the frontier are measured again within "
+        "them (default: as long as one pass over all points, and as many measurements again)",
+    ),
+    Setting("sweep_seed", _seed, "N", "what the order of a sweep's points is drawn from (default: drawn, and reported)"),
     Setting("sort", _choice(*SORTS), "COLUMN", f"sort the table by: {', '.join(SORTS)} (default: test)"),
     Setting("columns", _columns, "A,B", f"columns of the table, from: {', '.join(COLUMNS)}"),
 )
@@ -362,6 +393,9 @@ class Options:
     github: str = "auto"
     price: Price | None = None
     carbon: float | None = None
+    slo: tuple[Condition, ...] = ()
+    sweep_seconds: float | None = None
+    sweep_seed: int | None = None
     sort: str = "test"
     columns: tuple[str, ...] = COLUMNS
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_joules.fixture import Energy
-from pytest_joules.markers import SIGNATURE, check_markers
+from pytest_joules.markers import SIGNATURE, SWEEP_SIGNATURE, check_markers
 from pytest_joules.options import SETTINGS, OptionError, Options, in_ci, misread_flag
 
 if TYPE_CHECKING:
     from pytest_joules.gate import Gate
 
-GATE = "pytest-joules-gate"
+GATE, SWEEPER = "pytest-joules-gate", "pytest-joules-sweeper"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "of pins from before SINCE (UTC, ISO 8601); pytest-joules record --anchor gives it",
     )
     group.addoption(
-        "--energy-only", action="store_true", dest="energy_only", help="run only tests that carry an energy budget"
+        "--energy-only", action="store_true", dest="energy_only", help="run only tests that carry an energy budget or sweep"
     )
     group.addoption("--energy-json", metavar="FILE", dest="energy_json", help="write the report as JSON to FILE")
     group.addoption(
@@ -83,6 +83,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", SIGNATURE)
+    config.addinivalue_line("markers", SWEEP_SIGNATURE)
     try:
         options = Options.resolve(
             flag=lambda dest: config.getoption(dest),
@@ -102,7 +103,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if options.enabled and not config.option.collectonly:
         from pytest_joules.xdist import make_gate
 
-        config.pluginmanager.register(make_gate(config, options), GATE)
+        gate = make_gate(config, options)
+        config.pluginmanager.register(gate, GATE)
+        config.pluginmanager.register(gate.sweeper, SWEEPER)
 
 
 @pytest.hookimpl(wrapper=True)

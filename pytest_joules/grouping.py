@@ -1,0 +1,198 @@
+"""Sweeps: what ``energy_sweep`` markers say, and which tests are the points of one group.  Pure functions."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from numbers import Number
+from typing import Any
+
+from pytest_joules.slo import SloError, parse_slo
+
+_KEYWORDS = ("latency", "unit", "window", "default")
+
+TEST = "test"
+"""The setting that tells apart the tests that a group spans."""
+
+LONGEST_SETTING = 80
+"""Characters of a parameter that is named by its text; a longer one, such as a prompt, is named by its id."""
+
+
+class SweepError(ValueError):
+    """A marker that cannot be part of a sweep, or a group that cannot be one; the message names the fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnergySweep:
+    """What the markers of one test say.
+
+    Attributes:
+        group: The sweep's name; ``None`` for the test function's.
+        latency: The latency that joules are weighed against, e.g. ``itl_p95``.
+        unit: The unit of work; ``None`` for the one that the window counts first.
+        window: The window to take; ``None`` for the main one, else the test's only one.
+        default: Whether this is the configuration in use today.
+    """
+
+    group: str | None = None
+    latency: str = "call"
+    unit: str | None = None
+    window: str | None = None
+    default: bool = False
+
+    @classmethod
+    def from_markers(cls, marks: Sequence[tuple[Sequence[Any], Mapping[str, Any]]]) -> EnergySweep:
+        """Check and merge the arguments of a test's markers, the closest first.
+
+        Raises:
+            SweepError: naming the argument, the text at fault and the fix.
+        """
+        given: dict[str, Any] = {}
+        for args, kwargs in reversed(marks):
+            unknown = [name for name in kwargs if name not in (*_KEYWORDS, "group")]
+            if unknown:
+                raise SweepError(f"unknown argument {unknown[0]!r}; use group, {', '.join(_KEYWORDS)}")
+            if len(args) > 1 or (args and "group" in kwargs):
+                raise SweepError("only one positional argument, the group, is allowed")
+            given |= {"group": args[0]} if args else {}
+            given |= kwargs
+        for name in ("group", "unit", "window"):
+            _check_name(name, given.get(name))
+        latency, default = given.get("latency", "call"), given.get("default", False)
+        if not isinstance(default, bool):
+            raise SweepError(f"default={default!r} must be True or False")
+        _check_latency(latency)
+        return cls(given.get("group"), latency, given.get("unit"), given.get("window"), default)
+
+
+def _check_name(argument: str, value: object) -> None:
+    if value is not None and not (isinstance(value, str) and value.strip() and value.isprintable()):
+        raise SweepError(f"{argument}={value!r} must be a name of printable characters")
+
+
+def _check_latency(value: object) -> None:
+    complaint = f"latency={value!r} is no latency: use call, unit, or one such as call_p95, ttft_p50, itl_p95"
+    if not isinstance(value, str) or not value.isidentifier() or value == "throughput":
+        raise SweepError(complaint)
+    try:
+        parse_slo(f"{value} < 1 s")
+    except SloError:
+        raise SweepError(complaint) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One test, as a point of its group.
+
+    Attributes:
+        test: Its node id.
+        function: The same without parameters.
+        marked: What its markers say.
+        settings: Its parameters as text, by name.
+    """
+
+    test: str
+    function: str
+    marked: EnergySweep
+    settings: Mapping[str, str]
+
+    @property
+    def group(self) -> str:
+        """The name of its sweep."""
+        return self.marked.group or self.function
+
+
+def settings_of(params: Mapping[str, object], identity: str) -> dict[str, str]:
+    """A test's parameters as text.
+
+    A mapping tells its own settings by their names.  What has no good text is named by its part of the test's id.
+
+    Args:
+        params: By argument or fixture.
+        identity: The id that pytest gave the parameters, as it stands in the node id.
+    """
+    parts = identity.split("-")
+    names = dict(zip(params, parts, strict=True)) if len(parts) == len(params) else dict.fromkeys(params, identity)
+    settings: dict[str, str] = {}
+    for name, value in params.items():
+        inner = value if isinstance(value, Mapping) and value else {name: value}
+        for key, each in inner.items():
+            told = str(key) if str(key) not in settings else f"{name}.{key}"
+            settings[told] = _text(each) or names[name]
+    return settings
+
+
+def _text(value: object) -> str:
+    """What says all of a value; empty if nothing short does."""
+    if isinstance(value, Enum):
+        return str(value.name)
+    plain = value is None or isinstance(value, (str, Number))
+    text = str(value) if plain else ""
+    return text if text.isprintable() and len(text) <= LONGEST_SETTING else ""
+
+
+def grouped(members: Sequence[Member]) -> dict[str, tuple[Member, ...]]:
+    """The members of each group, in their order, with one default at most, and settings that tell them apart.
+
+    Raises:
+        SweepError: naming the tests at fault, for units, windows or latencies mixed in a group, two defaults, and two
+            points with one name or with the same settings.
+    """
+    groups: dict[str, list[Member]] = defaultdict(list)
+    for member in members:
+        groups[member.group].append(member)
+    return {group: tuple(_settled(found)) for group, found in groups.items()}
+
+
+def _settled(members: Sequence[Member]) -> list[Member]:
+    first = members[0]
+    for argument in ("latency", "unit", "window"):
+        for member in members:
+            one, other = getattr(first.marked, argument), getattr(member.marked, argument)
+            if one != other:
+                raise SweepError(
+                    f"{member.test}: {argument}={other!r}, but {first.test} of the same group {first.group!r} has "
+                    f"{argument}={one!r}: give both the same, or each a group of its own"
+                )
+    named = _with_test_names(members)
+    _refuse_twins(named, "name", lambda member: member.test)
+    _refuse_twins(named, "settings", lambda member: str(dict(sorted(member.settings.items()))))
+    return _with_default(named)
+
+
+def _refuse_twins(members: Sequence[Member], what: str, of: Callable[[Member], str]) -> None:
+    seen: dict[str, str] = {}
+    for member in members:
+        if (told := of(member)) in seen:
+            raise SweepError(
+                f"{member.test} and {seen[told]} of group {member.group!r} have the same {what}, {told}: "
+                "no report could tell one from the other"
+            )
+        seen[told] = member.test
+
+
+def _with_test_names(members: Sequence[Member]) -> list[Member]:
+    """With the test's name among the settings, where the group spans several."""
+    functions = list(dict.fromkeys(member.function for member in members))
+    if len(functions) == 1:
+        return list(members)
+    short = {function: function.rpartition("::")[2] for function in functions}
+    names = short if len({*short.values()}) == len(functions) else {function: function for function in functions}
+    return [replace(member, settings={TEST: names[member.function], **member.settings}) for member in members]
+
+
+def _with_default(members: Sequence[Member]) -> list[Member]:
+    """With the default: the one that is marked, else the only one without parameters beside others that have some."""
+    marked = [member for member in members if member.marked.default]
+    if len(marked) > 1:
+        raise SweepError(
+            f"{marked[0].test} and {marked[1].test} are both the default of group {marked[0].group!r}: "
+            "mark one, as in pytest.param(256, marks=pytest.mark.energy_sweep(default=True))"
+        )
+    plain = [member for member in members if member.test == member.function]
+    if marked or len(plain) != 1 or len(members) == 1:
+        return list(members)
+    default = replace(plain[0], marked=replace(plain[0].marked, default=True))
+    return [default if member is plain[0] else member for member in members]

@@ -1,0 +1,125 @@
+"""From what the tests of a group measured to a :class:`~pytest_joules.model.Sweep`.  Pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pytest_joules.baselines.keys import sku_key
+from pytest_joules.decision import standard_error
+from pytest_joules.grouping import Member
+from pytest_joules.history import log_mean, log_seconds
+from pytest_joules.judging import listed, natural_unit
+from pytest_joules.model import Measurement, Pass, Sweep, SweepPoint
+from pytest_joules.recorder import MAIN
+
+FEWEST_FURTHER = 4
+"""Measurements after the first pass that a sweep without a time has at least: two are for the winner and runner-up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The windows that one run of one test measured.
+
+    Attributes:
+        test: Its node id.
+        windows: In order.
+    """
+
+    test: str
+    windows: Sequence[Measurement]
+
+
+def affordable(points: int, further: int, spent: float, runs: int, seconds: float | None) -> int:
+    """How many more measurements a sweep may take.
+
+    Args:
+        points: How many points it has.
+        further: Measurements that were taken after the first pass.
+        spent: Seconds of all runs so far, with set-up and teardown.
+        runs: How many these were.
+        seconds: Most seconds of the whole sweep; ``None`` for as many measurements as one pass takes.
+    """
+    if seconds is None:
+        return max(points, FEWEST_FURTHER) - further
+    return math.floor((seconds - spent) * runs / spent) if spent > 0 else points
+
+
+def sweep_of(
+    members: Sequence[Member],
+    attempts: Sequence[Attempt],
+    faults: Mapping[str, str],
+    *,
+    seed: int | None = None,
+    spent_seconds: float | None = None,
+    commit: str | None = None,
+    notes: Sequence[str] = (),
+) -> Sweep:
+    """One group's sweep.
+
+    Args:
+        members: Its tests, in their order.
+        attempts: What they measured, in the order of the measuring; a test may come again.
+        faults: What became of a test that makes its point invalid, by node id.
+        seed: What the order was drawn from.
+        spent_seconds: What it all took.
+        commit: The repository's commit.
+        notes: What a reader must know.
+    """
+    marked = members[0].marked
+    windows = [(attempt.test, _window(attempt.windows, marked.window)) for attempt in attempts]
+    sound = (window for _, window in windows if isinstance(window, Measurement) and not window.invalid)
+    unit = marked.unit or next(map(natural_unit, sound), "call")
+    passes = [(test, window, pass_of(window, unit, order)) for order, (test, window) in enumerate(windows)]
+    points = [
+        _point(member, [(window, told) for test, window, told in passes if test == member.test], faults, commit)
+        for member in members
+    ]
+    return Sweep(members[0].group, unit, marked.latency, tuple(points), seed, spent_seconds, tuple(notes))
+
+
+def _point(
+    member: Member, found: Sequence[tuple[Measurement | str, Pass | str]], faults: Mapping[str, str], commit: str | None
+) -> SweepPoint:
+    wrong = [told for _, told in found if isinstance(told, str)]
+    devices = [window.devices for window, _ in found if isinstance(window, Measurement) and window.devices]
+    return SweepPoint(
+        name=member.test,
+        settings=dict(member.settings),
+        passes=tuple(told for _, told in found if isinstance(told, Pass)),
+        default=member.marked.default,
+        invalid=faults.get(member.test, "") or next(iter(wrong), "" if found else "nothing was measured"),
+        sku=sku_key(devices[-1]) if devices else None,
+        commit=commit,
+    )
+
+
+def _window(windows: Sequence[Measurement], wanted: str | None) -> Measurement | str:
+    """The window that counts: the one that is named, else the main one, else the only one; or why there is none."""
+    named = {window.window: window for window in windows}
+    if wanted is None and MAIN not in named and len(windows) == 1:
+        return windows[0]
+    if (found := named.get(wanted or MAIN)) is not None:
+        return found
+    return f"measured {listed(named)}, not {wanted or MAIN!r}: say which counts with energy_sweep(window=...)"
+
+
+def pass_of(window: Measurement | str, unit: str, order: int) -> Pass | str:
+    """One measurement of one point; or why its window is no good."""
+    if isinstance(window, str) or window.invalid:
+        return window if isinstance(window, str) else window.invalid
+    if unit not in window.blocks:
+        return f"counted {listed(window.blocks)}, not the group's {unit!r}: count it, or give energy_sweep(unit=...)"
+    blocks, conditions = window.blocks[unit], window.conditions
+    means = {name: math.exp(log_seconds(window.blocks[of])) for name, of in (("unit", unit), ("call", "call")) if of in window.blocks}
+    told = {name: each for name, each in window.latencies.items() if math.isfinite(each) and each > 0}
+    return Pass(
+        joules_per_unit=math.exp(log_mean(blocks)),
+        error=standard_error(blocks, window.kind),
+        seconds={**means, **told},
+        watts=window.joules / window.seconds,
+        memory_bytes=conditions.signals.get("memory_used_bytes"),
+        temperature_celsius=conditions.temperature_celsius,
+        order=order,
+    )
