@@ -57,6 +57,7 @@ from pytest_joules.reporting import formats, github, junit, terminal
 from pytest_joules.reporting import json as json_report
 from pytest_joules.reporting.escape import log
 from pytest_joules.review import renames, review
+from pytest_joules.sweeper import Sweeper
 from pytest_joules.units import plural, utc_now
 from pytest_joules.updating import commit_of, update_baselines
 from pytest_joules.workloads.adapters import ADAPTERS
@@ -105,6 +106,9 @@ class Gate:
 
     holds_devices_for_run = True
 
+    measured_once = ""
+    """Why every point of a sweep is measured only once; empty if it is not."""
+
     def __init__(self, config: pytest.Config, options: Options) -> None:
         """Nothing is opened yet."""
         self.config = config
@@ -120,6 +124,7 @@ class Gate:
         self.stopped = False
         self._progress_shown = False
         self.why_unmeasured: dict[str, str] = {}
+        self.sweeper = Sweeper(config, options, self._unfit, lambda: self.measured_once)
         self.traces: list[WindowTrace] | None = None if options.trace is None else []
         self._meter: Meter | None = None
         self._repository = repository_of(config.rootpath)
@@ -165,6 +170,8 @@ class Gate:
         self._meter = made or open_meter(self.options, self.stack)
         replayed = isinstance(self._meter, ReplayMeter)
         self.info = MeterInfo(self._meter.description, self._meter.simulated, tuple(self._meter.devices), replayed)
+        if replayed:
+            self.measured_once = "replayed: a trace holds the first measurement of each point alone"
         if self.traces is not None and self._meter.reads(self._meter.devices[0]) is None:
             raise MeterError(f"--energy-trace: {self._meter.description} has no raw reads to save")
         if self.options.devices is not None:
@@ -223,14 +230,20 @@ class Gate:
             if budgets:
                 self._declare(item, budgets)
         if self.options.only:
-            others = [item for item in items if item.nodeid not in self.declared]
-            items[:] = [item for item in items if item.nodeid in self.declared]
+            wanted = self.measuring
+            others = [item for item in items if item.nodeid not in wanted]
+            items[:] = [item for item in items if item.nodeid in wanted]
             if others:
                 self.config.hook.pytest_deselected(items=others)
         # The error rate is shared out before anything is measured, whatever becomes of the tests.
         self._bar = replace(self._bar, family=sum(len(self.declared.get(item.nodeid, ())) for item in items))
         self._refuse_shared_keys(items)
         self._refuse_wide_tolerances(items)
+
+    @property
+    def measuring(self) -> set[str]:
+        """Tests that carry a budget or are points of a sweep."""
+        return {*self.declared, *self.sweeper.group_of}
 
     def _declare(self, item: pytest.Item, budgets: tuple[EnergyBudget, ...]) -> None:
         self.declared[item.nodeid] = budgets
@@ -270,14 +283,15 @@ class Gate:
                     self.why_unmeasured[item.nodeid] = DESELECTED
 
     def pytest_report_collectionfinish(self) -> str:
-        return f"energy: {plural(sum(len(budgets) for budgets in self.declared.values()), 'budget')}"
+        budgets = plural(sum(len(budgets) for budgets in self.declared.values()), "budget")
+        return "; ".join(filter(None, (f"energy: {budgets}", self.sweeper.told())))
 
     # -- measuring --
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
         # From before the first fixture to after the last: a model that waits in memory is a foreign process, too.
-        with self.devices_held() if self.declared and self.holds_devices_for_run else contextlib.nullcontext():
+        with self.devices_held() if self.measuring and self.holds_devices_for_run else contextlib.nullcontext():
             return (yield)
 
     @contextlib.contextmanager
@@ -298,19 +312,26 @@ class Gate:
             adapters=ADAPTERS,
             count=lambda result, call: self.config.hook.pytest_joules_count_work(result=result, call=call),
             progress=self._progress,
-            traces=self.traces,
+            traces=None if self.sweeper.again else self.traces,
         )
-        item.stash[RECORDER] = Recorder(bench, item.nodeid, budgets, key=lambda window: self._key(item, window))
+        item.stash[RECORDER] = Recorder(
+            bench,
+            item.nodeid,
+            budgets,
+            key=lambda window: self._key(item, window),
+            compared=item.nodeid in self.sweeper.group_of,
+        )
         item.stash[ENERGY] = Energy(item.stash[RECORDER])
         return item.stash[ENERGY]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        # A rerun of the test starts afresh, even if it comes no further than this.
-        self.forget(item.nodeid)
-        # Until it has come to an end.
-        unmeasured = Verdict(VerdictKind.UNMEASURED)
-        self._tell(item, [BudgetResult(item.nodeid, b, True, unmeasured) for b in self.declared.get(item.nodeid, ())])
+        if not self.sweeper.again:
+            # A rerun of the test starts afresh, even if it comes no further than this.
+            self.forget(item.nodeid)
+            # Until it has come to an end.
+            budgets, unmeasured = self.declared.get(item.nodeid, ()), Verdict(VerdictKind.UNMEASURED)
+            self._tell(item, [BudgetResult(item.nodeid, b, True, unmeasured) for b in budgets])
         if RECORDER in item.stash:
             del item.stash[RECORDER], item.stash[ENERGY]
 
@@ -325,6 +346,7 @@ class Gate:
         """Drop what an earlier attempt at a test found."""
         self.results.pop(test, None)
         self.extra_info.pop(test, None)
+        self.sweeper.forget(test)
         if self.traces:
             self.traces[:] = [window for window in self.traces if window.test != test]
 
@@ -336,7 +358,10 @@ class Gate:
             self._end_progress(item)
         # A unittest.TestCase keeps what its test raised instead of raising it.
         if not getattr(item, "_excinfo", None):
-            self._judge(item)
+            if RECORDER in item.stash:
+                self.sweeper.measured(item.nodeid, item.stash[RECORDER].measurements)
+            if not self.sweeper.again:
+                self._judge(item)
         return outcome
 
     @pytest.hookimpl(tryfirst=True)
@@ -507,16 +532,19 @@ class Gate:
                 missing = [BudgetResult(test, budget, True, verdict, place=place) for budget in budgets]
                 results += [replace(r, failed=self.options.strict and r.budget.gate) for r in missing]
         orphans = self._orphans(results)
+        commit = commit_of(self.config.rootpath)
         return RunResult(
             created=utc_now(),
             version=version("pytest-joules"),
             meter=self.info,
-            commit=commit_of(self.config.rootpath),
+            commit=commit,
             results=tuple(results),
             extra_info=self.extra_info,
             not_collected=tuple(key for found in orphans.values() for key in found),
             renames=renames(orphans, results),
             review=self._review(results),
+            sweeps=self.sweeper.sweeps(commit),
+            slo=", ".join(map(str, self.options.slo)),
             rates=self.options.rates,
         )
 
@@ -525,6 +553,12 @@ class Gate:
         why = self.why_unmeasured.get(test, "")
         by_budget = any(result.failed for result in results) and why.startswith((f"{TEST_FAILED} call", SKIPPED))
         return "" if by_budget else why
+
+    def _unfit(self, test: str) -> str:
+        """Why a test can be no point of a sweep that is chosen; a budget that nobody has judged yet is no reason."""
+        results = self.results.get(test, ())
+        wrong = (r.verdict for r in results if r.failed and r.verdict.kind is not VerdictKind.NO_BASELINE)
+        return next((f"{v.kind.value}: {v.reason}" for v in wrong), "") or self._broken(test, results)
 
     def _review(self, results: Sequence[BudgetResult]) -> BaselineReview | None:
         # Without a base that can be read, no session has started.

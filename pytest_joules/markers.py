@@ -27,8 +27,8 @@ SIGNATURE = (
 
 SWEEP_SIGNATURE = (
     'energy_sweep(group=None, *, latency="call", unit=None, window=None, default=False): '
-    "measure every instance of a parametrized test, or of all tests of the group, under --energy as one point of joules "
-    "per unit of work against a latency, and recommend one, e.g. energy_sweep('chat decode', latency='itl_p95')"
+    "measure every instance of a parametrized test, or of all tests of the group, under --energy as one point of "
+    "joules per unit of work against a latency, and recommend one, e.g. energy_sweep('chat decode', latency='itl_p95')"
 )
 
 

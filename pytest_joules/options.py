@@ -328,7 +328,9 @@ SETTINGS = (
         "most seconds of each sweep, with the set-up of its tests; points near the frontier are measured again within "
         "them (default: as long as one pass over all points, and as many measurements again)",
     ),
-    Setting("sweep_seed", _seed, "N", "what the order of a sweep's points is drawn from (default: drawn, and reported)"),
+    Setting(
+        "sweep_seed", _seed, "N", "what the order of a sweep's points is drawn from (default: drawn, and reported)"
+    ),
     Setting("sort", _choice(*SORTS), "COLUMN", f"sort the table by: {', '.join(SORTS)} (default: test)"),
     Setting("columns", _columns, "A,B", f"columns of the table, from: {', '.join(COLUMNS)}"),
 )

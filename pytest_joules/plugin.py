@@ -51,7 +51,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "of pins from before SINCE (UTC, ISO 8601); pytest-joules record --anchor gives it",
     )
     group.addoption(
-        "--energy-only", action="store_true", dest="energy_only", help="run only tests that carry an energy budget or sweep"
+        "--energy-only",
+        action="store_true",
+        dest="energy_only",
+        help="run only tests that carry an energy budget or sweep",
     )
     group.addoption("--energy-json", metavar="FILE", dest="energy_json", help="write the report as JSON to FILE")
     group.addoption(

@@ -27,7 +27,7 @@ from pytest_joules.workloads.observer import NO_CALL, CountedStream, Declared, H
 from pytest_joules.workloads.work import Adapter, Call, Split, Work, type_name
 
 RECORDED_BLOCKS = 6
-"""Blocks that a session to be stored takes at least."""
+"""Blocks that a session to be stored, or a point of a sweep, takes at least: three seconds, six under a power cap."""
 
 RECORDED_LIBRARIES = ("torch", "vllm", "diffusers", "transformers", "jax", "triton")
 """Libraries whose versions are kept with a measurement, if they are loaded."""
@@ -75,6 +75,8 @@ class Recorder:
         test: str,
         budgets: Sequence[EnergyBudget],
         key: Callable[[str], str],
+        *,
+        compared: bool = False,
     ) -> None:
         """Nothing is measured yet.
 
@@ -83,8 +85,10 @@ class Recorder:
             test: The node id.
             budgets: The test's budgets, in the order of the markers.
             key: Names what a window is stored under.
+            compared: Whether the number is compared with other tests', whatever its budgets make of it.
         """
         self._bench = bench
+        self._compared = compared
         self._replay = bench.meter if isinstance(bench.meter, ReplayMeter) else None
         self._test = test
         self._budgets = tuple(budgets)
@@ -112,7 +116,8 @@ class Recorder:
         self._open(window, call, work, split)
         options = self._bench.options
         # Few blocks of either would tell little of the noise in their difference.
-        first = RECORDED_BLOCKS if options.writes_baselines or split is not None else LOOKS[0]
+        many = options.writes_baselines or self._compared or split is not None
+        first = RECORDED_BLOCKS if many else LOOKS[0]
         plan = Plan(
             window=window,
             looks=tuple(n for n in LOOKS if n >= first),

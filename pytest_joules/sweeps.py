@@ -31,19 +31,17 @@ class Attempt:
     windows: Sequence[Measurement]
 
 
-def affordable(points: int, further: int, spent: float, runs: int, seconds: float | None) -> int:
+def affordable(runs: Sequence[int], spent: float, seconds: float | None) -> int:
     """How many more measurements a sweep may take.
 
     Args:
-        points: How many points it has.
-        further: Measurements that were taken after the first pass.
-        spent: Seconds of all runs so far, with set-up and teardown.
-        runs: How many these were.
-        seconds: Most seconds of the whole sweep; ``None`` for as many measurements as one pass takes.
+        runs: How often each of its points has run.
+        spent: What all runs took, s, with set-up and teardown.
+        seconds: Most seconds of the whole sweep; ``None`` for as many further measurements as it has points.
     """
     if seconds is None:
-        return max(points, FEWEST_FURTHER) - further
-    return math.floor((seconds - spent) * runs / spent) if spent > 0 else points
+        return max(len(runs), FEWEST_FURTHER) - sum(max(count - 1, 0) for count in runs)
+    return math.floor((seconds - spent) * sum(runs) / spent) if spent > 0 else len(runs)
 
 
 def sweep_of(
@@ -112,7 +110,9 @@ def pass_of(window: Measurement | str, unit: str, order: int) -> Pass | str:
     if unit not in window.blocks:
         return f"counted {listed(window.blocks)}, not the group's {unit!r}: count it, or give energy_sweep(unit=...)"
     blocks, conditions = window.blocks[unit], window.conditions
-    means = {name: math.exp(log_seconds(window.blocks[of])) for name, of in (("unit", unit), ("call", "call")) if of in window.blocks}
+    means = {"unit": math.exp(log_seconds(blocks))}
+    if "call" in window.blocks:
+        means["call"] = math.exp(log_seconds(window.blocks["call"]))
     told = {name: each for name, each in window.latencies.items() if math.isfinite(each) and each > 0}
     return Pass(
         joules_per_unit=math.exp(log_mean(blocks)),

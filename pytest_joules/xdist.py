@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ import pytest
 from pytest_joules.budget import EnergyBudget
 from pytest_joules.codec import decode, encode
 from pytest_joules.gate import Gate
-from pytest_joules.model import BudgetResult, MeterInfo, Place
+from pytest_joules.grouping import Member
+from pytest_joules.model import BudgetResult, Measurement, MeterInfo, Place
 from pytest_joules.options import Options
 
 OUTPUT = "pytest_joules"
@@ -37,7 +38,17 @@ class WorkerRun:
     collected: tuple[str, ...]
     why_unmeasured: Mapping[str, str]
     places: Mapping[str, Place]
+    members: Mapping[str, tuple[Member, ...]]
     usage_error: str = ""
+
+
+ONCE = "under pytest-xdist every point is measured once, and --energy-sweep-seconds does not count"
+
+
+def windows_of(results: Sequence[BudgetResult]) -> list[Measurement]:
+    """What a test measured, by its results: several budgets may be of one window."""
+    found = {result.measurement.window: result.measurement for result in results if result.measurement is not None}
+    return list(found.values())
 
 
 def make_gate(config: pytest.Config, options: Options) -> Gate:
@@ -54,6 +65,7 @@ class WorkerGate(Gate):
 
     # The workers of one run share their devices, test by test.
     holds_devices_for_run = False
+    measured_once = ONCE
 
     usage_error = ""
 
@@ -78,7 +90,7 @@ class WorkerGate(Gate):
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         with (
             self._told_to_controller(),
-            self.devices_held() if item.nodeid in self.declared else contextlib.nullcontext(),
+            self.devices_held() if item.nodeid in self.measuring else contextlib.nullcontext(),
         ):
             return (yield)
 
@@ -97,6 +109,7 @@ class WorkerGate(Gate):
             collected=tuple(sorted(self.collected)),
             why_unmeasured=self.why_unmeasured,
             places=self.places,
+            members=self.sweeper.members,
             usage_error=self.usage_error,
         )
         self.config.workeroutput[OUTPUT] = json.dumps(encode(found))  # type: ignore[attr-defined]
@@ -114,6 +127,7 @@ class ControllerGate(Gate):
     """Puts together what the workers found, and reports and stores it as a run without workers does."""
 
     holds_devices_for_run = False
+    measured_once = ONCE
 
     def open(self) -> None:
         """Nothing: each worker opens its own meter."""
@@ -133,6 +147,7 @@ class ControllerGate(Gate):
         if (text := report.__dict__.pop(OUTPUT, None)) is not None:
             found = decode(WorkerTest, json.loads(text))
             self.results[report.nodeid] = found.results
+            self.sweeper.measured(report.nodeid, windows_of(found.results))
             if found.extra_info:
                 self.extra_info[report.nodeid] = found.extra_info
 
@@ -149,5 +164,6 @@ class ControllerGate(Gate):
         self.info = found.meter
         self.declared.update(found.declared)
         self.places.update(found.places)
+        self.sweeper.join(found.members)
         self.collected.update(found.collected)
         self.why_unmeasured.update({**found.why_unmeasured, **self.why_unmeasured})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from importlib.resources import files
@@ -21,7 +22,8 @@ from msgspec.json import format as indented
 
 from pytest_joules.codec import CodecError, decode, encode, shown, without_garbage_collection
 from pytest_joules.files import missing, write_whole
-from pytest_joules.model import BudgetResult, History, PowerTrace, RunResult
+from pytest_joules.model import BudgetResult, History, PowerTrace, RunResult, Sweep
+from pytest_joules.slo import SloError, parse_slo
 from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER
 
 SCHEMA_VERSION = 1
@@ -148,7 +150,31 @@ def _run(data: Any, path: Path) -> RunResult:
     for result in run.results:
         if fault := unsound(result):
             raise ReportError(f"{path}: {shown(result.test)}: {fault}; no run measures that: measure it again")
+    for sweep in run.sweeps:
+        if fault := unsound_sweep(sweep):
+            raise ReportError(f"{path}: sweep {shown(sweep.group)!r}: {fault}; no run measures that: measure it again")
+    try:
+        parse_slo(run.slo) if run.slo else ()
+    except SloError as error:
+        raise ReportError(f"{path}: slo: {shown(str(error))}") from error
     return run
+
+
+def unsound_sweep(sweep: Sweep) -> str:
+    """What of a sweep fits the schema, but not the arithmetic of a frontier; empty if nothing does."""
+    if twins := [name for name, count in Counter(point.name for point in sweep.points).items() if count > 1]:
+        return f"two points named {shown(twins[0])!r}"
+    for point in sweep.points:
+        for told in point.passes:
+            positive = {"joules_per_unit": told.joules_per_unit, **told.seconds}
+            least = {"error": told.error, "watts": told.watts, "memory_bytes": told.memory_bytes}
+            for name, value in positive.items():
+                if not SMALLEST_NUMBER <= value <= LARGEST_NUMBER:
+                    return f"{shown(point.name)}: {shown(name)} of {value:g}"
+            for name, other in least.items():
+                if other is not None and not 0 <= other <= LARGEST_NUMBER:
+                    return f"{shown(point.name)}: {name} of {other:g}"
+    return ""
 
 
 def unsound(result: BudgetResult) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 from pytest_joules.model import BudgetResult, RunResult, VerdictKind
-from pytest_joules.reporting import advice, diagnosis, terminal
+from pytest_joules.reporting import advice, diagnosis, frontier, terminal
 from pytest_joules.reporting.escape import markdown, markdown_block, markdown_code, short, short_lines
 from pytest_joules.reporting.rows import Row, rows, worst_first
 from pytest_joules.units import format_joules, format_percent
@@ -138,8 +138,9 @@ def _under_heading(row: Row, told: Sequence[str]) -> str:
 
 
 def _beside(run: RunResult) -> Sequence[tuple[str, Sequence[str]]]:
-    """What happened to the stored sessions, under a heading each."""
+    """What to choose of each sweep, and what happened to the stored sessions, under a heading each."""
     return (
+        ("Sweeps", frontier.brief(run)),
         ("Baselines under review", terminal.review(run.review, run.results) if run.review else ()),
         ("Baselines written", terminal.changes(run.changes)),
         ("Cheaper than stored", () if run.changes else [*_cheaper(run)]),

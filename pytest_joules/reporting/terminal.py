@@ -281,6 +281,12 @@ def report(
         lines += review(run.review, run.results)
     if run.changes:
         lines += ["baselines written:", *changes(run.changes)]
+    if run.sweeps:
+        # Not before there is one to tell of.
+        from pytest_joules.reporting import frontier
+
+        for found in frontier.frontiers(run):
+            lines += ["", *frontier.report(found, run.rates)]
     return lines
 
 

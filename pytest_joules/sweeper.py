@@ -1,0 +1,266 @@
+"""Sweeps inside pytest: the order of the points, and further measurements after the first pass.
+
+The first pass is pytest's own: the tests of a group run in an order drawn from
+a seed, as far as tests that share an expensive fixture stay together.  When the
+last of them has run, those points are run again that could change the answer.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from secrets import randbelow
+from typing import Any
+
+import pytest
+
+from pytest_joules.frontier import next_point
+from pytest_joules.grouping import Member, SweepError, grouped, settings_of
+from pytest_joules.markers import SWEEP, sweep_of
+from pytest_joules.model import Measurement, Sweep
+from pytest_joules.options import Options
+from pytest_joules.sweeps import Attempt, affordable
+from pytest_joules.sweeps import sweep_of as made
+from pytest_joules.units import plural
+
+SEED = "pytest_joules_seed"
+"""Under this name the controller of pytest-xdist tells its workers the seed: all must come to the same order."""
+
+AGAIN = "pytest_joules_again"
+"""Marks the reports of a further measurement."""
+
+SEEDS = 2**31
+
+
+class Sweeper:
+    """Orders the points of sweeps, runs some of them again, and puts together what they come to.
+
+    Attributes:
+        members: The tests that are points, by group, in the order of the tests.
+        again: Whether a test runs that has run before: it is measured and not judged.
+    """
+
+    def __init__(
+        self, config: pytest.Config, options: Options, faults: Callable[[str], str], once: Callable[[], str]
+    ) -> None:
+        """Nothing is collected yet.
+
+        Args:
+            config: The run's.
+            options: Its options.
+            faults: Why a test, by its node id, can be no point that is chosen; empty if it can.
+            once: Why every point is measured only once; empty if it is not.
+        """
+        self._options = options
+        self._faults = faults
+        self._once = once
+        drawn = randbelow(SEEDS) if options.sweep_seed is None else options.sweep_seed
+        self.seed: int = getattr(config, "workerinput", {}).get(SEED, drawn)
+        self.members: dict[str, tuple[Member, ...]] = {}
+        self.again = False
+        self._taken = False
+        self._items: dict[str, pytest.Item] = {}
+        self._closing: dict[str, str] = {}
+        self._attempts: list[Attempt] = []
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._runs: Counter[str] = Counter()
+        self._unreached: dict[str, str] = {}
+        self._failed_again: dict[str, str] = {}
+        self._deselected: Counter[str] = Counter()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        node.workerinput[SEED] = self.seed
+
+    # -- order --
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Before pytest puts those together that share a parametrized fixture of a class, module or session."""
+        found = [member for item in items if (member := _member(item)) is not None]
+        try:
+            self.members = grouped(found)
+        except SweepError as error:
+            raise pytest.UsageError(f"{SWEEP}: {error}") from error
+        if self.members:
+            items[:] = shuffled(items, self.group_of, self.seed)
+
+    @property
+    def group_of(self) -> dict[str, str]:
+        """The group of each test, by node id."""
+        return {member.test: group for group, members in self.members.items() for member in members}
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        gone = {item.nodeid for item in items}
+        for group, members in self.members.items():
+            self.members[group] = tuple(member for member in members if member.test not in gone)
+            self._deselected[group] += len(members) - len(self.members[group])
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        groups = self.group_of
+        self._items = {item.nodeid: item for item in session.items}
+        # In the order of the run: the last test of each group stays.
+        last = {groups[item.nodeid]: item.nodeid for item in session.items if item.nodeid in groups}
+        self._closing = {test: group for group, test in last.items()}
+
+    def told(self) -> str:
+        """What there is to sweep, for the line below the collected tests; empty without any."""
+        points = [f"{group!r} of {plural(len(members), 'point')}" for group, members in self.members.items() if members]
+        return f"{plural(len(points), 'sweep')}: {', '.join(points)}, seed {self.seed}" if points else ""
+
+    # -- further measurements --
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+        group = self._closing.get(item.nodeid)
+        if group is None or self._taken or self._once():
+            return None
+        self._taken = True
+        try:
+            self._close(group, item, nextitem)
+        finally:
+            self._taken = self.again = False
+        return True
+
+    def _close(self, group: str, current: pytest.Item, nextitem: pytest.Item | None) -> None:
+        """Run the last test of a group's first pass, then whatever is worth to be measured again.
+
+        What follows is chosen before the current test is torn down, as if it came out as before, so that fixtures that
+        both use stay.
+        """
+        while True:
+            following = self._next(group, running=current.nodeid)
+            self._run(current, nextitem if following is None else following)
+            self.again = True
+            if current.session.shouldfail or current.session.shouldstop:
+                return
+            following = following or self._next(group)
+            if following is None:
+                return
+            current = following
+
+    def _run(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        if nextitem is item:
+            # Before itself a test keeps its own fixtures; before a neighbour all but those.
+            others = (other for other in self._items.values() if other is not item and other.parent is item.parent)
+            nextitem = next(others, None)
+        item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+
+    def _next(self, group: str, running: str | None = None) -> pytest.Item | None:
+        """The test that is worth measuring next; while one runs, as if it came out as the last time."""
+        members, attempts = self.members[group], self._attempts_of(group)
+        if running is not None:
+            attempts += [attempt for attempt in attempts if attempt.test == running][-1:]
+        runs = [self._runs[member.test] + (member.test == running) for member in members]
+        # The one that runs takes as long as those before it.
+        spent = self._spent(group) * sum(runs) / max(sum(runs) - (running is not None), 1)
+        many = affordable(runs, spent, self._options.sweep_seconds)
+        if many < 1:
+            return None
+        measured = {attempt.test for attempt in attempts}
+        known = [member for member in members if member.test in measured]
+        if not known:
+            return None
+        name = next_point(self._sweep(known, attempts), self._options.slo, affordable=many)
+        return None if name is None else self._items[name]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        seconds, group = self._options.sweep_seconds, self.group_of.get(item.nodeid)
+        if seconds is None or group is None or self.again or self._once() or self._spent(group) < seconds:
+            return
+        self._unreached[item.nodeid] = f"not reached: --energy-sweep-seconds={seconds:g} were over"
+        pytest.skip(self._unreached[item.nodeid])
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Any:
+        report = yield
+        if self.again and item.nodeid in self.group_of:
+            report.__dict__[AGAIN] = True
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._seconds[report.nodeid] += report.duration
+        self._runs[report.nodeid] += report.when == "setup" and report.nodeid not in self._unreached
+        if report.failed and hasattr(report, AGAIN):
+            self._failed_again[report.nodeid] = f"failed in {report.when} when it was measured again"
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        again = hasattr(report, AGAIN) and report.when == "call" and report.passed
+        return ("measured again", "m", "MEASURED AGAIN") if again else None
+
+    # -- results --
+
+    def measured(self, test: str, windows: Sequence[Measurement]) -> None:
+        """Take what one run of a test measured."""
+        if windows:
+            self._attempts.append(Attempt(test, tuple(windows)))
+
+    def forget(self, test: str) -> None:
+        """Drop what an earlier attempt at a test found."""
+        self._attempts[:] = [attempt for attempt in self._attempts if attempt.test != test]
+
+    def join(self, members: Mapping[str, tuple[Member, ...]]) -> None:
+        """Take the groups that a worker collected."""
+        self.members.update(members)
+
+    def sweeps(self, commit: str | None) -> tuple[Sweep, ...]:
+        """What all groups came to."""
+        return tuple(
+            self._sweep(members, self._attempts_of(group), commit, self._notes(group))
+            for group, members in self.members.items()
+            if members
+        )
+
+    def _sweep(
+        self,
+        members: Sequence[Member],
+        attempts: Sequence[Attempt],
+        commit: str | None = None,
+        notes: Sequence[str] = (),
+    ) -> Sweep:
+        tests = [member.test for member in members]
+        own = {**self._failed_again, **self._unreached}
+        faults = {test: own.get(test) or self._faults(test) for test in tests}
+        spent = self._spent(members[0].group)
+        return made(members, attempts, faults, seed=self.seed, spent_seconds=spent, commit=commit, notes=notes)
+
+    def _notes(self, group: str) -> list[str]:
+        members, notes = self.members[group], [self._once()]
+        if unreached := sum(member.test in self._unreached for member in members):
+            notes.append(f"{unreached} of {plural(len(members), 'point')} not reached: raise --energy-sweep-seconds")
+        if gone := self._deselected[group]:
+            notes.append(f"{plural(gone, 'further test')} of the group not selected")
+        return [note for note in notes if note]
+
+    def _attempts_of(self, group: str) -> list[Attempt]:
+        tests = {member.test for member in self.members[group]}
+        return [attempt for attempt in self._attempts if attempt.test in tests]
+
+    def _spent(self, group: str) -> float:
+        return sum(self._seconds[member.test] for member in self.members[group])
+
+
+def _member(item: pytest.Item) -> Member | None:
+    """The item as a point of its group; ``None`` if no marker says so."""
+    marked = sweep_of(item)
+    if marked is None:
+        return None
+    called = getattr(item, "callspec", None)
+    if called is None:
+        return Member(item.nodeid, item.nodeid, marked, {})
+    function = item.nodeid.removesuffix(f"[{called.id}]")
+    return Member(item.nodeid, function, marked, settings_of(called.params, called.id))
+
+
+def shuffled(items: Sequence[pytest.Item], groups: Mapping[str, str], seed: int) -> list[pytest.Item]:
+    """The items of each group side by side, in an order drawn from ``seed``, at the place of the group's first."""
+    together: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        together.setdefault(groups.get(item.nodeid, f"\0{item.nodeid}"), []).append(item)
+    for group, found in together.items():
+        # A group's order hangs on no other group.
+        random.Random(f"{seed} {group}").shuffle(found)
+    return [item for found in together.values() for item in found]
