@@ -329,7 +329,10 @@ SETTINGS = (
         "them (default: as long as one pass over all points, and as many measurements again)",
     ),
     Setting(
-        "sweep_seed", _seed, "N", "what the order of a sweep's points is drawn from (default: drawn, and reported)"
+        "sweep_seed",
+        _seed,
+        "N",
+        "what the order of a sweep's points is drawn from (default: a new one, which is reported)",
     ),
     Setting("sort", _choice(*SORTS), "COLUMN", f"sort the table by: {', '.join(SORTS)} (default: test)"),
     Setting("columns", _columns, "A,B", f"columns of the table, from: {', '.join(COLUMNS)}"),

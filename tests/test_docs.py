@@ -25,7 +25,8 @@ from pytest_joules import Window, cli, hookspec, plugin, testing
 from pytest_joules.budget import EnergyBudget
 from pytest_joules.commands import shared
 from pytest_joules.fixture import Energy
-from pytest_joules.markers import SIGNATURE
+from pytest_joules.grouping import EnergySweep
+from pytest_joules.markers import SIGNATURE, SWEEP_SIGNATURE
 from pytest_joules.model import VerdictKind
 from pytest_joules.options import COLUMNS, SIMULATED_FAULTS, SIMULATED_MOST, SORTS, WITHHOLDABLE
 from pytest_joules.reporting import openmetrics
@@ -130,13 +131,15 @@ def test_every_command_and_its_options_have_their_row_and_no_other_has() -> None
         assert told == options, name
 
 
-def test_the_marker_has_all_arguments_and_no_other() -> None:
-    assert SIGNATURE.partition(":")[0] in REFERENCE
-    arguments = [name.strip().partition("=")[0] for name in SIGNATURE.partition("(")[2].partition(")")[0].split(",")]
+@pytest.mark.parametrize(("signature", "kind"), [(SIGNATURE, EnergyBudget), (SWEEP_SIGNATURE, EnergySweep)])
+def test_the_markers_have_all_arguments_and_no_other(signature: str, kind: type) -> None:
+    assert signature.partition(": ")[0] in REFERENCE
+    arguments = [name.strip().partition("=")[0] for name in signature.partition("(")[2].partition(")")[0].split(",")]
     arguments.remove("*")
-    told = [named(row[0]) for row in rows(section("Marker"))[: len(arguments)]]
-    assert told == arguments
-    assert {*arguments} >= {*inspect.signature(EnergyBudget).parameters}
+    told = [named(row[0]) for row in rows(section("Marker"))]
+    at = told.index(arguments[0])
+    assert told[at : at + len(arguments)] == arguments
+    assert {*arguments} >= {*inspect.signature(kind).parameters}
 
 
 def test_every_unit_of_energy_is_told() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_joules.model import Price
 from pytest_joules.options import COLUMNS, SETTINGS, SIMULATED_SKUS, SORTS, MeterChoice, OptionError, Options, in_ci
+from pytest_joules.slo import Condition
 
 ROOT = Path("/root-of-suite")
 
@@ -45,6 +46,9 @@ GOOD: dict[str, list[tuple[str, object]]] = {
         ("0 EUR/kWh", Price(0.0, "EUR")),
     ],
     "carbon": [("350 g/kWh", 350.0), (".35 kg/kWh", 350.0), ("350kg / MWh", 350.0)],
+    "slo": [("itl_p95 < 50 ms", (Condition("itl_p95", 0.05),))],
+    "sweep_seconds": [("600", 600.0)],
+    "sweep_seed": [("0", 0), ("1438125010", 1438125010)],
     "sort": [(sort, sort) for sort in SORTS],
     "columns": [("test,ratio", ("test", "ratio")), (", ".join(COLUMNS), COLUMNS)],
 }
@@ -89,6 +93,9 @@ BAD: dict[str, list[tuple[str, str]]] = {
         )
     ],
     "carbon": [(text, "like '350 g/kWh'") for text in ("350", "350 g", "350 mg/kWh", "-1 g/kWh", "350 g/kWh extra")],
+    "slo": [("fast", "write it like 'itl_p95 < 50 ms'"), ("itl > 5 ms", "a latency is held to the most")],
+    "sweep_seconds": [("0", "give seconds, like 10"), ("soon", "give seconds, like 10")],
+    "sweep_seed": [(text, "give a whole number") for text in ("-1", "1.5", "x", "9" * 5000)],
     "sort": [("colour", "not one of test, verdict")],
     "columns": [("test,colour", "unknown column 'colour'; choose from test,"), ("test,", "unknown column ''")],
 }

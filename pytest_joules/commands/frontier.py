@@ -73,7 +73,6 @@ def _conditions(text: str) -> tuple[Condition, ...]:
 
 def run(options: argparse.Namespace) -> int:
     """Read the files, put their sweeps together, and print what to choose."""
-    from pytest_joules.frontier import frontier_of
     from pytest_joules.reporting import frontier as words
     from pytest_joules.reporting.formats import FormatError, renderer
 
@@ -84,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     except FormatError as error:
         raise CommandError(f"--html: {error}") from error
     found = _asked(options)
-    frontiers = [frontier_of(sweep, parse_slo(found.slo) if found.slo else ()) for sweep in found.sweeps]
+    frontiers = words.frontiers(found)
     for number, frontier in enumerate(frontiers):
         show([*([""] if number else []), *words.report(frontier, found.rates)])
     if options.json is not None:

@@ -9,16 +9,20 @@ from typing import Any
 
 from pytest_joules.codec import encode
 from pytest_joules.costs import cost_of
-from pytest_joules.frontier import Frontier, Interval, Placed, Recommendation, Standing, Step, interval_of
-from pytest_joules.model import Estimate, Rates, SweepPoint
+from pytest_joules.frontier import Frontier, Interval, Placed, Recommendation, Standing, Step, frontier_of, interval_of
+from pytest_joules.model import Estimate, Rates, RunResult, SweepPoint
 from pytest_joules.reporting import costs, tables
 from pytest_joules.reporting import json as json_report
+from pytest_joules.slo import parse_slo
 from pytest_joules.units import format_joules, format_percent, format_seconds, plural
 
 DASH = "-"
 
 MOST_POINTS = 24
 """Points that the terminal tells all of; of more, those that are dominated and nothing else are counted."""
+
+BRIEF = ("recommended", "saves", "unconfirmed")
+"""The lines of a recommendation that a short report tells."""
 
 SCHEMA_VERSION = 1
 """Version of the JSON file; its names are those of :class:`~pytest_joules.frontier.Frontier`."""
@@ -37,6 +41,24 @@ def _ended(data: Any) -> Any:
     if isinstance(data, list):
         return [_ended(value) for value in data]
     return None if data == math.inf else data
+
+
+def frontiers(run: RunResult) -> list[Frontier]:
+    """What the sweeps of a run come to, under the conditions that it was run with."""
+    conditions = parse_slo(run.slo) if run.slo else ()
+    return [frontier_of(sweep, conditions) for sweep in run.sweeps]
+
+
+def brief(run: RunResult) -> list[str]:
+    """What to choose of each sweep, and what that saves: a few lines for a short report."""
+    return [
+        line
+        for frontier in frontiers(run)
+        for line in (
+            f"{title(frontier)}:",
+            *(f"  {label:<11} {text}" for label, text in words(frontier, run.rates) if label in BRIEF),
+        )
+    ]
 
 
 def report(frontier: Frontier, rates: Rates) -> list[str]:
