@@ -104,19 +104,24 @@ def headings(frontier: Frontier) -> list[str]:
 def cells(frontier: Frontier) -> list[list[str]]:
     """A row of text for each point, in the frontier's order; rows are numbered, and name each other by number."""
     knobs = _knobs(frontier)
-    numbers = {placed.point.name: f"#{number}" for number, placed in enumerate(frontier.points, 1)}
+    named = numbers(frontier)
     return [
         [
-            numbers[placed.point.name].removeprefix("#"),
+            named[placed.point.name].removeprefix("#"),
             *([placed.point.settings.get(knob, DASH) for knob in knobs] or [placed.point.name]),
             DASH if placed.joules is None else f"{format_joules(placed.joules.value)}{_spread(placed.joules)}",
             DASH if placed.latency is None else f"{format_seconds(placed.latency.value)}{_spread(placed.latency)}",
             DASH if placed.throughput is None else _count(placed.throughput),
             DASH if placed.watts is None else f"{placed.watts:.0f}",
-            ", ".join([*roles(placed, frontier), standing(placed, numbers)]),
+            ", ".join([*roles(placed, frontier), standing(placed, named)]),
         ]
         for placed in frontier.points
     ]
+
+
+def numbers(frontier: Frontier) -> dict[str, str]:
+    """``#3``, by each point's name: what its row is called."""
+    return {placed.point.name: f"#{number}" for number, placed in enumerate(frontier.points, 1)}
 
 
 def _count(value: float) -> str:

@@ -26,6 +26,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from pytest_joules.codec import without_garbage_collection
+from pytest_joules.frontier import Frontier, Placed, Standing, frontier_of, interval_of
 from pytest_joules.model import (
     Conditions,
     Device,
@@ -37,11 +38,12 @@ from pytest_joules.model import (
     VerdictKind,
     WindowKind,
 )
-from pytest_joules.reporting import advice, costs, terminal
+from pytest_joules.reporting import advice, costs, frontier, terminal
 from pytest_joules.reporting import diagnosis as why
 from pytest_joules.reporting.escape import short, visible
 from pytest_joules.reporting.rows import SEVERITY, Row, finite, rows, worst_first
 from pytest_joules.signals import CONDITIONS, SIGNALS, shown
+from pytest_joules.slo import latency_called, parse_slo
 from pytest_joules.units import (
     format_bytes,
     format_count,
@@ -96,6 +98,8 @@ _PREFIXES = ((1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
 _JSON_ESCAPES = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
 
+_NO_METER = "No meter was opened: nothing was measured."
+
 _EMPTY_STYLE = ""
 """Plotly makes one empty style element and adds its rules through the object model, which a policy does not touch."""
 
@@ -106,6 +110,7 @@ def render(run: RunResult) -> str:
     found = worst_first(rows(run))
     named = list(zip(_identities(found), found, strict=True))
     whole, others = named[:MOST_TESTS], named[MOST_TESTS:]
+    sweeps = _sweeps(run)
     style, script = _asset("report.css"), _asset("report.js")
     library, packed = _library()
     policy = "; ".join(
@@ -122,7 +127,10 @@ def render(run: RunResult) -> str:
         style=Markup(style),
         script=Markup(script),
         library=Markup(packed),
-        data=Markup(_json({name: _data(row) for name, row in whole})),
+        data=Markup(
+            _json({name: _data(row) for name, row in whole} | {s.id: _frontier_data(s.frontier) for s in sweeps})
+        ),
+        sweeps=sweeps,
         run=run,
         overview=_overview(run, found),
         notable=_notable(whole, run),
@@ -247,7 +255,8 @@ def _of_baselines(run: RunResult) -> list[tuple[str, list[str]]]:
 def _banners(run: RunResult) -> list[str]:
     told = []
     if run.meter is None:
-        told.append("No meter was opened: nothing was measured.")
+        published = run.sweeps and not run.results
+        told.append("Published numbers: nothing was measured." if published else _NO_METER)
     elif run.meter.replayed:
         told.append("Replayed: an earlier run's reads were played back, nothing was measured anew.")
     if run.meter is not None and run.meter.simulated:
@@ -572,6 +581,118 @@ def _state(at: Conditions) -> list[tuple[str, str]]:
         for name, value in known.items()
         if value is not None and math.isfinite(value)
     )
+
+
+# -- sweeps --
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """One configuration of a sweep, as its table tells it."""
+
+    cells: Sequence[str]
+    roles: Sequence[str]
+    standing: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Sweep:
+    """One sweep: what to choose, and all points."""
+
+    id: str
+    frontier: Frontier
+    title: str
+    asked: str
+    words: Sequence[tuple[str, str]]
+    caption: str
+    headings: Sequence[str]
+    points: Sequence[_Point]
+
+
+def _sweeps(run: RunResult) -> list[_Sweep]:
+    conditions = parse_slo(run.slo) if run.slo else ()
+    return [_sweep(number, frontier_of(sweep, conditions), run.rates) for number, sweep in enumerate(run.sweeps, 1)]
+
+
+def _sweep(number: int, found: Frontier, rates: Rates) -> _Sweep:
+    names = frontier.numbers(found)
+    return _Sweep(
+        id=f"s-{number}",
+        frontier=found,
+        title=found.sweep.group,
+        asked=" and ".join(map(str, found.conditions)),
+        words=_joined(frontier.words(found, rates)),
+        caption=_frontier_in_words(found),
+        headings=frontier.headings(found)[:-1],
+        points=[
+            _Point(cells[:-1], frontier.roles(placed, found), frontier.standing(placed, names))
+            for cells, placed in zip(frontier.cells(found), found.points, strict=True)
+        ],
+    )
+
+
+def _joined(words: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """A line without a label of its own belongs to the one before it."""
+    told: list[tuple[str, str]] = []
+    for label, text in words:
+        told[-1:] = [(told[-1][0], f"{told[-1][1]}, {text}")] if not label and told else [*told[-1:], (label, text)]
+    return [(f"{label[0].upper()}{label[1:]}", text) for label, text in told]
+
+
+def _frontier_in_words(found: Frontier) -> str:
+    sweep = found.sweep
+    told = f"{sweep.latency} and J/{sweep.unit} of {plural(len(found.points), 'point')}: less is better"
+    if not all(placed.point.source for placed in found.points):
+        told += "; bars are 95% intervals"
+    line = [placed for placed in found.points if placed.standing is Standing.FRONTIER]
+    ends = [placed.joules for placed in line if placed.joules is not None]
+    if len(ends) > 1:
+        most, least = (format_joules(end.value) for end in (ends[0], ends[-1]))
+        told += f"; {plural(len(line), 'point')} on the frontier, from {most} to {least}"
+    return f"{told}."
+
+
+def _frontier_data(found: Frontier) -> dict[str, Any]:
+    """The numbers that a frontier's chart is made of, in units that read well."""
+    sweep, numbers = found.sweep, frontier.numbers(found)
+    names = frontier.configurations(sweep.points)
+    latencies = {name for point in sweep.points for measured in point.passes for name in measured.seconds}
+    known = [(p, p.joules, p.latency) for p in found.points if p.joules is not None and p.latency is not None]
+    joules, prefix = _scale(min((j.value for _, j, _ in known), default=None))
+    seconds, thousandth = _scale(min((s.value for _, _, s in known), default=None))
+    return {
+        "y": visible(f"{prefix}J/{sweep.unit}"),
+        "x": visible(f"{sweep.latency}, {thousandth}s"),
+        "limits": [
+            [significant(condition.bound / seconds), str(condition)]
+            for condition in found.conditions
+            if latency_called(condition.metric, latencies) == latency_called(sweep.latency, latencies)
+        ],
+        "points": [
+            {
+                "x": [significant(value / seconds) for value in (latency.value, *interval_of(latency))],
+                "y": [significant(value / joules) for value in (energy.value, *interval_of(energy))],
+                "standing": placed.standing.value,
+                "meets": placed.meets,
+                "roles": frontier.roles(placed, found),
+                "text": [
+                    short(visible(text))
+                    for text in (f"{numbers[placed.point.name]} {names[placed.point.name]}", *_of_point(placed, found))
+                ],
+            }
+            for placed, energy, latency in known
+        ],
+    }
+
+
+def _of_point(placed: Placed, found: Frontier) -> list[str]:
+    """What a point is, beside its name."""
+    unit = found.sweep.unit
+    told = [f"{format_joules(placed.joules.value)}/{unit}"] if placed.joules is not None else []
+    told += [f"{found.sweep.latency} {format_seconds(placed.latency.value)}"] if placed.latency is not None else []
+    told += [f"{placed.throughput:.4g} {unit}s/s"] if placed.throughput is not None else []
+    told += [f"{placed.watts:.0f} W"] if placed.watts is not None else []
+    return [*told, frontier.standing(placed, frontier.numbers(found))]
 
 
 # -- charts --

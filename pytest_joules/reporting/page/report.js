@@ -361,6 +361,61 @@ const charts = {
     return [[...traces, ...lower], layout(made)];
   },
 
+  // Joules against latency: what no other point surely beats in both is on the line.
+  frontier(told, width) {
+    const of = (axis) => told.points.map((point) => point[axis][0]);
+    const log = { x: wide(of("x")), y: wide(of("y")) };
+    const on = (axis, value) => (log[axis] ? Math.log10(value) : value);
+    const kinds = [
+      ["dominated", "soft", "circle-open", 8], ["tied", "second", "diamond-open", 9], ["frontier", "series", "circle", 10],
+    ];
+    const error = (points, axis, name) => ({
+      type: "data", visible: points.some((point) => point[axis][2] > point[axis][1]), symmetric: false, array: points.map((point) => point[axis][2] - point[axis][0]),
+      arrayminus: points.map((point) => point[axis][0] - point[axis][1]), color: color(name), thickness: 1, width: 3,
+    });
+    const line = told.points.filter((point) => point.standing === "frontier");
+    const traces = [{
+      x: line.map((point) => point.x[0]), y: line.map((point) => point.y[0]), type: "scatter", mode: "lines",
+      line: { shape: "hv", color: color("series"), width: 1.5 }, opacity: 0.6, hoverinfo: "skip", showlegend: false,
+    }];
+    for (const [kind, name, symbol, size] of kinds) {
+      const points = told.points.filter((point) => point.standing === kind);
+      if (!points.length) continue;
+      const chosen = points.map((point) => point.roles.includes("recommended"));
+      traces.push({
+        x: points.map((point) => point.x[0]), y: points.map((point) => point.y[0]), type: "scatter", mode: "markers", name: kind,
+        error_x: error(points, "x", name), error_y: error(points, "y", name),
+        marker: {
+          color: chosen.map((here) => color(here ? "good" : name)), symbol: chosen.map((here) => (here ? "star" : symbol)),
+          size: chosen.map((here) => (here ? 18 : size)), opacity: points.map((point) => (point.meets ? 1 : 0.55)),
+        },
+        text: points.map((point) => point.text.map(escapeHtml).join("<br>")), hovertemplate: "%{text}<extra></extra>",
+      });
+    }
+    const all = (axis) => told.points.flatMap((point) => point[axis]);
+    const x = of("x");
+    const near = told.limits.filter(([bound]) => bound > Math.min(...x) / 3 && bound < 3 * Math.max(...x));
+    const annotations = near.map(([bound, text]) => ({
+      x: on("x", bound), y: 1, yref: "paper", yanchor: "bottom", text: escapeHtml(text), showarrow: false, font: { color: color("bad"), size: 11 },
+    }));
+    for (const point of told.points) {
+      const named = point.roles.filter((role) => role !== "runner-up");
+      if (named.length) annotations.push({
+        x: on("x", point.x[0]), y: on("y", point.y[0]), text: named.join(", "), showarrow: true, arrowhead: 0, arrowcolor: color("soft"),
+        ax: width < 500 ? 18 : 34, ay: -26, xanchor: point.x[0] > Math.max(...x) / 2 ? "right" : "left", font: { color: color("ink"), size: 11 },
+      });
+    }
+    return [traces, layout({
+      annotations,
+      shapes: near.map(([bound]) => ({
+        type: "line", x0: bound, x1: bound, yref: "paper", y0: 0, y1: 1, line: { color: color("bad"), width: 1.5, dash: "dash" }, layer: "below",
+      })),
+      xaxis: { title: { text: escapeHtml(told.x) }, ...spanned([...all("x"), ...near.map(([bound]) => bound)], log.x) },
+      yaxis: { title: { text: escapeHtml(told.y) }, ...spanned(all("y"), log.y) },
+      showlegend: true, legend: { orientation: "h", x: 0, y: -0.2 },
+    })];
+  },
+
   history(told, width) {
     const stored = sessions(told);
     const words = stored.map((session) => `${session.time}<br>${session.commit ?? "no commit"}<br>${kindOf(session)}`.replaceAll("T", " "));
@@ -398,6 +453,21 @@ const charts = {
     })];
   },
 };
+
+// Numbers that one axis does not hold but by their logarithms.
+const wide = (values) => Math.max(...values) > 8 * Math.min(...values);
+
+// An axis of values: what a plain one is marked at is told by 1, 2 and 5 on one of logarithms.
+function spanned(values, log) {
+  const on = log ? values.map(Math.log10) : values;
+  const [low, high] = [Math.min(...on), Math.max(...on)];
+  const margin = 0.08 * (high - low) || 0.1 * Math.abs(high) || 1;
+  const range = [low - margin, high + margin];
+  if (!log) return { range, nticks: 6 };
+  const decades = Array.from({ length: Math.ceil(range[1]) - Math.floor(range[0]) }, (_, index) => 10 ** (Math.floor(range[0]) + index));
+  const tickvals = decades.flatMap((decade) => [1, 2, 5].map((step) => step * decade));
+  return { type: "log", range, tickvals, ticktext: tickvals.map((value) => number(value)) };
+}
 
 // Points of one row side by side, so that none hides another.
 const spreadOut = (index, count) => (count < 2 ? 0 : 0.44 * (index / (count - 1) - 0.5));
@@ -443,7 +513,7 @@ async function draw(article, again = false) {
   const told = data[article.id];
   for (const figure of article.querySelectorAll("figure[data-chart]")) {
     const [chart, plot, details] = [figure.dataset.chart, figure.querySelector(".plot"), figure.querySelector("details")];
-    if (!details.dataset.ready) {
+    if (details && !details.dataset.ready) {
       details.dataset.ready = "yes";
       details.addEventListener("toggle", () => tabulate(details, chart, told));
     }
@@ -487,7 +557,7 @@ function show(theme) {
   if (theme === "auto") delete root.dataset.theme;
   else root.dataset.theme = theme;
   button.querySelector("span").textContent = theme;
-  for (const article of document.querySelectorAll("article[data-charts]")) draw(article, true);
+  for (const article of document.querySelectorAll("[data-charts]")) draw(article, true);
 }
 
 button.hidden = false;
@@ -506,6 +576,13 @@ if (table) {
   table.tBodies[0].addEventListener("focusin", near, { once: true });
   (window.requestIdleCallback ?? setTimeout)(() => unpacked().catch(() => {}));
 }
+const seen = new IntersectionObserver((entries) => {
+  for (const { target } of entries.filter((entry) => entry.isIntersecting)) {
+    seen.unobserve(target);
+    draw(target);
+  }
+});
+for (const section of document.querySelectorAll("section.sweep")) seen.observe(section);
 addEventListener("hashchange", opened);
 opened();
 root.dataset.ready = "yes";
