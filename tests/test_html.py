@@ -32,10 +32,15 @@ from pytest_joules.model import (
     History,
     Measurement,
     MeterInfo,
+    Pass,
     PowerTrace,
+    Price,
+    Rates,
     RunResult,
     SignalChange,
     Split,
+    Sweep,
+    SweepPoint,
     Verdict,
     VerdictKind,
     WindowKind,
@@ -154,6 +159,31 @@ def of_every_kind() -> RunResult:
     return run_of(*results, commit="c0ffee", extra_info={"test_it.py::test_why": {"batch": 64, "</pre>": [1, "<b>"]}})
 
 
+def swept(*names: str, group: str = "chat decode", source: str = "") -> Sweep:
+    """A sweep in which more joules are less latency, but for the last point; the first is the default."""
+    numbers = [(0.4 / 2**n, 0.005 * 2**n) for n in range(len(names) - 1)] + [(0.41, 0.02)]
+    points = [
+        SweepPoint(
+            name,
+            {"max_num_seqs": name},
+            tuple(
+                Pass(joules * way, 0.001, {"itl_p50": seconds}, 600.0) for way in ([1.0] if source else [0.99, 1.01])
+            ),
+            default=name == names[0] and not source,
+            source=source,
+        )
+        for name, (joules, seconds) in zip(names, numbers, strict=True)
+    ]
+    failed = SweepPoint(
+        "failed", {"max_num_seqs": "failed"}, points[0].passes, invalid="its test failed", source=source
+    )
+    return Sweep(group, "token", "itl_p50", (*points, failed))
+
+
+SLO = "itl_p50 < 12 ms"
+SIZES = ("8", "16", "32", "64")
+
+
 class Page(HTMLParser):
     """What a parser sees of a page."""
 
@@ -241,6 +271,35 @@ def test_every_test_is_there_with_its_numbers_and_why() -> None:
     assert {f"#{name}" for name in page.ids()} <= links
 
 
+def test_a_sweep_is_told_in_words_in_a_table_and_as_data_for_its_chart() -> None:
+    rates = Rates(Price(0.3, "EUR"), 350.0)
+    page = Page(html.render(run_of(result(), sweeps=(swept(*SIZES), swept(*SIZES)), slo=SLO, rates=rates)))
+    text = "".join(page.text)
+    for words in ("chat decode", "max_num_seqs=16: 200.0 mJ/token", "against the default, max_num_seqs=8", "0.0167 EUR",
+                  "no host, cooling or embodied carbon", "recommended frontier", "excluded: its test failed",
+                  "misses itl_p50 < 12 ms", "Tests", "test_it.py::test_step"):  # fmt: skip
+        assert words in text, words
+    told = page.data["s-1"]
+    assert (told["x"], told["y"], told["limits"]) == ("itl_p50, ms", "mJ/token", [[12.0, SLO]])
+    assert [point["standing"] for point in told["points"]] == ["frontier", "frontier", "frontier", "dominated"]
+    assert [point["roles"] for point in told["points"]] == [
+        ["default", "runner-up", "fastest"],
+        ["recommended"],
+        [],
+        [],
+    ]
+    assert all(low < value < high for value, low, high in (point["y"] for point in told["points"]))
+    ids = [attributes["id"] for tag, attributes in page.tags if "id" in attributes]
+    assert len({*ids}) == len(ids)
+
+
+def test_a_page_of_sweeps_alone_has_nothing_of_budgets() -> None:
+    text = "".join(Page(html.render(run_of(meter=None, sweeps=(swept(*SIZES, source="a board, 2026"),)))).text)
+    assert "Energy frontier: chat decode" in text
+    assert "Published numbers: nothing was measured." in text
+    assert not any(words in text for words in ("Tests", "Budgets", "No test carried", "95% interval", "unmeasured"))
+
+
 def test_what_moved_and_what_to_do_come_first_once_for_each_cause() -> None:
     tests = [f"test_it.py::test_{number}" for number in range(20)]
     moved = [result(test, VerdictKind.REGRESSED, diagnosis=DIAGNOSIS) for test in tests]
@@ -294,11 +353,12 @@ def test_the_same_result_gives_the_same_page_also_by_way_of_json(tmp_path: Path)
 
 
 def test_hostile_names_are_text_and_nothing_else() -> None:
-    text = html.render(run_of(*(result(test) for test in HOSTILE)))
-    page, harmless = (
-        Page(text),
-        Page(html.render(run_of(*(result(f"test_it.py::test_{n}") for n in range(len(HOSTILE)))))),
+    plain = [f"test_it.py::test_{number}" for number in range(len(HOSTILE))]
+    text, other = (
+        html.render(run_of(*map(result, tests), sweeps=tuple(swept(*tests, group=test) for test in tests)))
+        for tests in (HOSTILE, plain)
     )
+    page, harmless = Page(text), Page(other)
     text.encode()
     assert len(text) < 3e6
     assert len(page.inside["script"]) == 3
@@ -440,12 +500,16 @@ def test_no_complaints_no_requests_and_nothing_that_shuts_people_out(
     chromium: Any, tmp_path: Path, scheme: str, width: int
 ) -> None:
     run = of_every_kind()
-    run = replace(run, results=(*run.results, *(result(test) for test in HOSTILE)))
+    sweeps = (swept(*SIZES), swept(*HOSTILE, group=HOSTILE[-1]), swept(*SIZES, source="a board, 2026"))
+    run = replace(run, results=(*run.results, *(result(test) for test in HOSTILE)), sweeps=sweeps, slo=SLO)
     write_whole(html.render(run), tmp_path / "report.html")
     page = chromium.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
     tab = Tab(page, tmp_path / "report.html")
     assert tab.findings() == []
     assert tab.sideways() <= 0
+    page.locator("#s-1").scroll_into_view_if_needed()
+    page.wait_for_selector("#s-1[data-charts]", timeout=60_000)
+    assert page.locator("#s-1 .plot svg.main-svg").count() >= 1
     tab.open_test("test_it.py::test_why")
     tab.unfold()
     assert page.locator("article:target .plot svg.main-svg").count() >= 3
@@ -535,11 +599,14 @@ def test_a_link_to_the_list_shows_what_its_sender_saw(chromium: Any, tmp_path: P
 
 @in_a_browser
 def test_all_texts_are_there_without_scripts(chromium: Any, tmp_path: Path) -> None:
-    run = run_of(result("test_it.py::test_why", VerdictKind.REGRESSED, diagnosis=DIAGNOSIS))
+    why = result("test_it.py::test_why", VerdictKind.REGRESSED, diagnosis=DIAGNOSIS)
+    run = run_of(why, sweeps=(swept(*SIZES),), slo=SLO)
     write_whole(html.render(run), tmp_path / "report.html")
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto((tmp_path / "report.html").as_uri())
+    assert page.locator("#s-1").get_by_text("max_num_seqs=16: 200.0 mJ/token").is_visible()
+    assert page.locator("#s-1 .plot").is_hidden()
     page.locator("#tests").get_by_role("link", name="test_it.py::test_why", exact=True).click()
     assert page.locator("article").get_by_text("the GPU waits for the host").is_visible()
     context.close()

@@ -20,7 +20,6 @@ from pytest_joules.commands.shared import (
 )
 from pytest_joules.files import write_whole
 from pytest_joules.model import Rates, RunResult
-from pytest_joules.slo import Condition, SloError, parse_slo
 
 
 def add(commands: Commands) -> None:
@@ -41,12 +40,7 @@ def add(commands: Commands) -> None:
         ),
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="report, or file of references")
-    parser.add_argument(
-        "--slo",
-        type=_conditions,
-        metavar="EXPR",
-        help="what it has to meet, e.g. 'itl_p95 < 50 ms, throughput >= 1000'",
-    )
+    add_settings(parser, "slo")
     parser.add_argument(
         "--latency", metavar="NAME", help="weigh joules against this one, e.g. itl_p95 (default: the sweep's own)"
     )
@@ -62,13 +56,6 @@ def add(commands: Commands) -> None:
     add_json(parser, "write frontier and recommendation as JSON")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write them as one HTML page")
     parser.set_defaults(run=run)
-
-
-def _conditions(text: str) -> tuple[Condition, ...]:
-    try:
-        return parse_slo(text)
-    except SloError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def run(options: argparse.Namespace) -> int:

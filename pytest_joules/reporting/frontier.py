@@ -21,7 +21,7 @@ DASH = "-"
 MOST_POINTS = 24
 """Points that the terminal tells all of; of more, those that are dominated and nothing else are counted."""
 
-BRIEF = ("recommended", "saves", "unconfirmed")
+BRIEF = ("recommended", "saves")
 """The lines of a recommendation that a short report tells."""
 
 SCHEMA_VERSION = 1

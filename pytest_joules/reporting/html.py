@@ -26,7 +26,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from pytest_joules.codec import without_garbage_collection
-from pytest_joules.frontier import Frontier, Placed, Standing, frontier_of, interval_of
+from pytest_joules.frontier import Frontier, Placed, Standing, interval_of
 from pytest_joules.model import (
     Conditions,
     Device,
@@ -43,7 +43,7 @@ from pytest_joules.reporting import diagnosis as why
 from pytest_joules.reporting.escape import short, visible
 from pytest_joules.reporting.rows import SEVERITY, Row, finite, rows, worst_first
 from pytest_joules.signals import CONDITIONS, SIGNALS, shown
-from pytest_joules.slo import latency_called, parse_slo
+from pytest_joules.slo import latency_called
 from pytest_joules.units import (
     format_bytes,
     format_count,
@@ -110,7 +110,7 @@ def render(run: RunResult) -> str:
     found = worst_first(rows(run))
     named = list(zip(_identities(found), found, strict=True))
     whole, others = named[:MOST_TESTS], named[MOST_TESTS:]
-    sweeps = _sweeps(run)
+    sweeps = [_sweep(number, found, run.rates) for number, found in enumerate(frontier.frontiers(run), 1)]
     style, script = _asset("report.css"), _asset("report.js")
     library, packed = _library()
     policy = "; ".join(
@@ -607,11 +607,6 @@ class _Sweep:
     caption: str
     headings: Sequence[str]
     points: Sequence[_Point]
-
-
-def _sweeps(run: RunResult) -> list[_Sweep]:
-    conditions = parse_slo(run.slo) if run.slo else ()
-    return [_sweep(number, frontier_of(sweep, conditions), run.rates) for number, sweep in enumerate(run.sweeps, 1)]
 
 
 def _sweep(number: int, found: Frontier, rates: Rates) -> _Sweep:
