@@ -24,7 +24,15 @@ from statistics import fmean
 
 from pytest_joules.model import Estimate, Sweep, SweepPoint
 from pytest_joules.slo import THROUGHPUT, Condition, latency_called
-from pytest_joules.statistics import SAME_DEVICE_SD, Spread, between_sessions, combine, spread_of, student_quantile
+from pytest_joules.statistics import (
+    PRIOR_DF,
+    SAME_DEVICE_SD,
+    Spread,
+    between_sessions,
+    combine,
+    spread_of,
+    student_quantile,
+)
 from pytest_joules.units import format_percent, format_seconds
 
 ENDS = 0.975
@@ -187,7 +195,7 @@ def frontier_of(sweep: Sweep, conditions: Sequence[Condition] = ()) -> Frontier:
         ValueError: if two points have one name.
     """
     known = _Known.of(sweep, conditions)
-    placed = _placed(known)
+    placed = _standing(_measured(known))
     ranked = _ranked(known, placed)
     result = Frontier(sweep, tuple(conditions), tuple(sorted(placed.values(), key=_by_latency)))
     if not ranked:
@@ -218,12 +226,12 @@ def next_point(sweep: Sweep, conditions: Sequence[Condition] = (), *, affordable
     if (name := next(unmeasured, None)) is not None:
         return name
     known = _Known.of(sweep, conditions)
-    placed = _placed(known)
+    placed = _measured(known)
     ranked = _ranked(known, placed)
     unnamed = _unnamed(known, placed, ranked)
     if unnamed and affordable <= len(unnamed):
         return unnamed[0]
-    return _contested(known, placed, ranked) or next(iter(unnamed), None) or _unsettled(known, placed)
+    return _contested(known, placed, ranked) or next(iter(unnamed), None) or _unsettled(known, _standing(placed))
 
 
 _JOULES = ""
@@ -335,21 +343,21 @@ def _series(points: Sequence[SweepPoint], quantity: str) -> dict[str, _Series]:
     """One quantity of the points that have it; passes vary alike, unless a point stands out.
 
     Many points of few passes: as in a suite, a point's variance is pooled from
-    its own passes, those of the others and a prior.  It is never below what
-    the scatter of the blocks makes of it.
+    its own passes, those of the others and a prior.  Where passes alone make a
+    wider interval of it, that holds: the prior is for few passes, and does not
+    vouch for a noisy machine.  It is never below what the scatter of the
+    blocks makes of it.
     """
     values = {point.name: _values(point, quantity) for point in points}
     sound = [point for point in points if values[point.name] and all(0 < v < math.inf for v in values[point.name])]
     own = {point.name: spread_of([math.log(value) for value in values[point.name]]) for point in sound}
-    repeated = {name: spread for name, spread in own.items() if spread.df > 0}
-    everyone = combine(repeated.values())
+    everyone = combine(own.values())
     sd = LATENCY_SD if "_p" in quantity else SAME_DEVICE_SD
     found = {}
     for point in sound:
         name, one = point.name, Spread(0.0, math.inf)
         if not point.source:
-            others = combine([s for n, s in repeated.items() if n != name]) if name in repeated else everyone
-            one = between_sessions(own[name], others, sd)
+            one = _wider(between_sessions(own[name], _without(everyone, own[name]), sd), everyone)
             if quantity == _JOULES:
                 blocks = fmean([(at.error or 0.0) ** 2 for at in point.passes])
                 one = Spread(max(one.variance, blocks), one.df)
@@ -357,10 +365,34 @@ def _series(points: Sequence[SweepPoint], quantity: str) -> dict[str, _Series]:
     return found
 
 
-def _placed(known: _Known) -> dict[str, Placed]:
-    """Every point by name, and where it stands."""
-    found = {point.name: _measured(known, point) for point in known.sweep.points}
-    standing = [_Box.of(placed) for placed in found.values() if not _excluded(placed)]
+def _without(everyone: Spread, own: Spread) -> Spread:
+    """What is left of a pooled variance without one of its parts."""
+    df = everyone.df - own.df
+    return (
+        Spread(max(everyone.variance * everyone.df - own.variance * own.df, 0.0) / df, df) if df else Spread(0.0, 0.0)
+    )
+
+
+def _wider(pooled: Spread, alone: Spread) -> Spread:
+    """The one of both that makes the wider interval; passes alone say nothing before they are worth the prior."""
+    if alone.df < PRIOR_DF or _width(alone) < _width(pooled):
+        return pooled
+    return alone
+
+
+def _width(spread: Spread) -> float:
+    return _quantile(spread.df, ENDS) ** 2 * spread.variance
+
+
+def _measured(known: _Known) -> dict[str, Placed]:
+    """Every point by name, as if it stood on the frontier unless it is excluded."""
+    return {point.name: _numbers(known, point) for point in known.sweep.points}
+
+
+def _standing(measured: Mapping[str, Placed]) -> dict[str, Placed]:
+    """Every point by name, and where it stands among the others."""
+    found = dict(measured)
+    standing = [_Box.of(placed) for placed in measured.values() if not _excluded(placed)]
     for box in standing:
         surely = [other for other in standing if other.surely_dominates(box)]
         above = surely or [other for other in standing if other.seems_to_dominate(box)]
@@ -413,23 +445,21 @@ def _no_worse(one: tuple[float, float], other: tuple[float, float]) -> bool:
     return one[0] <= other[0] and one[1] <= other[1] and one != other
 
 
-def _measured(known: _Known, point: SweepPoint) -> Placed:
-    """A point with its numbers, on the frontier until another one is found to dominate it."""
+def _numbers(known: _Known, point: SweepPoint) -> Placed:
     joules, latency, unit = (known.series[quantity].get(point.name) for quantity in (_JOULES, known.latency, "unit"))
     watts = [at.watts for at in point.passes if at.watts is not None]
     lack = known.lack(point, _JOULES) or known.lack(point, known.latency)
-    placed = Placed(
+    misses = [] if lack else [reason for at in known.conditions if (reason := _miss(known, point, at))]
+    return Placed(
         point,
         joules=joules.all if joules else None,
         latency=latency.all if latency else None,
         throughput=1 / unit.all.value if unit else None,
         watts=fmean(watts) if watts else None,
-        reason=lack,
+        standing=Standing.EXCLUDED if lack else Standing.FRONTIER,
+        meets=not lack and not misses,
+        reason=lack or "; ".join(misses),
     )
-    if lack:
-        return placed
-    misses = [reason for at in known.conditions if (reason := _miss(known, point, at))]
-    return replace(placed, standing=Standing.FRONTIER, meets=not misses, reason="; ".join(misses))
 
 
 def _miss(known: _Known, point: SweepPoint, asked: tuple[Condition, str]) -> str:
