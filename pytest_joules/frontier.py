@@ -700,8 +700,8 @@ def _may_save(best: Estimate, rival: Estimate) -> float:
 
 
 def _unsettled(known: _Known, placed: Mapping[str, Placed]) -> str | None:
-    """A point that seems dominated, or the one that it is tied with, whichever has fewer passes."""
-    tied = [at for at in placed.values() if at.standing is Standing.TIED]
+    """A point within the limit that seems dominated, or the one that it is tied with, whichever has fewer passes."""
+    tied = [at for at in placed.values() if at.standing is Standing.TIED and (at.meets or _may_meet(known, at))]
     names = [name for at in tied for name in (at.point.name, at.dominated_by) if _measurable(placed[name])]
     passes = {name: len(known.joules[name].values) for name in names}
     fewest = min(passes, key=lambda name: passes[name], default=None)
