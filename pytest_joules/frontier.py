@@ -611,20 +611,23 @@ def _notes(known: _Known, found: Recommendation) -> Iterable[str]:
         yield "there is but one point: nothing to compare it with"
     elif known.default is None:
         yield "no point is marked as the default: nothing is told about what is saved against today's configuration"
-    if found.ahead is not None and found.ahead.low <= 0 <= found.ahead.high and found.ahead.low < found.ahead.high:
-        yield (
-            f"{found.name} and {found.runner_up} are tied: the latter takes {_percents(found.ahead)} more, and the "
-            "choice between them is within the noise"
-        )
+    if (ahead := found.ahead) is not None and ahead.low < ahead.high and ahead.low <= 0:
+        told = f"{found.runner_up} takes {_percents(ahead)} of joules against it"
+        if ahead.high >= 0:
+            yield f"{found.name} and {found.runner_up} are tied: {told}, so that either may be the better one"
+        else:
+            yield f"{found.name} was chosen, but later passes speak against it: {told}; give the sweep more time"
     if found.runner_up and not found.confirmed:
         yield (
             "the recommended point and its runner-up were not both measured again after they were chosen: the least of "
             "several noisy numbers is too good to be true"
         )
+    if len({point.sku for point in known.sweep.points if point.sku and not point.source}) > 1:
+        yield "GPUs of one model differ by percents: intervals between models hold for the GPUs that were measured"
 
 
 def _percents(interval: Interval) -> str:
-    value, low, high = (format_percent(at) for at in (interval.value, interval.low, interval.high))
+    value, low, high = (format_percent(at, signed=True) for at in (interval.value, interval.low, interval.high))
     return f"{value} ({low} to {high})"
 
 

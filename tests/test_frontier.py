@@ -274,6 +274,21 @@ def test_a_tie_is_told_and_so_is_a_choice_from_single_passes() -> None:
     assert apart.notes == ()
 
 
+def test_passes_that_speak_against_the_choice_are_told() -> None:
+    result = frontier_of(sweep_of(measured("lucky", [1.00, 1.20]), measured("b", [1.05, 1.05], default=True)))
+    assert result.notes[0].startswith("lucky and b are tied: b takes -12.5% (")
+    steady = [measured(str(n), [3.0] * 9) for n in range(3)]
+    sure = sweep_of(measured("lucky", [1.00, 1.02]), measured("b", [1.01, 0.95], default=True), *steady)
+    assert frontier_of(sure).notes[0].startswith("lucky was chosen, but later passes speak against it: b takes -6.9% (")
+
+
+def test_between_models_intervals_hold_for_the_gpus_that_were_measured() -> None:
+    points = [replace(measured(sku, [1.0]), sku=sku) for sku in ("H100", "B200")]
+    told = "GPUs of one model differ by percents: intervals between models hold for the GPUs that were measured"
+    assert told in frontier_of(sweep_of(*points)).notes
+    assert told not in frontier_of(llama()).notes
+
+
 def test_a_saving_is_told_against_the_default_and_the_fastest_but_not_against_itself() -> None:
     points = measured("small", [4.0], 0.01), measured("now", [2.0], 0.02, default=True), measured("large", [1.0], 0.04)
     found = chosen(sweep_of(*points))
