@@ -33,8 +33,11 @@ def named(name: str, quantile: float) -> str:
     return f"{name}_p{round(100 * quantile)}"
 
 
-NAMES = (*MEANS, *(named(name, quantile) for name in DISTRIBUTIONS for quantile in QUANTILES))
-"""Every latency that there may be."""
+TIMED = ("call", *(named(name, quantile) for name in DISTRIBUTIONS for quantile in QUANTILES))
+"""What a window's latencies may be called."""
+
+NAMES = ("unit", *TIMED)
+"""Every latency that there may be: those, and the seconds per unit of work, which the blocks tell."""
 
 
 def enough(count: float, quantile: float) -> bool:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_joules.latency import TIMED
+
 if TYPE_CHECKING:
     from pytest_joules.model import Price, Rates
     from pytest_joules.slo import Condition
@@ -31,6 +33,8 @@ COLUMNS = (
     "detectable",
 )
 """Columns of the terminal table, in their default order."""
+
+_ALSO = "latencies, such as call_p95 or itl_p95"
 
 SORTS = ("test", "verdict", "ratio", "joules", "watts", "seconds")
 """What the terminal table may be sorted by."""
@@ -182,9 +186,9 @@ def _devices(text: str) -> tuple[str, ...]:
 
 def _columns(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
-    unknown = [name for name in names if name not in COLUMNS]
+    unknown = [name for name in names if name not in (*COLUMNS, *TIMED)]
     if unknown:
-        raise OptionError(f"unknown column {unknown[0]!r}; choose from {', '.join(COLUMNS)}")
+        raise OptionError(f"unknown column {unknown[0]!r}; choose from {', '.join(COLUMNS)}, and {_ALSO}")
     return names
 
 
@@ -335,7 +339,7 @@ SETTINGS = (
         "what the order of a sweep's points is drawn from (default: a new one, which is reported)",
     ),
     Setting("sort", _choice(*SORTS), "COLUMN", f"sort the table by: {', '.join(SORTS)} (default: test)"),
-    Setting("columns", _columns, "A,B", f"columns of the table, from: {', '.join(COLUMNS)}"),
+    Setting("columns", _columns, "A,B", f"columns of the table, from: {', '.join(COLUMNS)}, and {_ALSO}"),
 )
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from pytest_joules.budget import EnergyBudget
+from pytest_joules.latency import TIMED
 from pytest_joules.model import (
     BaselineChange,
     BaselineKey,
@@ -230,7 +231,7 @@ _measurements = st.builds(
         signals=_amounts,
     ),
     notes=st.tuples(texts),
-    latencies=_amounts,
+    latencies=st.dictionaries(texts | st.sampled_from(TIMED), numbers, max_size=3),
     invalid=texts,
     trace=st.none() | _traces(),
 )

@@ -283,6 +283,22 @@ def test_csv_has_a_row_for_each_result() -> None:
     assert rows[7]["reason"] == "skipped: no GPU"
 
 
+def test_latencies_have_a_name_in_every_format_that_a_program_reads() -> None:
+    first, *others = EVERY_VERDICT.results
+    assert first.measurement is not None
+    timed = replace(first.measurement, latencies={"itl_p95": 0.0142, "call": 1.2, "of_another_version": 7.0})
+    run = replace(EVERY_VERDICT, results=(replace(first, measurement=timed), *others))
+    header, first_row, *rows = csv.reader(io.StringIO(csv_report.render(run)))
+    assert header[-3:] == ["created", "call", "itl_p95"]
+    assert first_row[-2:] == ["1.2", "0.0142"]
+    assert {tuple(row[-2:]) for row in rows} == {("", "")}
+    lines = [line for line in openmetrics.render(run).splitlines() if line.startswith("energy_latency_seconds{")]
+    assert [line.split(",latency=")[1] for line in lines] == ['"call"} 1.2', '"itl_p95"} 0.0142']
+    found = dict(junit.properties([run.results[0]]))
+    assert (found["energy_latency_call_seconds"], found["energy_latency_itl_p95_seconds"]) == ("1.2", "0.0142")
+    assert "of_another_version" not in openmetrics.render(run) + csv_report.render(run)
+
+
 @pytest.mark.parametrize("render", [markdown.render, github.render])
 def test_pages_show_the_worst_first_and_why_it_failed(render) -> None:  # type: ignore[no-untyped-def]
     page = render(EVERY_VERDICT)

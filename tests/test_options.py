@@ -50,7 +50,11 @@ GOOD: dict[str, list[tuple[str, object]]] = {
     "sweep_seconds": [("600", 600.0)],
     "sweep_seed": [("0", 0), ("1438125010", 1438125010)],
     "sort": [(sort, sort) for sort in SORTS],
-    "columns": [("test,ratio", ("test", "ratio")), (", ".join(COLUMNS), COLUMNS)],
+    "columns": [
+        ("test,ratio", ("test", "ratio")),
+        (", ".join(COLUMNS), COLUMNS),
+        ("call, itl_p95", ("call", "itl_p95")),
+    ],
 }
 """For each setting, texts and what they mean."""
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from stored import SKU, measured, unmeasured
 
-from pytest_joules.model import BaselineChange, BaselineKey, BudgetResult, RunResult, Verdict, VerdictKind
+from pytest_joules.model import BaselineChange, BaselineKey, BudgetResult, Rates, RunResult, Verdict, VerdictKind
 from pytest_joules.options import COLUMNS
 from pytest_joules.reporting import markdown, terminal
 
@@ -40,6 +40,31 @@ def test_a_table_is_no_wider_than_a_terminal() -> None:
     assert lines[1].split() == ["test", "joules", "watts", "s/unit", "baseline", "ratio", "verdict", "would", "catch"]
     assert lines[3].startswith("test_decode  46.97 mJ/token ±0.29%  ")
     assert max(map(len, lines)) <= 100
+
+
+def timed() -> BudgetResult:
+    found = passed("test_llm.py::test_decode")
+    assert found.measurement is not None
+    latencies = {"itl_p95": 0.0142, "call_p50": 1.19, "call": 1.2, "itl_p50": 0.0119, "of_another_version": 1.0}
+    return replace(found, measurement=replace(found.measurement, latencies=latencies))
+
+
+def test_latencies_are_columns_where_they_are_asked_for() -> None:
+    results = [timed(), passed("test_llm.py::test_other")]
+    _, heading, _, *rows = terminal.table(results, ("test", "call", "itl_p95", "ttft_p50"), "test")
+    assert [line.split() for line in (heading, *rows)] == [
+        ["test", "call", "itl_p95", "ttft_p50"],
+        ["test_decode", "1.20", "s", "14.2", "ms", "-"],
+        ["test_other", "-", "-", "-"],
+    ]
+
+
+def test_v_tells_latencies_in_one_line() -> None:
+    line = "  latency    call 1.20 s, p50 1.19 s; itl p50 11.9 ms, p95 14.2 ms"
+    assert report(run(timed()), verbose=True).count(line) == 1
+    assert line not in report(run(timed()))
+    assert line in terminal.details(timed(), "baselines", "update", Rates(), verbose=True)
+    assert not [told for told in report(run(passed("test_llm.py::test_decode")), verbose=True) if "latency" in told]
 
 
 def test_what_all_tests_share_stands_above_the_table() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
+from pytest_joules.latency import TIMED
 from pytest_joules.model import RunResult
 from pytest_joules.reporting.escape import csv as cell
 from pytest_joules.reporting.rows import Row, rows
@@ -35,16 +36,20 @@ COLUMNS = {
     "baseline_sessions": "sessions",
     "simulated": "simulated",
 }
-"""Columns, and the fields of :class:`~pytest_joules.reporting.rows.Row` in them; a few more come behind."""
+"""Columns, and the fields of :class:`~pytest_joules.reporting.rows.Row` in them; a few more come behind, and then
+those latencies that some window has."""
 
 
 def render(run: RunResult) -> str:
     """A header, then the rows in the run's order; joules per unit in J, times in s, shares as fractions."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
-    writer.writerow([*COLUMNS, "device", "reason", "file", "line", "commit", "created"])
-    for row in rows(run):
-        writer.writerow([_cell(value) for value in _values(row, run)])
+    found = rows(run)
+    timed = [name for name in TIMED if any(name in row.latencies for row in found)]
+    writer.writerow([*COLUMNS, "device", "reason", "file", "line", "commit", "created", *timed])
+    for row in found:
+        values = [*_values(row, run), *(row.latencies.get(name) for name in timed)]
+        writer.writerow([_cell(value) for value in values])
     return written.getvalue()
 
 

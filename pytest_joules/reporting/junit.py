@@ -116,6 +116,8 @@ def _numbers(told: Row) -> Iterator[tuple[str, str]]:
                 yield f"{stem}_{name}_{per}", _number(value)
     if told.watts is not None:
         yield f"{stem}_watts", _number(told.watts)
+    for name, seconds in told.latencies.items():
+        yield f"{stem}_latency_{name}_seconds", _number(seconds)
     if told.sku:
         yield "energy_sku", told.sku
     if told.devices:

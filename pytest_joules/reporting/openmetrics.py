@@ -25,6 +25,10 @@ _FAMILIES: tuple[tuple[str, str, str, Callable[[Row], float | None]], ...] = (
 """Name, unit (the end of the name, as the format wants it), help, and where the number comes from."""
 
 
+LATENCY = "energy_latency_seconds"
+"""The gauge of all latencies, which its label ``latency`` tells apart."""
+
+
 def render(run: RunResult) -> str:
     """A gauge for each number of each series, and one that counts the budgets of each verdict."""
     return "\n".join([*_gauges(run), *_counts(run), "# EOF"]) + "\n"
@@ -40,6 +44,12 @@ def _gauges(run: RunResult) -> Iterator[str]:
         if samples:
             yield from (f"# TYPE {name} gauge", f"# UNIT {name} {unit}", f"# HELP {name} {told}")
             yield from (f"{name}{{{labels}}} {value:.6g}" for labels, value in samples.items())
+    timed = [(labels, *told) for labels, row in found.items() for told in row.latencies.items()]
+    if timed:
+        yield f"# TYPE {LATENCY} gauge"
+        yield f"# UNIT {LATENCY} seconds"
+        yield f"# HELP {LATENCY} Latencies of calls and requests, means and percentiles."
+        yield from (f'{LATENCY}{{{labels},latency="{name}"}} {seconds:.6g}' for labels, name, seconds in timed)
 
 
 def _counts(run: RunResult) -> Iterator[str]:

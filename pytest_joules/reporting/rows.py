@@ -7,9 +7,10 @@ there is ``None``, never zero, and none is infinite, whatever a stored file says
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from pytest_joules.latency import TIMED
 from pytest_joules.model import BudgetResult, Place, RunResult, VerdictKind
 
 MAIN = "main"
@@ -63,6 +64,7 @@ class Row:
         blocks: How many blocks there are.
         sessions: How many stored sessions it was judged by.
         place: Where the test is written.
+        latencies: Of the window, s, by the names of :data:`pytest_joules.latency.TIMED`.
     """
 
     result: BudgetResult
@@ -92,6 +94,7 @@ class Row:
     blocks: int
     sessions: int
     place: Place | None
+    latencies: Mapping[str, float]
 
     @property
     def name(self) -> str:
@@ -156,6 +159,7 @@ def row(result: BudgetResult) -> Row:
         blocks=len(blocks),
         sessions=verdict.baseline_sessions,
         place=result.place,
+        latencies=latencies(result),
     )
 
 
@@ -173,6 +177,13 @@ def seconds_per_unit(result: BudgetResult) -> float | None:
         return None
     units = sum([block.units for block in measurement.blocks[result.key.unit]])
     return finite(measurement.seconds / units) if units > 0 else None
+
+
+def latencies(result: BudgetResult) -> dict[str, float]:
+    """Latencies (s) of its window, in the order of their names; those that only another version knows are left out."""
+    told = result.measurement.latencies if result.measurement else {}
+    known = {name: finite(told.get(name)) for name in TIMED}
+    return {name: seconds for name, seconds in known.items() if seconds is not None}
 
 
 def worst(results: Sequence[BudgetResult]) -> VerdictKind | None:

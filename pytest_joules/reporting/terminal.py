@@ -6,8 +6,10 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from pytest_joules.facts import IN_BASELINE
+from pytest_joules.latency import TIMED
 from pytest_joules.model import (
     BaselineChange,
     BaselineReview,
@@ -22,7 +24,7 @@ from pytest_joules.model import (
 )
 from pytest_joules.options import COLUMNS
 from pytest_joules.reporting import costs, diagnosis, tables
-from pytest_joules.reporting.rows import MAIN, SEVERITY, seconds_per_unit, watts
+from pytest_joules.reporting.rows import MAIN, SEVERITY, latencies, seconds_per_unit, watts
 from pytest_joules.terms import widened_text
 from pytest_joules.units import format_joules, format_joules_range, format_percent, format_seconds, plural
 
@@ -105,6 +107,7 @@ def details(
             f"after {measurement.warmup_seconds:.1f} s of warm-up, {measurement.joules / measurement.seconds:.0f} W"
         )
         lines.append(f"  device     {_device_state(result)}")
+        lines += _latency(result) if verbose else []
     if told := expected(result):
         lines.append(f"  expected   {told}")
     if result.diagnosis is not None:
@@ -265,6 +268,7 @@ def report(
             left_out.setdefault(headline(result), {})[result.test] = None
         else:
             lines += [f"{result.test}: {headline(result)}", *_why(result, verbose)]
+            lines += _latency(result) if verbose else []
             lines += costs.lines(result, run.rates) if verbose and not result.failed else []
             # A level that nobody stores is no gate: the saving could be lost again, and every run would pass.
             if result.verdict.kind is VerdictKind.IMPROVED and not run.changes:
@@ -335,6 +339,16 @@ def _device_state(result: BudgetResult) -> str:
     return ", ".join(state)
 
 
+def _latency(result: BudgetResult) -> list[str]:
+    """All latencies of a window in one line, if there are any: ``call 1.20 s, p50 1.19 s; itl p50 11.9 ms``."""
+    told: dict[str, list[str]] = {}
+    for name, seconds in latencies(result).items():
+        timed, _, percentile = name.partition("_")
+        told.setdefault(timed, []).append(f"{percentile} {format_seconds(seconds)}".lstrip())
+    line = "; ".join(f"{timed} {', '.join(each)}" for timed, each in told.items())
+    return [f"  latency    {line}"] if line else []
+
+
 def _window(result: BudgetResult) -> str:
     return result.measurement.window if result.measurement else DASH
 
@@ -359,11 +373,16 @@ def _ratio(result: BudgetResult) -> str:
     return f"{verdict.ratio:.3f} ±{verdict.ratio_high - verdict.ratio:.3f}"
 
 
+def _timed(name: str, result: BudgetResult) -> str:
+    return _shown(latencies(result).get(name), format_seconds)
+
+
 def _shown(value: float | None, form: Callable[[float], str]) -> str:
     return DASH if value is None else form(value)
 
 
 _COLUMNS: dict[str, tuple[str, Callable[[BudgetResult], str]]] = {
+    **{name: (name, partial(_timed, name)) for name in TIMED},
     "test": (tables.TEST, lambda r: r.test),
     "window": ("window", _window),
     "sku": ("SKU", lambda r: r.sku or DASH),
