@@ -63,8 +63,10 @@ def _check_names(file: str, sweep: Sweep) -> None:
 
 
 def _one(found: Sequence[tuple[str, Sweep]]) -> Sweep:
-    (first, whole), *others = found
-    for file, sweep in others:
+    first, whole = found[0]
+    for number, (file, sweep) in enumerate(found):
+        if (twin := next((other for other, known in found[:number] if known == sweep), None)) is not None:
+            raise GatherError(f"{file} holds the measurements of {twin} once more: give one of them")
         for what in ("unit", "latency"):
             if getattr(sweep, what) != getattr(whole, what):
                 raise GatherError(
@@ -88,7 +90,7 @@ def _one(found: Sequence[tuple[str, Sweep]]) -> Sweep:
     return replace(
         whole,
         points=tuple(_one_default(told.values())),
-        seed=whole.seed if not others else None,
+        seed=whole.seed if len(found) == 1 else None,
         spent_seconds=sum(spent) if spent else None,
         notes=tuple(dict.fromkeys(notes)),
     )

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pytest_joules.codec import shown
+from pytest_joules.gathering import GatherError, Part, gathered
 from pytest_joules.judging import Bar, explained, judge
 from pytest_joules.model import (
     DESELECTED,
@@ -18,6 +19,7 @@ from pytest_joules.model import (
     MeterInfo,
     Rates,
     RunResult,
+    Sweep,
     VerdictKind,
 )
 from pytest_joules.options import Options
@@ -184,7 +186,7 @@ def together(runs: Sequence[RunResult]) -> RunResult:
     A test that one of them did not select counts where another one ran it.
 
     Raises:
-        ResultError: if simulated and real joules would mix.
+        ResultError: if simulated and real joules would mix, or sweeps do not compare.
     """
     meters = [run.meter for run in runs if run.meter is not None]
     _check_kind(meters)
@@ -198,6 +200,8 @@ def together(runs: Sequence[RunResult]) -> RunResult:
         results=_parts(runs),
         extra_info={test: info for run in runs for test, info in run.extra_info.items()},
         not_collected=_not_collected(runs, measured),
+        sweeps=_sweeps(runs),
+        slo=runs[0].slo if len({run.slo for run in runs}) == 1 else "",
         rates=_rates(runs),
     )
 
@@ -218,6 +222,13 @@ def _meter(meters: Sequence[MeterInfo]) -> MeterInfo | None:
         devices=tuple(dict.fromkeys(device for meter in meters for device in meter.devices)),
         replayed=any(meter.replayed for meter in meters),
     )
+
+
+def _sweeps(runs: Sequence[RunResult]) -> tuple[Sweep, ...]:
+    try:
+        return gathered([Part(f"result {number}", run.sweeps) for number, run in enumerate(runs, 1)])
+    except GatherError as error:
+        raise ResultError(str(error)) from error
 
 
 def _rates(runs: Sequence[RunResult]) -> Rates:

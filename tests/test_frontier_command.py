@@ -92,6 +92,7 @@ def test_groups_stay_apart() -> None:
 @pytest.mark.parametrize(
     ("other", "complaint"),
     [
+        (sweep([point(8)]), "b.json holds the measurements of a.json once more: give one of them"),
         (Sweep("chat decode", "image", "itl_p50", (point(1),)), "'token' in a.json and 'image' in b.json"),
         (
             Sweep("chat decode", "token", "call", (point(1),)),
@@ -167,11 +168,24 @@ def test_money_is_told_where_a_price_is(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["frontier", file, *flags, "--json", str(tmp_path / "f.json")]) == 0
     told = capsys.readouterr().out
     assert "16.1% (" in told
-    assert "which is 13.5 kJ, 3.75 Wh, 0.00112 EUR, 1.31 g CO2e of 1,000,000 tokens" in told
+    assert "that is 13.5 kJ, 3.75 Wh, 0.00112 EUR, 1.31 g CO2e for 1,000,000 tokens" in told
     assert "x 0.3 EUR/kWh and x 350 g CO2e/kWh; no host, cooling or embodied carbon" in told
     data = json.loads((tmp_path / "f.json").read_text())
     assert data["rates"]["price"] == {"amount": 0.3, "currency": "EUR"}
     assert data["frontiers"][0]["recommendation"]["name"] == "test_llm.py::test_decode[512]"
+
+
+def test_another_latency_is_weighed_whatever_the_reports_weighed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [
+        written(tmp_path / "a.json", sweep([point(8)])),
+        written(tmp_path / "b.json", Sweep("chat decode", "token", "call", (point(16),))),
+    ]
+    assert main(["frontier", *files]) == 2
+    assert "give --latency" in capsys.readouterr().err
+    assert main(["frontier", *files, "--latency", "unit"]) == 0
+    assert "chat decode: J/token against unit, 2 points" in capsys.readouterr().out
 
 
 def test_a_limit_that_nobody_meets_is_not_fine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -186,7 +200,7 @@ def files_at_fault(tmp_path: Path) -> Mapping[str, list[str]]:
     return {
         "no sweep in it: mark a parametrized test with @pytest.mark.energy_sweep": [written(tmp_path / "none.json")],
         "there is no such file": [str(tmp_path / "missing.json")],
-        "give --slo": [whole, written(tmp_path / "b.json", sweep([point(8)]), slo="call < 1 s")],
+        "give --slo": [whole, written(tmp_path / "b.json", sweep([point(16)]), slo="call < 1 s")],
         "-k image: no group and no point": [whole, "-k", "image"],
         "--html": [whole, "--html", str(tmp_path / "no" / "page.html")],
     }

@@ -98,7 +98,7 @@ def _asked(options: argparse.Namespace) -> RunResult:
             parts = [replace(part, sweeps=with_latency(part.sweeps, options.latency)) for part in parts]
         sweeps = only(gathered(parts), options.only)
         sweeps = sweeps if options.default is None else with_default(sweeps, options.default)
-        whole = together(runs)
+        whole = together([replace(run, sweeps=()) for run in runs])
     except (GatherError, ResultError) as error:
         raise CommandError(str(error)) from error
     return replace(whole, results=(), sweeps=sweeps, slo=_slo(options, runs), rates=_rates(options, whole.rates))

@@ -222,11 +222,10 @@ def _numbers(placed: Placed, frontier: Frontier) -> str:
 def _savings(
     found: Recommendation, chosen: Placed, frontier: Frontier, names: Mapping[str, str], rates: Rates
 ) -> list[tuple[str, str]]:
-    defaults = [each.point.name for each in frontier.points if each.point.default]
-    against = [
-        ("the default", defaults[0] if defaults else "", found.over_default),
-        ("the fastest", found.fastest, found.over_fastest),
-    ]
+    default = next((each.point.name for each in frontier.points if each.point.default), "")
+    against = [("the default", default, found.over_default), ("the fastest", found.fastest, found.over_fastest)]
+    if default == found.fastest:
+        against = [("the default, which is the fastest", default, found.over_default)]
     told = []
     for what, name, saving in against:
         if saving is None or chosen.joules is None:
@@ -237,7 +236,7 @@ def _savings(
         # A saving is a share of the other's joules.
         moved = abs(chosen.joules.value * saving.value / (1 - saving.value))
         cost = cost_of(moved, frontier.sweep.unit, rates)
-        told.append(("", f"which is {costs.words(cost)} of {costs.amount(cost)}"))
+        told.append(("", f"that is {costs.words(cost)} for {costs.amount(cost)}"))
     return [*told, ("counted", costs.method(rates))] if told else []
 
 
