@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -53,6 +55,17 @@ def validated_usage(usage: dict[str, Any]) -> Any:
 
 def count(result: object) -> Work | None:
     return OpenAiAdapter().count(result, None)
+
+
+def test_chunks_that_tell_their_tokens_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count()  # a second for every look at it
+    monkeypatch.setattr("pytest_joules.workloads.observer.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    observer = Observer([OpenAiAdapter()], lambda result, call: None)
+    list(observer.stream().through(iter([chat_chunk(tokens) for tokens in (0, 1, 5, 6)])))
+    # The first chunk holds no token, and when the request was sent is not known.
+    assert observer.latencies(0.0, 10.0) == {"itl_p50": 0.25}
+    list(observer.stream().through(iter([chat_chunk(None), chat_chunk(None), chat_chunk(20)])))
+    assert observer.latencies(4.0, 20.0) == {}
 
 
 def streamed(*items: object) -> Work:

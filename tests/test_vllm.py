@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from conftest import SKU, Suite
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_joules.workloads.observer import Observer
 from pytest_joules.workloads.vllm import OutputStream, VllmAdapter
 from pytest_joules.workloads.work import Call
 
@@ -385,6 +387,17 @@ def test_any_chunks_of_a_sequence_hold_its_tokens(chunks: list[list[int]], cumul
         shown = shown + chunk if cumulative else chunk
         stream.add(output("a", shown, last=number == len(chunks) - 1))
     assert stream.work().counts == {"token": at, "prompt_token": 4, "request": 1}
+
+
+def test_a_stream_is_timed_as_who_takes_it_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count()  # a second for every look at it
+    monkeypatch.setattr("pytest_joules.workloads.observer.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    observer = Observer([VllmAdapter()], lambda result, call: None)
+    for request in "ab":
+        chunks = ([1], [1, 2], [1, 2, 3, 4, 5])
+        items = [stub("RequestOutput", **vars(output(request, ids, last=len(ids) == 5))) for ids in chunks]
+        list(observer.stream().through(iter(items)))
+    assert observer.latencies(-1.0, 10.0) == {"ttft_p50": 1, "itl_p50": 1 / 3, "tpot_p50": 0.5, "e2e_p50": 3}
 
 
 def test_the_engine_s_own_count_settles_what_chunks_leave_open() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from numbers import Number
 from typing import Any, TypeVar
 
+from pytest_joules.latency import Timings
 from pytest_joules.workloads.counts import WindowError, checked_counts
 from pytest_joules.workloads.work import Adapter, Call, Stream, Watch, Work, is_a, type_name
 
@@ -50,6 +52,7 @@ class Observer:
         self._natural = natural
         watches = [adapter.watch(call) for adapter in adapters]
         self._watches: list[Watch] = [watch for watch in watches if watch is not None]
+        self._streamed = Timings()
         self.unknown = ""
         """The latest result's type, if nobody knew it."""
 
@@ -82,7 +85,7 @@ class Observer:
 
     def stream(self) -> CountedStream:
         """What adds up the work in a stream's items."""
-        return CountedStream(self._adapters)
+        return CountedStream(self._adapters, self._streamed)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -97,8 +100,8 @@ class Observer:
 
     def latencies(self, since: float, until: float) -> dict[str, float]:
         """Percentiles (s) of what was over between two times; the first adapter that knows one knows it best."""
-        told = (watch.timings.percentiles(since, until) for watch in reversed(self._watches))
-        return {name: seconds for latencies in told for name, seconds in latencies.items()}
+        known = (self._streamed, *(watch.timings for watch in reversed(self._watches)))
+        return {name: told for timings in known for name, told in timings.percentiles(since, until).items()}
 
     def close(self) -> None:
         """Stop watching."""
@@ -123,25 +126,31 @@ def _declared(declared: Declared | None, result: object) -> Work:
 
 
 class CountedStream:
-    """Passes a stream's items on, and adds up the work in them."""
+    """Passes a stream's items on, adds up the work in them, and times its requests as who takes the items sees them."""
 
-    def __init__(self, adapters: Sequence[Adapter]) -> None:
-        """Which adapter knows the items is seen from the first."""
+    def __init__(self, adapters: Sequence[Adapter], timings: Timings) -> None:
+        """Which adapter knows the items is seen from the first; ``timings`` takes how long requests took."""
         self._adapters = adapters
+        self._timings = timings
         self._stream: Stream | None = None
+        self._chunks: dict[str, list[tuple[float, int]]] = {}
         self._closed = False
 
     def through(self, items: Iterator[T]) -> Iterator[T]:
         """The same items, counted."""
+        begun = time.monotonic()
         for item in items:
             self._add(item)
             yield item
+        self._time(begun)
 
     async def through_async(self, items: AsyncIterator[T]) -> AsyncIterator[T]:
         """The same items, counted."""
+        begun = time.monotonic()
         async for item in items:
             self._add(item)
             yield item
+        self._time(begun)
 
     def close(self) -> None:
         """The window has ended: a later item is refused."""
@@ -162,4 +171,16 @@ class CountedStream:
                 f"nobody knows how to count a stream of {type_name(item)}: "
                 "consume it and count what it held, as in window.count(token=n)"
             )
-        self._stream.add(item)
+        told = self._stream.add(item)
+        if told is not None and told[1] > 0:
+            request, tokens = told
+            self._chunks.setdefault(request, []).append((time.monotonic(), tokens))
+
+    def _time(self, begun: float) -> None:
+        """The stream, of which the first item was asked for then, is at its end."""
+        for chunks in self._chunks.values():
+            self._timings.add_chunks(chunks)
+            if self._stream is not None and self._stream.lazy:
+                (first, _), (last, _) = chunks[0], chunks[-1]
+                self._timings.add("ttft", first, first - begun)
+                self._timings.add("e2e", last, last - begun)

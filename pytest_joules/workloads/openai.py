@@ -45,20 +45,25 @@ class ChunkStream:
     Some servers give the same id to several: a whole one after a whole one is another.
     """
 
+    lazy = False
+
     def __init__(self) -> None:
         """No chunk was seen yet."""
         self._answers: list[_Answer] = []
         self._latest: dict[str, _Answer] = {}
 
-    def add(self, item: Any) -> None:
+    def add(self, item: Any) -> tuple[str, int] | None:
         """Take the next result, chunk or event."""
         # Events of the Responses API hold the whole response where it begins and where it ends.
         whole = item if is_a(item, "openai", *_RESULTS) else getattr(item, "response", None)
-        if whole is not None:
-            if whole.id not in self._latest or self._latest[whole.id].ends_before(whole):
-                self._answers.append(_Answer())
-                self._latest[whole.id] = self._answers[-1]
-            self._latest[whole.id].add(whole)
+        if whole is None:
+            return None
+        if whole.id not in self._latest or self._latest[whole.id].ends_before(whole):
+            self._answers.append(_Answer())
+            self._latest[whole.id] = self._answers[-1]
+        self._latest[whole.id].add(whole)
+        tokens = self._latest[whole.id].told
+        return None if tokens is None else (whole.id, tokens)
 
     def work(self) -> Work:
         """The work of all that was seen.
@@ -109,15 +114,18 @@ class _Answer:
         return any(choice.finish_reason and self._ends.get(choice.index) for choice in part.choices)
 
     @property
+    def told(self) -> int | None:
+        """Its tokens so far, if the server tells."""
+        return self._ids if self._usage is None else int(_either(self._usage, "completion_tokens", "output_tokens"))
+
+    @property
     def tokens(self) -> int:
-        if self._usage is not None:
-            return int(_either(self._usage, "completion_tokens", "output_tokens"))
-        if self._ids is None:
+        if (tokens := self.told) is None:
             raise WindowError(
                 "the server stated no usage, and chunks are not tokens (one may hold several): "
                 "pass stream_options={'include_usage': True} and consume the stream to its end"
             )
-        return self._ids
+        return tokens
 
     @property
     def prompt_tokens(self) -> int | None:

@@ -120,24 +120,28 @@ def _completions(output: Any) -> Sequence[Any]:
 class OutputStream:
     """One or more requests' streamed outputs, whether each holds all tokens so far or the new ones only."""
 
+    lazy = True
+
     def __init__(self) -> None:
         """No item was seen yet."""
         self._latest: dict[str, Any] = {}
-        self._tokens: dict[tuple[str, int], _Tokens] = {}
+        self._tokens: dict[str, dict[int, _Tokens]] = {}
 
-    def add(self, item: Any) -> None:
+    def add(self, item: Any) -> tuple[str, int]:
         """Take the next output."""
         self._latest[item.request_id] = item
+        sequences = self._tokens.setdefault(item.request_id, {})
         for completion in item.outputs:
-            tokens = self._tokens.setdefault((item.request_id, completion.index), _Tokens())
+            tokens = sequences.setdefault(completion.index, _Tokens())
             tokens.add(list(completion.token_ids), last=completion.finish_reason is not None)
+        return item.request_id, sum(tokens.count for tokens in sequences.values())
 
     def work(self) -> Work:
         """The work of all requests seen."""
         return _work(self._latest.values(), sum(map(self._generated, self._latest)))
 
     def _generated(self, request: str) -> int:
-        counts = [tokens.count for (of_request, _), tokens in self._tokens.items() if of_request == request]
+        counts = [tokens.count for tokens in self._tokens[request].values()]
         # With its statistics on, the engine says itself how many tokens a request of one sequence has.
         stated = getattr(self._latest[request].metrics, "num_generation_tokens", 0)
         return stated if stated and len(counts) == 1 else sum(counts)

@@ -156,8 +156,11 @@ class Watch(Protocol):
 class Stream(Protocol):
     """Adds up the items that a streaming call yields."""
 
-    def add(self, item: object) -> None:
-        """Take the next item."""
+    lazy: bool
+    """Whether the request is sent when its first item is asked for, and not before."""
+
+    def add(self, item: object) -> tuple[str, int] | None:
+        """Take the next item; returns the request that it is of, and how many tokens of that have come, if it tells."""
         ...
 
     def work(self) -> Work:
