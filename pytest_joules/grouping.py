@@ -33,14 +33,14 @@ class EnergySweep:
         latency: The latency that joules are weighed against, e.g. ``itl_p95``.
         unit: The unit of work; ``None`` for the one that the window counts first.
         window: The window to take; ``None`` for the main one, else the test's only one.
-        default: Whether this is the configuration in use today.
+        default: How many markers, such as those of several parameters, say that this is the configuration in use today.
     """
 
     group: str | None = None
     latency: str = "call"
     unit: str | None = None
     window: str | None = None
-    default: bool = False
+    default: int = 0
 
     @classmethod
     def from_markers(cls, marks: Sequence[tuple[Sequence[Any], Mapping[str, Any]]]) -> EnergySweep:
@@ -50,6 +50,7 @@ class EnergySweep:
             SweepError: naming the argument, the text at fault and the fix.
         """
         given: dict[str, Any] = {}
+        defaults = 0
         for args, kwargs in reversed(marks):
             unknown = [name for name in kwargs if name not in (*_KEYWORDS, "group")]
             if unknown:
@@ -58,13 +59,14 @@ class EnergySweep:
                 raise SweepError("only one positional argument, the group, is allowed")
             given |= {"group": args[0]} if args else {}
             given |= kwargs
+            if not isinstance(default := kwargs.get("default", False), bool):
+                raise SweepError(f"default={default!r} must be True or False")
+            defaults = defaults + default if given.get("default") else 0
         for name in ("group", "unit", "window"):
             _check_name(name, given.get(name))
-        latency, default = given.get("latency", "call"), given.get("default", False)
-        if not isinstance(default, bool):
-            raise SweepError(f"default={default!r} must be True or False")
+        latency = given.get("latency", "call")
         _check_latency(latency)
-        return cls(given.get("group"), latency, given.get("unit"), given.get("window"), default)
+        return cls(given.get("group"), latency, given.get("unit"), given.get("window"), defaults)
 
 
 def _check_name(argument: str, value: object) -> None:
@@ -180,15 +182,19 @@ def _with_test_names(members: Sequence[Member]) -> list[Member]:
 
 
 def _with_default(members: Sequence[Member]) -> list[Member]:
-    """With the default: the one that is marked, else the only one without parameters beside others that have some."""
-    marked = [member for member in members if member.marked.default]
-    if len(marked) > 1:
+    """With one default at most.
+
+    It is the one that is marked, by most of its parameters if several are; else the only one without parameters beside
+    others that have some.
+    """
+    most = max(member.marked.default for member in members)
+    defaults = [member for member in members if member.marked.default == most > 0]
+    if len(defaults) > 1:
         raise SweepError(
-            f"{marked[0].test} and {marked[1].test} are both the default of group {marked[0].group!r}: "
-            "mark one, as in pytest.param(256, marks=pytest.mark.energy_sweep(default=True))"
+            f"{defaults[0].test} and {defaults[1].test} are both the default of group {defaults[0].group!r}: mark one "
+            "value of each parameter, as in pytest.param(256, marks=pytest.mark.energy_sweep(default=True))"
         )
     plain = [member for member in members if member.test == member.function]
-    if marked or len(plain) != 1 or len(members) == 1:
-        return list(members)
-    default = replace(plain[0], marked=replace(plain[0].marked, default=True))
-    return [default if member is plain[0] else member for member in members]
+    if not defaults and len(plain) == 1 and len(members) > 1:
+        defaults = plain
+    return [replace(member, marked=replace(member.marked, default=int(member in defaults))) for member in members]

@@ -15,12 +15,11 @@ from typing import Any
 
 import pytest
 
-from pytest_joules.frontier import next_point
 from pytest_joules.grouping import Member, SweepError, grouped, settings_of
 from pytest_joules.markers import SWEEP, sweep_of
 from pytest_joules.model import Measurement, Sweep
 from pytest_joules.options import Options
-from pytest_joules.sweeps import Attempt, affordable
+from pytest_joules.sweeps import Attempt, affordable, planned
 from pytest_joules.sweeps import sweep_of as made
 from pytest_joules.units import plural
 
@@ -31,6 +30,9 @@ AGAIN = "pytest_joules_again"
 """Marks the reports of a further measurement."""
 
 SEEDS = 2**31
+
+AHEAD = 4
+"""Measurements that are planned at a time, so that those of one engine come together."""
 
 
 class Sweeper:
@@ -66,6 +68,7 @@ class Sweeper:
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._runs: Counter[str] = Counter()
         self._unreached: dict[str, str] = {}
+        self._wide: set[str] = set()
         self._failed_again: dict[str, str] = {}
         self._deselected: Counter[str] = Counter()
 
@@ -130,12 +133,12 @@ class Sweeper:
         both use stay.
         """
         while True:
-            following = self._next(group, running=current.nodeid)
+            following = self._next(group, current, running=True)
             self._run(current, nextitem if following is None else following)
             self.again = True
             if current.session.shouldfail or current.session.shouldstop:
                 return
-            following = following or self._next(group)
+            following = following or self._next(group, current, running=False)
             if following is None:
                 return
             current = following
@@ -147,23 +150,36 @@ class Sweeper:
             nextitem = next(others, None)
         item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
 
-    def _next(self, group: str, running: str | None = None) -> pytest.Item | None:
-        """The test that is worth measuring next; while one runs, as if it came out as the last time."""
-        members, attempts = self.members[group], self._attempts_of(group)
-        if running is not None:
-            attempts += [attempt for attempt in attempts if attempt.test == running][-1:]
-        runs = [self._runs[member.test] + (member.test == running) for member in members]
+    def _next(self, group: str, current: pytest.Item, *, running: bool) -> pytest.Item | None:
+        """The test to measure next, after ``current``; while that runs, as if it came out as the last time.
+
+        Of what is worth measuring soon, whatever needs no other engine than ``current`` comes first.
+        """
+        test, members, attempts = current.nodeid, self.members[group], self._attempts_of(group)
+        if running:
+            attempts += [attempt for attempt in attempts if attempt.test == test][-1:]
+        runs = [self._runs[member.test] + (running and member.test == test) for member in members]
         # The one that runs takes as long as those before it.
-        spent = self._spent(group) * sum(runs) / max(sum(runs) - (running is not None), 1)
+        spent = self._spent(group) * sum(runs) / max(sum(runs) - running, 1)
         many = affordable(runs, spent, self._options.sweep_seconds)
-        if many < 1:
-            return None
         measured = {attempt.test for attempt in attempts}
         known = [member for member in members if member.test in measured]
-        if not known:
+        if many < 1 or not known:
             return None
-        name = next_point(self._sweep(known, attempts), self._options.slo, affordable=many)
-        return None if name is None else self._items[name]
+        names = planned(self._sweep(known, attempts), self._options.slo, many, AHEAD)
+        wanted = [self._items[name] for name in names]
+        engine = self._engine(current)
+        return next((item for item in wanted if self._engine(item) == engine), wanted[0] if wanted else None)
+
+    def _engine(self, item: pytest.Item) -> dict[str, int]:
+        """Which parameters of fixtures wider than one test an item runs with."""
+        indices: Mapping[str, int] = getattr(getattr(item, "callspec", None), "indices", {})
+        return {name: index for name, index in indices.items() if name in self._wide}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        if fixturedef.scope != "function":
+            self._wide.add(fixturedef.argname)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -178,6 +194,8 @@ class Sweeper:
         report = yield
         if self.again and item.nodeid in self.group_of:
             report.__dict__[AGAIN] = True
+            # Those of the item tell of the first measurement.
+            report.user_properties = [("energy_measured_again", "true")]
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -223,7 +241,8 @@ class Sweeper:
     ) -> Sweep:
         tests = [member.test for member in members]
         own = {**self._failed_again, **self._unreached}
-        faults = {test: own.get(test) or self._faults(test) for test in tests}
+        faults = {test: own.get(test) or self._faults(test) for test in tests if self._runs[test] or test in own}
+        faults |= {test: "the test did not run" for test in tests if not self._runs[test] and test not in own}
         spent = self._spent(members[0].group)
         return made(members, attempts, faults, seed=self.seed, spent_seconds=spent, commit=commit, notes=notes)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_joules.baselines.keys import sku_key
 from pytest_joules.decision import standard_error
+from pytest_joules.frontier import next_point
 from pytest_joules.grouping import Member
 from pytest_joules.history import log_mean, log_seconds
 from pytest_joules.judging import listed, natural_unit
 from pytest_joules.model import Measurement, Pass, Sweep, SweepPoint
 from pytest_joules.recorder import MAIN
+from pytest_joules.slo import Condition
 
 FEWEST_FURTHER = 4
 """Measurements after the first pass that a sweep without a time has at least: two are for the winner and runner-up."""
@@ -42,6 +44,26 @@ def affordable(runs: Sequence[int], spent: float, seconds: float | None) -> int:
     if seconds is None:
         return max(len(runs), FEWEST_FURTHER) - sum(max(count - 1, 0) for count in runs)
     return math.floor((seconds - spent) * sum(runs) / spent) if spent > 0 else len(runs)
+
+
+def planned(sweep: Sweep, conditions: Sequence[Condition], many: int, most: int) -> list[str]:
+    """The points that are worth measuring one after the other, ``most`` of them, if each comes out as before.
+
+    Args:
+        sweep: What is known so far.
+        conditions: What is asked of a configuration.
+        many: How many more measurements the time allows.
+        most: How far to look ahead.
+    """
+    names: list[str] = []
+    while len(names) < most and (name := next_point(sweep, conditions, affordable=many - len(names))) is not None:
+        names.append(name)
+        sweep = replace(sweep, points=tuple(_again(at) if at.name == name else at for at in sweep.points))
+    return names
+
+
+def _again(point: SweepPoint) -> SweepPoint:
+    return replace(point, passes=(*point.passes, *point.passes[-1:]))
 
 
 def sweep_of(
@@ -86,7 +108,7 @@ def _point(
         name=member.test,
         settings=dict(member.settings),
         passes=tuple(told for _, told in found if isinstance(told, Pass)),
-        default=member.marked.default,
+        default=member.marked.default > 0,
         invalid=faults.get(member.test, "") or next(iter(wrong), "" if found else "nothing was measured"),
         sku=sku_key(devices[-1]) if devices else None,
         commit=commit,
