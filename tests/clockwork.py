@@ -71,9 +71,8 @@ class Clockwork:
         dates = START + PERIOD / READS * (np.arange(done, int((self.now() - START) / PERIOD * READS)) + 0.5)
         if len(dates):
             joules = self._at(PERIOD * np.floor(dates / PERIOD), START - PERIOD)
-            self._reads += [
-                Read(at, at + 1e-5, value) for at, value in zip(dates.tolist(), joules.tolist(), strict=True)
-            ]
+            told = zip(dates.tolist(), joules.tolist(), strict=True)
+            self._reads += [Read(date, date + 1e-5, value) for date, value in told]
         return self._reads
 
     def mark(self) -> None:
@@ -83,7 +82,8 @@ class Clockwork:
         return nullcontext()
 
     def ticks(self, device: Device, since: float) -> Sequence[Tick]:
-        dates = PERIOD * np.arange(math.ceil(since / PERIOD), math.floor(self.now() / PERIOD) + 1)
+        cells = range(math.ceil(since / PERIOD), math.floor(self.now() / PERIOD) + 1)
+        dates = PERIOD * np.array(cells, dtype=np.float64)
         joules = self._at(dates, since)
         return [Tick(date, value) for date, value in zip(dates.tolist(), joules.tolist(), strict=True)]
 
