@@ -362,7 +362,7 @@ const charts = {
   },
 
   // Joules against latency: what no other point surely beats in both is on the line.
-  frontier(told, width) {
+  frontier(told) {
     const of = (axis) => told.points.map((point) => point[axis][0]);
     const log = { x: wide(of("x")), y: wide(of("y")) };
     const on = (axis, value) => (log[axis] ? Math.log10(value) : value);
@@ -394,6 +394,7 @@ const charts = {
     }
     const all = (axis) => told.points.flatMap((point) => point[axis]);
     const x = of("x");
+    const middle = (on("x", Math.min(...x)) + on("x", Math.max(...x))) / 2;
     const near = told.limits.filter(([bound]) => bound > Math.min(...x) / 3 && bound < 3 * Math.max(...x));
     const annotations = near.map(([bound, text]) => ({
       x: on("x", bound), y: 1, yref: "paper", yanchor: "bottom", text: escapeHtml(text), showarrow: false, font: { color: color("bad"), size: 11 },
@@ -402,7 +403,7 @@ const charts = {
       const named = point.roles.filter((role) => role !== "runner-up");
       if (named.length) annotations.push({
         x: on("x", point.x[0]), y: on("y", point.y[0]), text: named.join(", "), showarrow: true, arrowhead: 0, arrowcolor: color("soft"),
-        ax: width < 500 ? 18 : 34, ay: -26, xanchor: point.x[0] > Math.max(...x) / 2 ? "right" : "left", font: { color: color("ink"), size: 11 },
+        ...(on("x", point.x[0]) > middle ? { ax: -20, xanchor: "right" } : { ax: 20, xanchor: "left" }), ay: -26, font: { color: color("ink"), size: 11 },
       });
     }
     return [traces, layout({
@@ -411,7 +412,7 @@ const charts = {
         type: "line", x0: bound, x1: bound, yref: "paper", y0: 0, y1: 1, line: { color: color("bad"), width: 1.5, dash: "dash" }, layer: "below",
       })),
       xaxis: { title: { text: escapeHtml(told.x) }, ...spanned([...all("x"), ...near.map(([bound]) => bound)], log.x) },
-      yaxis: { title: { text: escapeHtml(told.y) }, ...spanned(all("y"), log.y) },
+      yaxis: { title: { text: escapeHtml(told.y) }, ...spanned(all("y"), log.y, 0.2) },
       showlegend: true, legend: { orientation: "h", x: 0, y: -0.2 },
     })];
   },
@@ -458,11 +459,11 @@ const charts = {
 const wide = (values) => Math.max(...values) > 8 * Math.min(...values);
 
 // An axis of values: what a plain one is marked at is told by 1, 2 and 5 on one of logarithms.
-function spanned(values, log) {
+function spanned(values, log, above = 0.08) {
   const on = log ? values.map(Math.log10) : values;
   const [low, high] = [Math.min(...on), Math.max(...on)];
-  const margin = 0.08 * (high - low) || 0.1 * Math.abs(high) || 1;
-  const range = [low - margin, high + margin];
+  const span = high - low || 0.1 * Math.abs(high) || 1;
+  const range = [low - 0.08 * span, high + above * span];
   if (!log) return { range, nticks: 6 };
   const decades = Array.from({ length: Math.ceil(range[1]) - Math.floor(range[0]) }, (_, index) => 10 ** (Math.floor(range[0]) + index));
   const tickvals = decades.flatMap((decade) => [1, 2, 5].map((step) => step * decade));
