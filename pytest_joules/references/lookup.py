@@ -48,8 +48,8 @@ def same_gpu(published: str, device: Device) -> bool:
 
     A simulated device is only what is called so.
     """
-    words = {*slug(published).split("-")}
-    return words <= {*slug(device.name).split("-")} and ("simulated" in words) == device.simulated
+    words, told = {*slug(published).split("-")}, {*slug(device.name).split("-")}
+    return words - {"simulated"} <= told and ("simulated" in words) == device.simulated
 
 
 def with_reference(result: BudgetResult, reference: Reference | None) -> BudgetResult:

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +266,7 @@ def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _chat(row: _Row, task: str, source: str, day: date) -> Reference:
+    joules = {"token": row.number("energy_per_token_joules"), **row.known(request="energy_per_request_joules")}
     milliseconds = {p: row.number("median_itl_ms" if p == 50 else f"p{p}_itl_ms") for p in PERCENTILES}
     return Reference(
         model=row.text("model_id"),
@@ -273,10 +275,7 @@ def _chat(row: _Row, task: str, source: str, day: date) -> Reference:
         settings=_settings(row, _LLM_SETTINGS, ["max_num_batched_tokens"]),
         source=source,
         date=day.isoformat(),
-        joules={
-            "token": row.number("energy_per_token_joules"),
-            **row.known(request="energy_per_request_joules"),
-        },
+        joules=joules,
         seconds={
             **{f"itl_p{p}": significant(value / 1000) for p, value in milliseconds.items()},
             "unit": significant(1 / row.number("output_throughput_tokens_per_sec")),
@@ -298,6 +297,7 @@ class _Pictures:
 
 def _pictures(row: _Row, task: str, names: _Pictures, source: str, day: date) -> Reference:
     unit = PICTURE_TASKS[task]
+    joules = {unit: row.number(names.joules)}
     settings = _settings(
         row,
         ["num_gpus", "batch_size", "inference_steps", "ulysses_degree", "ring_degree", "weight_precision"],
@@ -313,7 +313,7 @@ def _pictures(row: _Row, task: str, names: _Pictures, source: str, day: date) ->
         settings=settings,
         source=source,
         date=day.isoformat(),
-        joules={unit: row.number(names.joules)},
+        joules=joules,
         seconds={"call": row.number("batch_latency_s"), "unit": significant(1 / row.number(names.throughput))},
         watts=row.number("avg_power_watts"),
     )
@@ -382,7 +382,7 @@ def between_tokens(seconds: Sequence[float]) -> Iterator[float]:
     piece, which came without a time.  As ``mlenergy.data.records`` has it.
     """
     starts = [number for number, gap in enumerate(seconds) if gap > 0]
-    for start, end in zip(starts, [*starts[1:], len(seconds)], strict=True):
+    for start, end in pairwise([*starts, len(seconds)]):
         yield from [seconds[start] / (end - start)] * (end - start)
 
 
