@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_joules.references.names import EXAMPLE, ReferenceNameError, parse_reference
 from pytest_joules.units import EnergyPerUnit, UnitError, parse_energy_per_unit, parse_percent
 
-_KEYWORDS = ("tolerance", "per", "window", "devices", "gate", "key")
+_KEYWORDS = ("tolerance", "per", "window", "devices", "gate", "key", "reference")
 
 
 class BudgetError(ValueError):
@@ -27,6 +28,7 @@ class EnergyBudget:
         devices: CUDA devices to charge; ``None`` for those that the test runs on.
         gate: Whether a bad verdict fails the test.
         key: The name to store the baseline under instead of the node id.
+        reference: The published measurement to show beside it: ``"MODEL, TASK, NAME=VALUE, ..."``.
     """
 
     limit: EnergyPerUnit | None = None
@@ -36,6 +38,7 @@ class EnergyBudget:
     devices: tuple[str, ...] | None = None
     gate: bool = True
     key: str | None = None
+    reference: str | None = None
 
     @property
     def wants_baseline(self) -> bool:
@@ -70,6 +73,7 @@ class EnergyBudget:
             devices=_devices(kwargs.get("devices")),
             gate=gate,
             key=_name("key", kwargs.get("key")),
+            reference=_reference(kwargs.get("reference")),
         )
 
 
@@ -99,6 +103,17 @@ def _name(argument: str, value: object) -> str | None:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise BudgetError(f"{argument}={value!r} must be a name of printable characters")
     return value
+
+
+def _reference(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise BudgetError(f"reference={value!r} must be text like {EXAMPLE!r}")
+    try:
+        return str(parse_reference(value))
+    except ReferenceNameError as error:
+        raise BudgetError(f"reference: {error}") from error
 
 
 def _devices(value: object) -> tuple[str, ...] | None:

@@ -15,6 +15,7 @@ from pytest_joules.commands import (
     doctor,
     explain,
     frontier,
+    imports,
     merge,
     prune,
     record,
@@ -36,6 +37,7 @@ COMMANDS: tuple[Command, ...] = (
     report,
     explain,
     frontier,
+    imports,
     doctor,
 )
 """In the order in which ``--help`` lists them."""

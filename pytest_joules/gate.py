@@ -44,6 +44,7 @@ from pytest_joules.model import (
     Cause,
     MeterInfo,
     Place,
+    Reference,
     RunResult,
     Session,
     Verdict,
@@ -53,6 +54,9 @@ from pytest_joules.options import Options
 from pytest_joules.places import place_of, repository_of
 from pytest_joules.policy import fails, leaves_out
 from pytest_joules.recorder import Bench, Recorder
+from pytest_joules.references.lookup import LookupFault, find, with_reference
+from pytest_joules.references.names import parse_reference
+from pytest_joules.references.store import ReferenceFileError, ReferenceStore
 from pytest_joules.reporting import formats, github, junit, terminal
 from pytest_joules.reporting import json as json_report
 from pytest_joules.reporting.escape import log
@@ -239,6 +243,7 @@ class Gate:
         self._bar = replace(self._bar, family=sum(len(self.declared.get(item.nodeid, ())) for item in items))
         self._refuse_shared_keys(items)
         self._refuse_wide_tolerances(items)
+        self._refuse_unknown_references(items)
 
     @property
     def measuring(self) -> set[str]:
@@ -273,6 +278,38 @@ class Gate:
         ]
         if wide:
             raise pytest.UsageError("\n".join(wide))
+
+    @cached_property
+    def _references(self) -> tuple[Reference, ...]:
+        """All published measurements; read only for tests that name one.
+
+        Raises:
+            ReferenceFileError: if a file cannot be used.
+        """
+        return ReferenceStore(self.options.references).all()
+
+    def _refuse_unknown_references(self, items: Sequence[pytest.Item]) -> None:
+        """A name that means nothing is a mistake that shows at once; a GPU that nobody measured is none."""
+        faults = []
+        for item in items:
+            for budget in self.declared.get(item.nodeid, ()):
+                if budget.reference is not None:
+                    try:
+                        find(parse_reference(budget.reference), self._references, self.meter.devices)
+                    except ReferenceFileError as error:
+                        raise pytest.UsageError(f"pytest-joules: {error}") from error
+                    except LookupFault as fault:
+                        where = self.shown(self.options.references)
+                        faults.append(f"{item.nodeid}: {MARKER}: in {where}, {fault}")
+        if faults:
+            raise pytest.UsageError("\n".join(faults))
+
+    def _published(self, result: BudgetResult) -> Reference | None:
+        """The measurement that a result's marker names, if there is one on its devices."""
+        text, measurement = result.budget.reference, result.measurement
+        if text is None or measurement is None:
+            return None
+        return find(parse_reference(text), self._references, measurement.devices)
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         self.collected.update(item.nodeid for item in items)
@@ -386,6 +423,7 @@ class Gate:
             results = [BudgetResult(item.nodeid, b, True, Verdict(VerdictKind.UNMEASURED, reason)) for b in budgets]
         place = self._place(item)
         results = [replace(explained(result, self._bar, self._causes_of_plugins), place=place) for result in results]
+        results = [with_reference(result, self._published(result)) for result in results]
         results = [replace(result, failed=fails(result, self.options)) for result in results]
         self.results[item.nodeid] = results
         self._tell(item, results)

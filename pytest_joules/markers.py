@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 MARKER, SWEEP = "energy_budget", "energy_sweep"
 
 SIGNATURE = (
-    "energy_budget(limit=None, *, tolerance=None, per=None, window=None, devices=None, gate=True, key=None): "
+    "energy_budget(limit=None, *, tolerance=None, per=None, window=None, devices=None, gate=True, key=None, "
+    "reference=None): "
     "fail the test under --energy when its GPU joules per unit of work rise above the stored baseline "
     "by more than the tolerance, or above the limit, e.g. energy_budget('80 mJ/token', tolerance='2%')"
 )

@@ -575,6 +575,7 @@ class BudgetResult:
         widened: Terms that are wider here than the base of ``--energy-baseline-ref`` recorded; the base's are in force.
         broken: Why the test ended badly though its budgets were judged, such as a failed teardown; it is not stored.
         expected: What it ought to cost, going by another SKU, where nothing is stored for this one.
+        reference: The published measurement that the marker names; it judges nothing.
     """
 
     test: str
@@ -592,6 +593,14 @@ class BudgetResult:
     widened: tuple[Widened, ...] = ()
     broken: str = ""
     expected: Expectation | None = None
+    reference: Reference | None = None
+
+    @property
+    def over_reference(self) -> float | None:
+        """Joules per unit over the published ones; ``None`` where there are none of this unit."""
+        joules = self.reference.joules.get(self.key.unit) if self.reference and self.key else None
+        today = self.verdict.joules_per_unit
+        return today / joules if joules and today is not None else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ COLUMNS = (
     "seconds",
     "baseline",
     "ratio",
+    "reference",
     "verdict",
     "detectable",
 )
@@ -273,6 +274,7 @@ class Setting(NamedTuple):
 
 SETTINGS = (
     Setting("baselines", Path, "DIR", "directory of the baseline files, one per GPU SKU (default: baselines)"),
+    Setting("references", Path, "DIR", "directory of the reference files, one per GPU (default: references)"),
     Setting(
         "meter",
         MeterChoice.parse,
@@ -362,7 +364,7 @@ _CHOOSING = ("baselines", "meter", "devices")
 _CHOOSING_FLAGS = tuple(setting.flag for setting in SETTINGS if setting.name in _CHOOSING)
 
 
-PATH_FLAGS = ("--energy-baselines", "--energy-json", "--energy-html", "--energy-trace")
+PATH_FLAGS = ("--energy-baselines", "--energy-references", "--energy-json", "--energy-html", "--energy-trace")
 
 
 def misread_flag(arguments: Sequence[str]) -> str | None:
@@ -390,6 +392,7 @@ class Options:
     html: Path | None = None
     trace: Path | None = None
     baselines: Path = Path("baselines")
+    references: Path = Path("references")
     meter: MeterChoice = MeterChoice()
     devices: tuple[str, ...] | None = None
     tolerance: float = 0.02
@@ -444,7 +447,7 @@ class Options:
         Args:
             flag: Gives a flag's value by its ``dest``, or ``None`` if it was not given.
             ini: Gives an ini value as text, empty if it was not given.
-            root: What a relative baseline directory is relative to.
+            root: What relative directories of baselines and references are relative to.
             ci: Whether a CI runs this: baselines are then written only when asked for by name.
             addopts: Flags that an ini file gives; ``flag`` has them, too, and does not tell them from others.
 
@@ -520,4 +523,4 @@ class Options:
             )
         if fault := options.too_wide(options.tolerance):
             raise OptionError(f"--energy-tolerance: {fault}")
-        return replace(options, baselines=root / options.baselines)
+        return replace(options, baselines=root / options.baselines, references=root / options.references)

@@ -24,6 +24,7 @@ from pytest_joules.model import (
 )
 from pytest_joules.options import Options
 from pytest_joules.policy import fails
+from pytest_joules.references.lookup import with_reference
 from pytest_joules.reporting import json as json_report
 from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER, format_time
 from pytest_joules.updating import claimed_tolerance
@@ -132,6 +133,7 @@ def _again(result: BudgetResult, bar: Bar, tolerance: bool, explain: Wanted) -> 
         judged = judge(result.test, result.budget, measurement, name, bar, declared=result.declared)
         judged = replace(judged, place=result.place, broken=result.broken)
         judged = explained(judged, bar) if explain(judged) else judged
+        judged = with_reference(judged, result.reference)
     except (ArithmeticError, ValueError) as error:
         raise ResultError(f"{shown(result.test)}: {error}; no run measures that: measure it again") from error
     return replace(judged, failed=fails(judged, bar.options))

@@ -22,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from pytest_joules import stored as stored_module
 from pytest_joules.baselines import lines as lines_module
 from pytest_joules.baselines import store as store_module
 from pytest_joules.baselines.keys import sku_key, sku_keys, slug
@@ -337,7 +338,7 @@ def test_the_line_is_that_of_the_fault_not_of_its_like(store: BaselineStore, tes
 
 def test_a_file_too_large_is_not_read(store: BaselineStore, monkeypatch: pytest.MonkeyPatch) -> None:
     text = stored(store)
-    monkeypatch.setattr(store_module, "LARGEST_FILE", len(text) - 1)
+    monkeypatch.setattr(stored_module, "LARGEST_FILE", len(text) - 1)
     assert "too large" in refusal(store)
 
 
@@ -616,8 +617,8 @@ def test_a_directory_that_cannot_be_synced_is_no_failure(store: BaselineStore, m
 
 def test_a_held_lock_is_waited_for_then_named(store: BaselineStore, monkeypatch: pytest.MonkeyPatch) -> None:
     before = stored(store)
-    monkeypatch.setattr(store_module, "LOCK_SECONDS", 0.1)
-    with store_module._locked(store.path(SKU)), pytest.raises(BaselineError, match="locked by another process"):
+    monkeypatch.setattr(stored_module, "LOCK_SECONDS", 0.1)
+    with store_module.KIND.locked(store.path(SKU)), pytest.raises(BaselineError, match="locked by another process"):
         stored(store, 5)
     assert store.path(SKU).read_text() == before
     stored(store, 5)

@@ -23,6 +23,7 @@ def resolve(flags: dict[str, Any] | None = None, ini: dict[str, str] | None = No
 
 GOOD: dict[str, list[tuple[str, object]]] = {
     "baselines": [("here", ROOT / "here"), ("/elsewhere", Path("/elsewhere"))],
+    "references": [("here", ROOT / "here"), ("/elsewhere", Path("/elsewhere"))],
     "meter": [
         ("auto", MeterChoice()),
         ("zeus", MeterChoice("zeus")),
@@ -111,7 +112,7 @@ bad = [(name, text, fix) for name, cases in BAD.items() for text, fix in cases]
 
 def test_every_setting_has_a_case() -> None:
     assert set(GOOD) == {setting.name for setting in SETTINGS}
-    assert set(BAD) == set(GOOD) - {"baselines"}
+    assert set(BAD) == set(GOOD) - {"baselines", "references"}
 
 
 def test_flag_and_ini_names_are_twins() -> None:
@@ -140,7 +141,7 @@ def test_bad_texts_name_flag_or_ini_key_and_the_fix(name: str, text: str, fix: s
         assert fix in str(caught.value)
 
 
-@pytest.mark.parametrize("name", sorted(set(GOOD) - {"baselines", "strict"}))
+@pytest.mark.parametrize("name", sorted(set(GOOD) - {"baselines", "references", "strict"}))
 def test_an_empty_flag_is_refused_but_an_empty_ini_value_is_absent(name: str) -> None:
     with pytest.raises(OptionError, match=f"--energy-{name.replace('_', '-')}: "):
         resolve(flags={f"energy_{name}": ""})
@@ -156,7 +157,7 @@ def test_the_flag_wins_over_its_ini_twin(name: str) -> None:
 
 def test_nothing_given_is_the_defaults() -> None:
     options = Options.resolve(lambda name: None, lambda name: "", ROOT)
-    assert options == Options(baselines=ROOT / "baselines")
+    assert options == Options(baselines=ROOT / "baselines", references=ROOT / "references")
     assert not options.enabled
     assert (options.tolerance, options.max_seconds) == (0.02, 10.0)
     assert (options.missing, options.inconclusive, options.strict) == ("fail", "warn", False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from pytest_joules.baselines.store import (
-    LARGEST_FILE,
     BaselineError,
     BaselineFile,
     BaselineStore,
@@ -13,6 +12,7 @@ from pytest_joules.baselines.store import (
     of_sku,
     parse,
 )
+from pytest_joules.stored import LARGEST_FILE
 from pytest_joules.vcs import RefError, Revision
 
 

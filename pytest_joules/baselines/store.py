@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
 import json
 import math
-import os
-import platform
 import re
-import stat
-import tempfile
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any
 
-from filelock import FileLock, Timeout
 from msgspec import Raw
 
 from pytest_joules.baselines.lines import Entries, Held, Unclear, index, parts
-from pytest_joules.codec import shown, without_garbage_collection
+from pytest_joules.codec import without_garbage_collection
 from pytest_joules.model import BaselineChange, BaselineKey, Block, Conditions, Session, WindowKind
+from pytest_joules.stored import STUMBLES, Kind, write
 from pytest_joules.terms import widened_since
 from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER, significant
-
-if TYPE_CHECKING:
-    from jsonschema import Draft202012Validator
 
 SCHEMA_VERSION = 1
 KEPT_SESSIONS = 10
@@ -38,12 +27,6 @@ KEPT_SESSIONS = 10
 
 DIGITS = 7
 """Significant digits of a stored number, as few as a diff should show: a hundred times finer than any noise here."""
-
-LARGEST_FILE = 256 * 1024 * 1024
-LOCK_SECONDS = 60.0
-
-LONGEST_INTEGER = len(f"{LARGEST_NUMBER:.0f}")
-"""Digits; what is longer is not worth the time that converting it takes."""
 
 _OPTIONAL_NUMBERS = ("temperature_celsius", "sm_clock_mhz", "power_cap_share", "idle_watts", "sensor_duty")
 SERIES_DEPTH = 4
@@ -56,10 +39,6 @@ _NUMBERS = {"facts": DIGITS, "signals": 4}
 """Digits of what is stored by name: a signal is known no better."""
 _TEXTS = ("configuration", "versions")
 _SKU = re.compile(r"[a-z0-9][a-z0-9+.-]*")
-_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"(?P<colon>\s*:)?|[{}\[\],]|[^\s{}\[\],:"]+')
-_HALF_A_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
-"""JSON can spell half of a pair of surrogates, which no file can hold."""
-_STUMBLES = (TypeError, ValueError, KeyError, AttributeError)
 
 
 class BaselineError(Exception):
@@ -134,7 +113,7 @@ class BaselineStore:
         Raises:
             BaselineError: if it is no regular file, too large, or cannot be read.
         """
-        return _read(self.path(sku))
+        return KIND.read(self.path(sku))
 
     def skus(self) -> tuple[str, ...]:
         """The SKUs that the directory seems to have files of."""
@@ -168,12 +147,12 @@ class BaselineStore:
         if simulated != sku.startswith("simulated-"):
             raise BaselineError(f"{self.path(sku)}: simulated joules are never written beside real ones")
         path = self.path(sku)
-        with _changing(path):
+        with KIND.changing(path):
             self.directory.mkdir(parents=True, exist_ok=True)
             stored = self.load(sku)
             stored = replace(stored, device=stored.device or device, simulated=simulated)
             grown, changes = added(stored, additions, path)
-            _write(path, _pieces(grown))
+            write(path, _pieces(grown))
         return changes
 
     @without_garbage_collection()
@@ -184,11 +163,11 @@ class BaselineStore:
             BaselineError: if the file cannot be read, locked or written; it is then as it was.
         """
         path = self.path(sku)
-        with _changing(path):
+        with KIND.changing(path):
             stored = self.load(sku)
             left = {key: held for key, held in stored.held.items() if key not in keys}
             if left:
-                _write(path, _pieces(replace(stored, entries=Entries(left))))
+                write(path, _pieces(replace(stored, entries=Entries(left))))
             else:
                 path.unlink(missing_ok=True)
 
@@ -202,11 +181,11 @@ class BaselineStore:
         path = self.path(sku)
         if self.data(sku) is None:
             return 0
-        with _changing(path):
+        with KIND.changing(path):
             stored = self.load(sku)
             changed = renamed(stored, old, new, path)
             if moved := len(changed.entries.keys() - stored.entries.keys()):
-                _write(path, _pieces(changed))
+                write(path, _pieces(changed))
         return moved
 
 
@@ -216,7 +195,7 @@ def read(path: Path) -> BaselineFile | None:
     Raises:
         BaselineError: if it is not a sound one.
     """
-    data = _read(path)
+    data = KIND.read(path)
     return None if data is None else parse(data, path)
 
 
@@ -230,12 +209,7 @@ def parse(data: bytes, name: Path | str) -> BaselineFile:
     with contextlib.suppress(Unclear):
         head, entries = index(data)
         return BaselineFile(head.sku, head.device, head.simulated, entries)
-    try:
-        return _parse(data.decode("utf-8"), name)
-    except UnicodeDecodeError as error:
-        raise BaselineError(f"{name}: not UTF-8 text at byte {error.start}; restore it from git") from error
-    except RecursionError as error:
-        raise BaselineError(f"{name}: nested too deeply for a baseline file; restore it from git") from error
+    return _parse(KIND.text(data, name), name)
 
 
 def is_sku(name: str) -> bool:
@@ -276,7 +250,8 @@ def added(
     Raises:
         BaselineError: if a session cannot be stored.
     """
-    _check(replace(stored, entries={key: (addition.session,) for key, addition in additions.items()}), path)
+    alone = replace(stored, entries={key: (addition.session,) for key, addition in additions.items()})
+    KIND.check(render(alone), path, _decode)
     held, changes = dict(stored.held), []
     for key, addition in additions.items():
         old = stored.sessions(key)
@@ -436,83 +411,9 @@ def joules_per_unit(sessions: Sequence[Session]) -> float:
 # -- reading --
 
 
-def _read(path: Path) -> bytes | None:
-    """The bytes of a regular file, which is the one that was looked at: a link is not opened, a pipe not waited for."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, or a socket
-            raise _not_regular(path) from error
-        raise BaselineError(f"{path}: cannot be read: {error.strerror}") from error
-    try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise _not_regular(path)
-        if found.st_size > LARGEST_FILE:
-            raise BaselineError(f"{path}: {found.st_size} bytes is too large for a baseline file; restore it from git")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(LARGEST_FILE + 1)
-    except OSError as error:
-        raise BaselineError(f"{path}: cannot be read: {error.strerror}") from error
-    finally:
-        os.close(descriptor)
-
-
-def _not_regular(path: Path) -> BaselineError:
-    return BaselineError(f"{path}: not a regular file (a link, a directory or a device); put the file itself there")
-
-
-class _Refused(ValueError):
-    """A word that JSON allows but no baseline file holds: a number's text, or the name of a key given twice."""
-
-    def __init__(self, what: str, word: str, *, twice: bool = False) -> None:
-        super().__init__(what)
-        self.word, self.twice = word, twice
-
-
-def _parse(text: str, path: Path | str) -> BaselineFile:
-    def refuse(literal: str) -> NoReturn:
-        raise _Refused(f"the number {literal[:20]}", literal)
-
-    def whole(literal: str) -> int:
-        return int(literal) if len(literal) <= LONGEST_INTEGER else refuse(literal)
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        members = dict(pairs)
-        if len(members) < len(pairs):
-            ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
-            raise _Refused(f"the key {name!r} twice", name, twice=True)
-        return members
-
-    try:
-        data = json.loads(text, parse_int=whole, parse_constant=refuse, object_pairs_hook=unique)
-    except json.JSONDecodeError as error:
-        raise BaselineError(f"{path}:{error.lineno}: not JSON: {error.msg}; restore it from git") from error
-    except _Refused as error:
-        raise BaselineError(f"{path}:{_line_of_refused(text, error)}: holds {error}; restore it from git") from error
-    if _HALF_A_CHARACTER.search(text) and (half := _unwritable(data)):
-        raise BaselineError(f"{path}: holds {shown(half)}, which is no text; restore it from git")
-    version = data.get("schema") if isinstance(data, dict) else None
-    if isinstance(version, (int, float)) and version > SCHEMA_VERSION:
-        raise BaselineError(f"{path}: schema {version} was written by a newer pytest-joules; upgrade pytest-joules")
-    try:
-        return _decode(data)
-    except _STUMBLES as error:
-        place, what = _misfit(data)
-        line = next((line for found, line, _ in _positions(text) if found == place), 1)
-        raise BaselineError(f"{path}:{line}: {_where(place)}: {what}; restore it from git") from error
-
-
-def _check(file: BaselineFile, path: Path) -> None:
-    """Refuse what would be written but not be read back."""
-    data = json.loads(render(file), parse_constant=str)  # or the schema would take NaN for a number
-    try:
-        _decode(data)
-    except _STUMBLES as error:
-        place, what = _misfit(data)
-        raise BaselineError(f"{path}: left as it was: {_where(place)} cannot be stored: {what}") from error
+def _parse(text: str, name: Path | str) -> BaselineFile:
+    """The careful reading, which knows where a file is not sound."""
+    return KIND.parse(text, name, _decode)
 
 
 def _decode(data: Any) -> BaselineFile:
@@ -618,143 +519,19 @@ def _text(value: Any, longest: int) -> str:
 # -- explaining what is wrong --
 
 
-def _unwritable(data: Any) -> str:
-    """The first of the strings in ``data`` that no file can hold; empty if there is none."""
-    try:
-        json.dumps(data, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        return error.object[max(0, error.start - 20) : error.end + 20]
-    return ""
-
-
-_Place = tuple[str | int, ...]
-
-
-def _misfit(data: Any) -> tuple[_Place, str]:
-    """Where data offends most against the schema, and how."""
-    from jsonschema.exceptions import best_match
-
+def _suspects(data: Any) -> Any:
+    """Without the tests that the decoder takes: the schema takes a hundred times longer."""
     if isinstance(data, dict) and isinstance(tree := data.get("entries"), dict):
-        # The schema takes a hundred times longer than the decoder: leave it what the decoder refuses.
-        data = {**data, "entries": {test: windows for test, windows in tree.items() if not _sound(test, windows)}}
-    error = best_match(_validator().iter_errors(data))
-    return ((), "not a baseline file") if error is None else (tuple(error.absolute_path), shown(error.message))
-
-
-@cache
-def _validator() -> Draft202012Validator:
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator(schema())
+        return {**data, "entries": {test: windows for test, windows in tree.items() if not _sound(test, windows)}}
+    return data
 
 
 def _sound(test: str, windows: Any) -> bool:
     try:
         _entries({test: windows})
-    except _STUMBLES:
+    except STUMBLES:
         return False
     return True
 
 
-def _where(place: _Place) -> str:
-    return shown("/".join(str(step) for step in place)) or "the file"
-
-
-def _line_of_refused(text: str, refused: _Refused) -> int:
-    """The line of a number that is none, or of a key's second value."""
-    seen = set()
-    for place, line, token in _positions(text):
-        if (place in seen and place[-1] == refused.word) if refused.twice else _begins(token, refused.word):
-            return line
-        seen.add(place)
-    return 1
-
-
-def _begins(token: str, number: str) -> bool:
-    """Whether a token begins with a whole number, or a name of none, that does not go on there."""
-    return token.startswith(number) and token[len(number) : len(number) + 1] not in tuple("0123456789.eE")
-
-
-def _positions(text: str) -> Iterator[tuple[_Place, int, str]]:
-    """The path, the line and the first token of every value in JSON text."""
-    stack: list[str | int] = []
-    line, last = 1, 0
-    for match in _TOKEN.finditer(text):
-        line += text.count("\n", last, match.start())
-        last = match.start()
-        token = match.group()
-        if not stack and (token in "}]," or match["colon"]):
-            return  # no JSON from here on: the fault was before
-        if token in "}]":
-            stack.pop()
-        elif token == ",":
-            if isinstance(stack[-1], int):
-                stack[-1] += 1
-        elif match["colon"]:
-            try:
-                stack[-1] = json.loads(token[: -len(match["colon"])])
-            except ValueError:
-                return
-        else:
-            yield tuple(stack), line, token
-            if token in "{[":
-                stack.append("" if token == "{" else 0)
-
-
-# -- writing --
-
-
-@contextlib.contextmanager
-def _changing(path: Path) -> Iterator[None]:
-    """Nobody else changes the file meanwhile.
-
-    Raises:
-        BaselineError: if it is locked for too long, or cannot be written.
-    """
-    try:
-        with _locked(path):
-            yield
-    except (OSError, UnicodeEncodeError) as error:
-        raise BaselineError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    # The lock lives outside the repository, so that no stray file turns up in a commit.
-    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
-    lock = FileLock(Path(tempfile.gettempdir(), f"pytest-joules-baseline-{name}.lock"), timeout=LOCK_SECONDS)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise BaselineError(f"{path}: locked by another process for {LOCK_SECONDS:g} s ({lock.lock_file})") from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _write(path: Path, pieces: Iterable[str]) -> None:
-    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
-    # Of this machine, since its lock keeps nobody else's: what lies there now is left from an update that was killed.
-    prefix = f".{path.name}.{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}."
-    for rest in path.parent.iterdir():
-        if rest.name.startswith(prefix):
-            rest.unlink(missing_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=prefix)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.writelines(pieces)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(mode)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    with contextlib.suppress(OSError):  # some file systems cannot sync a directory; the file is in place already
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+KIND = Kind("baseline file", SCHEMA_VERSION, BaselineError, schema, narrowed=_suspects)

@@ -11,6 +11,9 @@ EXAMPLE = "meta-llama/Llama-3.1-8B-Instruct, lm-arena-chat, max_num_seqs=512"
 GPU, SOURCE = "gpu", "source"
 """Settings that every measurement has: what it ran on, and who published it."""
 
+RUN = "run"
+"""The setting that counts runs of one configuration that nothing else tells apart."""
+
 
 class ReferenceNameError(ValueError):
     """Text that names no measurement; the message names the part at fault, and the fix."""

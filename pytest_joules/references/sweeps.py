@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from pytest_joules.codec import shown
 from pytest_joules.model import Pass, Reference, Sweep, SweepPoint
-from pytest_joules.references.names import GPU, SOURCE, written
+from pytest_joules.references.configuration import all_settings, distinguishing, full_name
 from pytest_joules.units import plural
 
 LATENCIES = ("itl_p50", "call")
@@ -42,7 +42,7 @@ def references_sweep(
     chosen = [
         reference
         for reference in references
-        if only in name_of(reference) and model in (None, reference.model) and task in (None, reference.task)
+        if only in full_name(reference) and model in (None, reference.model) and task in (None, reference.task)
     ]
     if not chosen:
         wanted = ", ".join(text for text in (only, model, task) if text)
@@ -50,7 +50,7 @@ def references_sweep(
     units = {next(iter(reference.joules)) for reference in chosen}
     if len(units) > 1:
         raise SweepError(f"measurements per {' and per '.join(sorted(units))} do not compare: pick one task")
-    settings = [all_settings(reference) for reference in chosen]
+    settings = [{"model": reference.model, "task": reference.task, **all_settings(reference)} for reference in chosen]
     varying = distinguishing(settings)
     return Sweep(
         group=f"{_one_of(chosen, 'model')}, {_one_of(chosen, 'task')}",
@@ -62,29 +62,6 @@ def references_sweep(
         ),
         notes=(f"{plural(len(chosen), 'published number')} without a variance: a difference may be noise",),
     )
-
-
-def all_settings(reference: Reference) -> dict[str, str]:
-    """Everything that tells one measurement from another, the model first."""
-    return {
-        "model": reference.model,
-        "task": reference.task,
-        GPU: reference.gpu,
-        **reference.settings,
-        SOURCE: reference.source,
-    }
-
-
-def name_of(reference: Reference) -> str:
-    """What a test may call it."""
-    return written(reference.model, reference.task, {GPU: reference.gpu, **reference.settings})
-
-
-def distinguishing(settings: Sequence[Mapping[str, str]]) -> dict[str, tuple[str, ...]]:
-    """The settings that are not the same everywhere, with the values that they have."""
-    names = dict.fromkeys(name for found in settings for name in found)
-    values = {name: tuple(dict.fromkeys(found.get(name, "") for found in settings)) for name in names}
-    return {name: found for name, found in values.items() if len(found) > 1}
 
 
 def _one_of(references: Sequence[Reference], what: str) -> str:
@@ -102,7 +79,7 @@ def _latency(references: Sequence[Reference]) -> str:
 def _point(reference: Reference, settings: dict[str, str]) -> SweepPoint:
     unit = next(iter(reference.joules))
     return SweepPoint(
-        name=", ".join(f"{name}={value}" for name, value in settings.items()) or name_of(reference),
+        name=", ".join(f"{name}={value}" for name, value in settings.items()) or full_name(reference),
         settings=settings,
         passes=(Pass(reference.joules[unit], seconds=reference.seconds, watts=reference.watts),),
         sku=reference.gpu,

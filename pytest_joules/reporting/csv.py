@@ -26,6 +26,8 @@ COLUMNS = {
     "ratio": "ratio",
     "ratio_low": "ratio_low",
     "ratio_high": "ratio_high",
+    "published_joules_per_unit": "published",
+    "over_published": "over_published",
     "tolerance": "tolerance",
     "detectable": "detectable",
     "watts": "watts",

@@ -494,6 +494,10 @@ def _figures(row: Row, rates: Rates) -> list[tuple[str, str]]:
         told.append(("Tolerance", format_percent(row.tolerance)))
     if row.limit is not None:
         told.append(("Limit", f"{format_joules(row.limit)}{per}"))
+    if (reference := result.reference) is not None and row.published is not None and row.over_published is not None:
+        origin = f"{reference.source}, {reference.date}, {reference.gpu}"
+        told.append(("Published", f"{format_joules(row.published)}{per} ({origin})"))
+        told.append(("Yours / published", f"{row.over_published:.3f}"))
     if row.detectable is not None:
         told.append(("Would catch", f"a rise of {format_percent(row.detectable)}"))
     if (moved := finite(verdict.seconds_ratio)) is not None:

@@ -186,6 +186,10 @@ def unsound(result: BudgetResult) -> str:
     for name in _RATIOS:
         if (value := getattr(verdict, name)) is not None and not SMALLEST_NUMBER <= value <= LARGEST_NUMBER:
             return f"{name} of {value:g}"
+    if (reference := result.reference) is not None:
+        for name, value in {**reference.joules, **reference.seconds}.items():
+            if not SMALLEST_NUMBER <= value <= LARGEST_NUMBER:
+                return f"published {shown(name)} of {value:g}"
     if result.diagnosis is not None and not abs(result.diagnosis.change) <= LARGEST_CHANGE:
         return f"a change of {result.diagnosis.change:g}"
     if (expected := result.expected) is not None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 from pytest_joules.model import BudgetResult, RunResult, VerdictKind
-from pytest_joules.reporting import advice, diagnosis, frontier, terminal
+from pytest_joules.reporting import advice, diagnosis, frontier, references, terminal
 from pytest_joules.reporting.escape import markdown, markdown_block, markdown_code, short, short_lines
 from pytest_joules.reporting.rows import Row, rows, worst_first
 from pytest_joules.units import format_joules, format_percent
@@ -77,6 +77,7 @@ def story(result: BudgetResult, run: RunResult) -> list[str]:
         lines += diagnosis.brief(result.diagnosis)
     if result.verdict.crept:
         lines.append(f"  because    {result.verdict.reason}")
+    lines += [f"  reference  {line}" for line in [references.beside(result)] if line]
     lines += [f"  next       {step}" for step in advice.steps(result, run)]
     return [*lines, *(f"  note       {note}" for note in terminal.notes(result))]
 
@@ -138,14 +139,21 @@ def _under_heading(row: Row, told: Sequence[str]) -> str:
 
 
 def _beside(run: RunResult) -> Sequence[tuple[str, Sequence[str]]]:
-    """What to choose of each sweep, and what happened to the stored sessions, under a heading each."""
+    """What to choose of each sweep, what happened to the stored sessions, and what others published: a heading each."""
     return (
         ("Sweeps", frontier.brief(run)),
         ("Baselines under review", terminal.review(run.review, run.results) if run.review else ()),
         ("Baselines written", terminal.changes(run.changes)),
+        ("Beside published numbers", [*_published(run)]),
         ("Cheaper than stored", () if run.changes else [*_cheaper(run)]),
         ("Stored, but not measured", terminal.stale(run)),
     )
+
+
+def _published(run: RunResult) -> Iterator[str]:
+    for result in run.results:
+        if line := references.beside(result):
+            yield f"{result.test}: {line}"
 
 
 def _cheaper(run: RunResult) -> Iterator[str]:

@@ -65,6 +65,8 @@ class Row:
         sessions: How many stored sessions it was judged by.
         place: Where the test is written.
         latencies: Of the window, s, by the names of :data:`pytest_joules.latency.TIMED`.
+        published: The published joules that its marker names, J per unit.
+        over_published: Today over those.
     """
 
     result: BudgetResult
@@ -95,6 +97,8 @@ class Row:
     sessions: int
     place: Place | None
     latencies: Mapping[str, float]
+    published: float | None
+    over_published: float | None
 
     @property
     def name(self) -> str:
@@ -160,6 +164,8 @@ def row(result: BudgetResult) -> Row:
         sessions=verdict.baseline_sessions,
         place=result.place,
         latencies=latencies(result),
+        published=finite(result.reference.joules.get(unit)) if result.reference else None,
+        over_published=finite(result.over_reference),
     )
 
 

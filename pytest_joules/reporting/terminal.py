@@ -23,7 +23,7 @@ from pytest_joules.model import (
     VerdictKind,
 )
 from pytest_joules.options import COLUMNS
-from pytest_joules.reporting import costs, diagnosis, tables
+from pytest_joules.reporting import costs, diagnosis, references, tables
 from pytest_joules.reporting.rows import MAIN, SEVERITY, latencies, seconds_per_unit, watts
 from pytest_joules.terms import widened_text
 from pytest_joules.units import format_joules, format_joules_range, format_percent, format_seconds, plural
@@ -129,6 +129,7 @@ def details(
         lines.append(f"  {_against(verdict):<10} {stored}")
     if verdict.kind is VerdictKind.REGRESSED:
         lines.append(f"  because    {verdict.reason}")
+    lines += _published(result)
     lines += costs.lines(result, rates) if verbose else []
     lines += [f"  note       {note}" for note in notes(result, verbose)]
     if verdict.kind in (VerdictKind.REGRESSED, VerdictKind.NO_BASELINE):
@@ -140,14 +141,16 @@ def details(
 def table(results: Sequence[BudgetResult], columns: Sequence[str], sort: str) -> list[str]:
     """One row per measured budget or window.
 
-    Unless columns are picked, windows stand behind their tests, and a SKU that all share is left out.
+    Unless columns are picked, windows stand behind their tests; a SKU that all share is left out, and published numbers
+    that no test names.
     """
     rows = sorted((r for r in results if r.measurement is not None), key=_sort_key(sort))
     if not rows:
         return []
     if tuple(columns) == COLUMNS:
         alike = len({row.sku for row in rows if row.sku}) < 2
-        columns = [column for column in columns if column != "window" and not (column == "sku" and alike)]
+        idle = {"window", *(["sku"] if alike else []), *([] if any(r.reference for r in rows) else ["reference"])}
+        columns = [column for column in columns if column not in idle]
     told = _COLUMNS if "window" in columns else {**_COLUMNS, "test": (tables.TEST, _name)}
     cells = [[told[column][1](row) for column in columns] for row in rows]
     return tables.table([told[column][0] for column in columns], cells)
@@ -267,7 +270,7 @@ def report(
         if result.verdict.kind is VerdictKind.UNMEASURED and not (result.failed or verbose):
             left_out.setdefault(headline(result), {})[result.test] = None
         else:
-            lines += [f"{result.test}: {headline(result)}", *_why(result, verbose)]
+            lines += [f"{result.test}: {headline(result)}", *_why(result, verbose), *_published(result)]
             lines += _latency(result) if verbose else []
             lines += costs.lines(result, run.rates) if verbose and not result.failed else []
             # A level that nobody stores is no gate: the saving could be lost again, and every run would pass.
@@ -305,6 +308,11 @@ def _why(result: BudgetResult, verbose: bool) -> list[str]:
     if verbose:
         return diagnosis.splits(found) if level else diagnosis.whole(found)
     return [] if level or result.verdict.kind not in _MOVED else [diagnosis.first(found)]
+
+
+def _published(result: BudgetResult) -> list[str]:
+    line = references.beside(result)
+    return [f"  reference  {line}"] if line else []
 
 
 def _several(tests: Iterable[str]) -> str:
@@ -391,6 +399,7 @@ _COLUMNS: dict[str, tuple[str, Callable[[BudgetResult], str]]] = {
     "seconds": ("s/unit", lambda r: _shown(seconds_per_unit(r), format_seconds)),
     "baseline": ("baseline", lambda r: _shown(r.verdict.baseline_joules_per_unit, format_joules)),
     "ratio": ("ratio", _ratio),
+    "reference": ("/ published", lambda r: _shown(r.over_reference, lambda ratio: f"{ratio:.3f}")),
     "verdict": ("verdict", lambda r: r.verdict.kind.value if r.declared else f"({r.verdict.kind.value})"),
     "detectable": ("would catch", lambda r: _shown(r.verdict.detectable, lambda d: format_percent(d, signed=True))),
 }
