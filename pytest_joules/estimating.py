@@ -12,18 +12,22 @@ Student's t of ``SPREAD_DF + n - 1`` degrees of freedom around the line, with a 
 ``s^2 (1 + 1/n + (x - mean x)^2 / (Sxx + SPREAD_SD^2 / SLOPE_SD^2))``: conjugate Bayesian regression (Gelman et al.,
 *Bayesian Data Analysis*, 3rd ed., 2013, sections 14.2 and 14.8).  So a test that draws other watts than all that are
 shared has a wide interval.
+
+Instances of one parametrized test resemble each other, and tell less than as many tests.  Each of ``k`` has the weight
+``1 / (1 + (k - 1) ALIKE)``, in ``n`` as in all sums (Kish, *Survey Sampling*, 1965, section 5.4).
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from pytest_joules.facts import differences
 from pytest_joules.history import log_mean, log_seconds
-from pytest_joules.model import BaselineKey, Conditions, Expectation, Session
+from pytest_joules.model import BaselineKey, Expectation, Measurement, Session
 from pytest_joules.statistics import student_quantile
 
 SURE = 0.9
@@ -32,14 +36,17 @@ SURE = 0.9
 FEWEST_TESTS = 3
 """Of fewer shared tests nobody can tell whether they are alike."""
 
-SPREAD_SD, SPREAD_DF = 0.07, 6.0
-"""Prior standard deviation of changes around their line, and the degrees of freedom that it is worth.  Between H100 and
-B200, of 364 pairs of the ML.ENERGY leaderboard v3, it was 0.04 to 0.09 in four groups by GPUs and two directions;
-variances differ as six degrees of freedom have them differ (``benchmarks/cross_sku.py``)."""
+SPREAD_SD, SPREAD_DF = 0.065, 5.0
+"""Prior standard deviation of changes around their line, and the degrees of freedom that it is worth.  364 pairs of
+H100 and B200 on the ML.ENERGY leaderboard v3 had 0.04 to 0.09, by the number of GPUs and by direction, and variances
+that differ like those of five degrees of freedom (``benchmarks/cross_sku.py``)."""
 
-SLOPE_SD = 0.35
-"""Prior standard deviation of the slope over log watts, there 0.17 to 0.41 either way.  Its mean is 0: nobody knows
+SLOPE_SD = 0.33
+"""Prior standard deviation of the slope over log watts, there 0.17 to 0.41 to either side.  Its mean is 0: nobody knows
 which SKU is the larger one."""
+
+ALIKE = 0.4
+"""Correlation between what the line leaves of two instances of one test; there 0.37, of two batches of one model."""
 
 WIDEST = 1.6
 """An interval whose ends lie further apart than this factor is of no use: twice the batch, which is the commonest thing
@@ -60,6 +67,11 @@ class Twin:
     change: float
     power: float
 
+    @property
+    def function(self) -> str:
+        """The test without its parameters."""
+        return self.test.partition("[")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -72,7 +84,7 @@ class Prediction:
 def twins(
     here: Mapping[BaselineKey, Sequence[Session]], there: Mapping[BaselineKey, Sequence[Session]]
 ) -> tuple[Twin, ...]:
-    """The windows that both SKUs have stored, and in which they did the same work.
+    """The windows that both SKUs have stored alike.
 
     Each window counts once, whatever it is divided by: its units are counts of the same joules.
     """
@@ -82,18 +94,23 @@ def twins(
         if window in found or key not in there:
             continue
         mine, theirs = here[key], there[key]
-        if mine[-1].kind is theirs[-1].kind and same_work(mine[-1].conditions, theirs):
+        if alike(mine[-1], theirs):
             level = _level(theirs)
             found[window] = Twin(key.test, _level(mine) - level, level - _log_seconds(theirs))
     return tuple(found.values())
 
 
-def same_work(today: Conditions, stored: Sequence[Session]) -> bool:
-    """Whether the facts that both sides know say that it is the same work."""
-    known = [session.conditions for session in stored]
+def alike(one: Measurement | Session, others: Sequence[Session]) -> bool:
+    """Whether a window was measured in one way on two SKUs, on as many devices, and did the same work.
+
+    How many devices share the work makes more of a difference than what they are (``benchmarks/cross_sku.py``).
+    """
+    last, known = others[-1], [session.conditions for session in others]
+    if one.kind is not last.kind or len(one.devices) != len(last.devices):
+        return False
     found = differences(
-        today.facts, [conditions.facts for conditions in known],
-        today.configuration, [conditions.configuration for conditions in known],
+        one.conditions.facts, [conditions.facts for conditions in known],
+        one.conditions.configuration, [conditions.configuration for conditions in known],
     )  # fmt: skip
     return not found.other_work
 
@@ -120,17 +137,24 @@ def expectation(sku: str, stored: Sequence[Session], shared: Sequence[Twin]) -> 
 
 def predict(shared: Sequence[Twin], power: float) -> Prediction:
     """The change of a window that drew ``power`` (log watts) on the other SKU, through at least one that is shared."""
-    count = len(shared)
-    center, level = fmean(twin.power for twin in shared), fmean(twin.change for twin in shared)
+    instances = Counter(twin.function for twin in shared)
+    weights = [1 / (1 + (instances[twin.function] - 1) * ALIKE) for twin in shared]
+    count = math.fsum(weights)
+    center = _sum(weights, [twin.power for twin in shared]) / count
+    level = _sum(weights, [twin.change for twin in shared]) / count
     points = [(twin.power - center, twin.change - level) for twin in shared]
-    leverage = math.fsum(x * x for x, _ in points) + (SPREAD_SD / SLOPE_SD) ** 2
-    slope = math.fsum(x * y for x, y in points) / leverage
-    squares = math.fsum(y * y for _, y in points) - slope * slope * leverage
+    leverage = _sum(weights, [x * x for x, _ in points]) + (SPREAD_SD / SLOPE_SD) ** 2
+    slope = _sum(weights, [x * y for x, y in points]) / leverage
+    squares = _sum(weights, [y * y for _, y in points]) - slope * slope * leverage
     df = SPREAD_DF + count - 1
     variance = (SPREAD_DF * SPREAD_SD**2 + squares) / df
     away = power - center
     error = math.sqrt(variance * (1 + 1 / count + away * away / leverage))
     return Prediction(level + slope * away, student_quantile(df, (1 + SURE) / 2) * error)
+
+
+def _sum(weights: Sequence[float], values: Sequence[float]) -> float:
+    return math.fsum([weight * value for weight, value in zip(weights, values, strict=True)])
 
 
 def _level(sessions: Sequence[Session]) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 
 from pytest_joules.baselines.store import BaselineError, BaselineFile
-from pytest_joules.estimating import Twin, expectation, same_work, twins
+from pytest_joules.estimating import Twin, alike, expectation, twins
 from pytest_joules.model import BaselineKey, Expectation, Measurement
 
 
@@ -34,8 +34,7 @@ class Neighbours:
             expected
             for other, file in self._read(sku)[0].items()
             if (stored := file.sessions(key))
-            and stored[-1].kind is measurement.kind
-            and same_work(measurement.conditions, stored)
+            and alike(measurement, stored)
             and (expected := expectation(other, stored, self._twins(sku, other)))
         ]
         return min(found, key=lambda expected: expected.high / expected.low, default=None)

@@ -188,7 +188,7 @@ def test_expectation_stands_beside_no_baseline() -> None:
     assert found.expected is not None
     assert (found.expected.sku, found.expected.tests) == (OTHER, 3)
     assert found.expected.joules_per_unit == pytest.approx(1.0)
-    text = f"0.88-1.14 J/token (from {OTHER} through 3 shared tests, 90% interval)"
+    text = f"0.89-1.13 J/token (from {OTHER} through 3 shared tests, 90% interval)"
     assert terminal.expected(found) == text
     assert f"  expected   {text}" in terminal.details(found, "baselines", "pytest", Rates())
     run = RunResult("2026-05-01T12:00:00+00:00", "0.1", results=(replace(found, failed=True),))
