@@ -18,6 +18,7 @@ from stored import SKU, measured, session
 from pytest_joules.baselines.store import Addition, BaselineError, BaselineFile
 from pytest_joules.estimating import (
     FEWEST_TESTS,
+    MOST_WINDOWS,
     SLOPE_SD,
     SPREAD_DF,
     SPREAD_SD,
@@ -145,7 +146,7 @@ def test_nothing_is_expected_in_an_interval_that_is_of_no_use() -> None:
 def test_windows_are_shared_once_and_where_the_work_is_the_same() -> None:
     here, there = entries(1.0, 2.0, 3.0), entries(2.0, 2.0)
     per_request = BaselineKey("test_it.py::test_0", "main", "request")
-    here[per_request] = there[per_request] = (stored(9.0),)
+    here[per_request], there[per_request] = (stored(100.0),), (stored(200.0),)
     found = twins(here, there)
     assert [twin.test for twin in found] == ["test_it.py::test_0", "test_it.py::test_1"]
     assert [twin.change for twin in found] == pytest.approx([-math.log(2), 0.0])
@@ -153,6 +154,8 @@ def test_windows_are_shared_once_and_where_the_work_is_the_same() -> None:
     whole = {key: (with_facts(one, finished_share=1.0),) for key, (one,) in here.items()}
     assert len(twins(whole, there)) == 2  # nobody knows better
     assert twins(whole, {key: (with_facts(one, finished_share=0.5),) for key, (one,) in there.items()}) == ()
+    many = entries(*[1.0] * 1000)
+    assert len(twins(many, many)) == MOST_WINDOWS
     once = {key: (replace(one, kind=WindowKind.ONE_SHOT),) for key, (one,) in here.items()}
     assert twins(once, there) == ()
 
