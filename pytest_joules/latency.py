@@ -50,11 +50,12 @@ class Timings:
 
     def __init__(self) -> None:
         """Nothing was timed yet."""
-        self._columns: dict[str, list[tuple[float, float, float]]] = {}
+        self._columns: dict[str, list[tuple[float, Sequence[float], float]]] = {}
 
-    def add(self, name: str, time: float, seconds: float, count: float = 1.0) -> None:
-        """Note that at ``time`` so many were over, each of which had taken ``seconds``."""
-        self._columns.setdefault(name, []).append((time, seconds, count))
+    def add(self, name: str, time: float, *seconds: float, count: float = 1.0) -> None:
+        """Note what was over at ``time``, and how long each had taken; or so many of each."""
+        if seconds:
+            self._columns.setdefault(name, []).append((time, seconds, count))
 
     def add_chunks(self, chunks: Sequence[tuple[float, float]]) -> None:
         """Note the chunks in which one request's tokens came: when, and how many tokens there were by then.
@@ -63,7 +64,7 @@ class Timings:
         """
         grown = [chunks[0], *(chunk for before, chunk in itertools.pairwise(chunks) if chunk[1] > before[1])]
         for (before, had), (time, has) in itertools.pairwise(grown):
-            self.add("itl", time, (time - before) / (has - had), has - had)
+            self.add("itl", time, (time - before) / (has - had), count=has - had)
         (first, had), (last, has) = grown[0], grown[-1]
         if has > had:
             self.add("tpot", last, (last - first) / (has - had))
@@ -71,7 +72,7 @@ class Timings:
     def between(self, since: float, until: float) -> dict[str, list[tuple[float, float]]]:
         """By name, ``(seconds, count)`` of what was over after ``since``, and no later than ``until``."""
         return {
-            name: [(seconds, count) for time, seconds, count in column if since < time <= until]
+            name: [(each, count) for time, seconds, count in column if since < time <= until for each in seconds]
             for name, column in self._columns.items()
         }
 

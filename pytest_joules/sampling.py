@@ -168,7 +168,7 @@ class CallLog:
         for unit, total in self._done.items():
             self.totals.setdefault(unit, [0.0] * len(self.times)).append(total)
         seconds = (time - self.resumed) / max(self.pending, 1)
-        self.timings.add("call", time, seconds, self.pending)
+        self.timings.add("call", time, seconds, count=self.pending)
         self.times.append(time)
         self.resumed = time
         self.pending = 0

@@ -73,7 +73,7 @@ def test_a_count_stands_for_as_many_values(values: list[tuple[float, float]]) ->
 def test_only_what_was_over_in_the_blocks_counts() -> None:
     timings = Timings()
     for number in range(10):
-        timings.add("e2e", float(number), seconds=number / 10)
+        timings.add("e2e", float(number), number / 10)
     assert timings.between(3.0, 5.0) == {"e2e": [(0.4, 1.0), (0.5, 1.0)]}
     assert timings.percentiles(-math.inf, -1.0) == {}
 

@@ -233,16 +233,13 @@ def _timed_steps(manager: Any, timings: Timings) -> Override | None:
 
 
 def _time_step(step: Any, timings: Timings) -> None:
-    now = time.monotonic()
+    now, ended = time.monotonic(), step.finished_requests
     # All requests that ran in the step before, too, waited as long.
     for seconds, count in Counter(step.inter_token_latencies_iter).items():
-        timings.add("itl", now, seconds, count)
-    for seconds in step.time_to_first_tokens_iter:
-        timings.add("ttft", now, seconds)
-    for request in step.finished_requests:
-        timings.add("e2e", now, request.e2e_latency)
-        if request.num_generation_tokens > 1:
-            timings.add("tpot", now, request.mean_time_per_output_token)
+        timings.add("itl", now, seconds, count=count)
+    timings.add("ttft", now, *step.time_to_first_tokens_iter)
+    timings.add("e2e", now, *(each.e2e_latency for each in ended))
+    timings.add("tpot", now, *(each.mean_time_per_output_token for each in ended if each.num_generation_tokens > 1))
 
 
 _SAMPLED = ("temperature", "top_p", "top_k", "n")
