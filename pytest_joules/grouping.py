@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from numbers import Number
+from string import Formatter
 from typing import Any
 
 from pytest_joules.slo import LATENCIES, is_latency
@@ -29,7 +30,8 @@ class EnergySweep:
     """What the markers of one test say.
 
     Attributes:
-        group: The sweep's name; ``None`` for the test function's.
+        group: The sweep's name; ``None`` for the test function's.  ``{prompt}`` in it stands for a parameter, each
+            value of which makes a sweep of its own.
         latency: The latency that joules are weighed against, e.g. ``itl_p95``.
         unit: The unit of work; ``None`` for the one that the window counts first.
         window: The window to take; ``None`` for the main one, else the test's only one.
@@ -139,9 +141,29 @@ def grouped(members: Sequence[Member]) -> dict[str, tuple[Member, ...]]:
             points with one name or with the same settings.
     """
     groups: dict[str, list[Member]] = defaultdict(list)
-    for member in members:
+    for member in map(_told_by_group, members):
         groups[member.group].append(member)
     return {group: tuple(_settled(found)) for group, found in groups.items()}
+
+
+def _told_by_group(member: Member) -> Member:
+    """With its own parameters in the group's name; those that the name tells are no settings in the group.
+
+    Raises:
+        SweepError: if the name holds what is no parameter.
+    """
+    name, settings = member.marked.group, member.settings
+    if name is None:
+        return member
+    try:
+        group, told = name.format_map(settings), {field for _, field, _, _ in Formatter().parse(name)}
+    except (LookupError, ValueError, AttributeError):
+        known = ", ".join(settings) or "none"
+        raise SweepError(
+            f"{member.test}: group={name!r}: the test's parameters are {known}; write {{{{ for a brace"
+        ) from None
+    left = {setting: text for setting, text in settings.items() if setting not in told}
+    return replace(member, settings=left, marked=replace(member.marked, group=group))
 
 
 def _settled(members: Sequence[Member]) -> list[Member]:

@@ -18,7 +18,7 @@ from pytest_joules.frontier import frontier_of
 from pytest_joules.reporting.json import read
 from pytest_joules.slo import parse_slo
 
-TESTS = "examples/vllm/test_sweep.py"
+TESTS = "examples/vllm/test_offline_sweep.py"
 STEPS = ("order-1", "order-2", "confirm")
 
 
