@@ -156,15 +156,19 @@ def picked(sweep: Sweep, text: str) -> tuple[SweepPoint, ...]:
 
 
 def with_latency(sweeps: Sequence[Sweep], latency: str) -> tuple[Sweep, ...]:
-    """The sweeps, their joules weighed against another latency.
+    """The sweeps, their joules weighed against another latency wherever it is told.
 
     Raises:
         GatherError: if none of their points tells it.
     """
-    told = {name: None for sweep in sweeps for point in sweep.points for each in point.passes for name in each.seconds}
-    if latency not in told:
-        raise GatherError(f"--latency {latency}: no point tells it; use one of {_listed(told)}")
-    return tuple(replace(sweep, latency=latency) for sweep in sweeps)
+    told = [{n: None for point in sweep.points for each in point.passes for n in each.seconds} for sweep in sweeps]
+    if not any(latency in names for names in told):
+        known = _listed(name for names in told for name in names)
+        raise GatherError(f"--latency {latency}: no point tells it; use one of {known}")
+    return tuple(
+        replace(sweep, latency=latency) if latency in names else sweep
+        for sweep, names in zip(sweeps, told, strict=True)
+    )
 
 
 def with_default(sweeps: Sequence[Sweep], text: str) -> tuple[Sweep, ...]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pytest_joules.cli import main
 from pytest_joules.gathering import GatherError, Part, gathered, only, picked, with_default, with_latency
-from pytest_joules.model import MeterInfo, Pass, Price, Rates, RunResult, Sweep, SweepPoint
+from pytest_joules.model import MeterInfo, Pass, Price, Rates, Reference, RunResult, Sweep, SweepPoint
+from pytest_joules.references.store import ReferenceStore
 from pytest_joules.reporting import json as json_report
 
 CREATED = "2026-11-21T10:00:00+00:00"
@@ -160,6 +162,55 @@ def test_it_says_whether_another_gpu_would_pay(
     assert f"recommended {chosen}" in told
     assert f"for {slo}" in told
     assert "the default, sku=H100, max_num_seqs=768" in told
+
+
+def published(directory: Path) -> list[str]:
+    """The same numbers as reference files, and those of FLUX.1-dev on one B200, text-to-image: 6,679 J in 7.75 s."""
+    store = ReferenceStore(directory)
+    for gpu, sizes in LLAMA.items():
+        llama = [
+            Reference(
+                model="meta-llama/Llama-3.1-8B-Instruct",
+                task="lm-arena-chat",
+                gpu=gpu,
+                settings={"num_gpus": "1", "max_num_seqs": str(size)},
+                source="ML.ENERGY leaderboard",
+                date="2026-02-13",
+                joules={"token": joules},
+                seconds={"itl_p50": itl},
+            )
+            for size, (joules, itl) in sizes.items()
+        ]
+        flux = replace(
+            llama[0],
+            model="black-forest-labs/FLUX.1-dev",
+            task="text-to-image",
+            settings={"num_gpus": "1"},
+            joules={"image": 6679.0 if gpu == "B200" else 7949.0},
+            seconds={"call": 7.75 if gpu == "B200" else 11.6},
+        )
+        store.update(gpu, [*llama, flux])
+    return [str(directory / f"{gpu.lower()}.json") for gpu in LLAMA]
+
+
+def test_published_references_are_weighed_like_measurements(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = published(tmp_path)
+    assert main(["frontier", *files, "-k", "lm-arena-chat", "--slo", "itl_p50 < 50 ms"]) == 0
+    told = capsys.readouterr().out
+    assert "recommended max_num_seqs=512, gpu=H100: 70.20 mJ/token" in told
+    assert "published numbers without a variance" in told
+    assert main(["frontier", *files, "-k", "FLUX", "--slo", "call < 10 s", "--html", str(tmp_path / "f.html")]) == 0
+    assert "recommended gpu=B200: 6.679 kJ/image" in capsys.readouterr().out
+    assert "Published numbers: nothing was measured." in (tmp_path / "f.html").read_text(encoding="utf-8")
+
+
+def test_of_many_groups_the_choices_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    many = [sweep([point(8), point(16, 0.05, 0.03)], f"group {number}") for number in range(5)]
+    assert main(["frontier", written(tmp_path / "a.json", *many)]) == 0
+    told = capsys.readouterr().out
+    assert told.count("recommended max_num_seqs=16") == 5
+    assert "standing" not in told
+    assert "5 groups: -k TEXT shows the points of some" in told
 
 
 def test_money_is_told_where_a_price_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 from pytest_joules.commands.shared import (
@@ -19,7 +20,12 @@ from pytest_joules.commands.shared import (
     show,
 )
 from pytest_joules.files import write_whole
-from pytest_joules.model import Rates, RunResult
+from pytest_joules.gathering import Part
+from pytest_joules.model import Rates, Reference, RunResult
+from pytest_joules.units import utc_now
+
+MOST_GROUPS = 4
+"""Groups whose points are printed; of more, what to choose of each."""
 
 
 def add(commands: Commands) -> None:
@@ -71,8 +77,11 @@ def run(options: argparse.Namespace) -> int:
         raise CommandError(f"--html: {error}") from error
     found = _asked(options)
     frontiers = words.frontiers(found)
-    for number, frontier in enumerate(frontiers):
-        show([*([""] if number else []), *words.report(frontier, found.rates)])
+    if len(frontiers) > MOST_GROUPS:
+        show([*words.brief(found), f"{len(frontiers)} groups: -k TEXT shows the points of some"])
+    else:
+        for number, frontier in enumerate(frontiers):
+            show([*([""] if number else []), *words.report(frontier, found.rates)])
     if options.json is not None:
         words.write_json(frontiers, found.rates, options.json)
     if page is not None:
@@ -82,26 +91,48 @@ def run(options: argparse.Namespace) -> int:
 
 def _asked(options: argparse.Namespace) -> RunResult:
     """The sweeps of all files as one run, as the flags want them."""
-    from pytest_joules.gathering import GatherError, Part, gathered, only, with_default, with_latency
-    from pytest_joules.rejudging import ResultError, read_result, together
+    from pytest_joules.gathering import GatherError, gathered, only, with_default, with_latency
+    from pytest_joules.rejudging import ResultError, together
 
+    parts, runs = _read(options.files)
     try:
-        runs = [read_result(path) for path in options.files]
-        for path, run in zip(options.files, runs, strict=True):
-            if not run.sweeps:
-                raise CommandError(
-                    f"{path}: no sweep in it: mark a parametrized test with @pytest.mark.energy_sweep, and measure it "
-                    "with pytest --energy --energy-json"
-                )
-        parts = [Part(str(path), run.sweeps) for path, run in zip(options.files, runs, strict=True)]
         if options.latency is not None:
             parts = [replace(part, sweeps=with_latency(part.sweeps, options.latency)) for part in parts]
         sweeps = only(gathered(parts), options.only)
         sweeps = sweeps if options.default is None else with_default(sweeps, options.default)
-        whole = together([replace(run, sweeps=()) for run in runs])
+        measured = [replace(run, sweeps=()) for run in runs]
+        whole = together(measured) if measured else RunResult(utc_now(), version("pytest-joules"))
     except (GatherError, ResultError) as error:
         raise CommandError(str(error)) from error
     return replace(whole, results=(), sweeps=sweeps, slo=_slo(options, runs), rates=_rates(options, whole.rates))
+
+
+def _read(paths: Sequence[Path]) -> tuple[list[Part], list[RunResult]]:
+    """The sweeps of each report and, of all reference files together, one for each model and task; and the reports."""
+    from pytest_joules.references.store import ReferenceFileError, is_reference, read
+    from pytest_joules.references.sweeps import SweepError, references_sweeps
+    from pytest_joules.rejudging import ResultError, read_result
+
+    parts: list[Part] = []
+    runs: list[RunResult] = []
+    references: list[Reference] = []
+    try:
+        for path in paths:
+            if (published := read(path) if is_reference(path) else None) is not None:
+                references += published.references
+                continue
+            runs.append(read_result(path))
+            parts.append(Part(str(path), runs[-1].sweeps))
+            if not runs[-1].sweeps:
+                raise CommandError(
+                    f"{path}: no sweep in it: mark a parametrized test with @pytest.mark.energy_sweep, and measure it "
+                    "with pytest --energy --energy-json"
+                )
+        if references:
+            parts.append(Part("the reference files", references_sweeps(references)))
+    except (ReferenceFileError, ResultError, SweepError) as error:
+        raise CommandError(str(error)) from error
+    return parts, runs
 
 
 def _slo(options: argparse.Namespace, runs: Sequence[RunResult]) -> str:
@@ -111,7 +142,7 @@ def _slo(options: argparse.Namespace, runs: Sequence[RunResult]) -> str:
     asked = dict.fromkeys(run.slo for run in runs)
     if len(asked) > 1:
         raise CommandError(f"the reports were made under different conditions ({'; '.join(asked)}): give --slo")
-    return next(iter(asked))
+    return next(iter(asked), "")
 
 
 def _rates(options: argparse.Namespace, told: Rates) -> Rates:

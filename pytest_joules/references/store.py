@@ -9,7 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError, convert
+from msgspec import UNSET, DecodeError, Meta, Raw, Struct, UnsetType, ValidationError, convert
+from msgspec.json import decode
 
 from pytest_joules.baselines.keys import slug
 from pytest_joules.model import Reference
@@ -150,6 +151,15 @@ def merge(stored: ReferenceFile, references: Sequence[Reference], path: Path) ->
 def _since(was: Reference | None, now: Reference) -> Reference:
     """Numbers that are published again have been known since the first day."""
     return was if was is not None and was.date < now.date and replace(was, date=now.date) == now else now
+
+
+def is_reference(path: Path) -> bool:
+    """Whether it is a reference file, sound or not, as far as can be told by the names of its members."""
+    try:
+        members = decode(path.read_bytes(), type=dict[str, Raw])
+    except (OSError, DecodeError, UnicodeDecodeError):
+        return False
+    return {"gpu", "models"} <= members.keys()
 
 
 def read(path: Path) -> ReferenceFile | None:

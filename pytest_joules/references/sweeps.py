@@ -17,6 +17,16 @@ class SweepError(ValueError):
     """Measurements that are not weighed against each other; the message says why, and what would do."""
 
 
+def references_sweeps(references: Sequence[Reference]) -> tuple[Sweep, ...]:
+    """A sweep for each model and task, of whatever GPUs.
+
+    Raises:
+        SweepError: if the measurements of one share no unit of work or no latency.
+    """
+    tasks = dict.fromkeys((reference.model, reference.task) for reference in references)
+    return tuple(references_sweep(references, model=model, task=task) for model, task in tasks)
+
+
 def references_sweep(
     references: Sequence[Reference],
     *,
