@@ -16,6 +16,7 @@ confirmed.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -33,7 +34,7 @@ from pytest_joules.statistics import (
     spread_of,
     student_quantile,
 )
-from pytest_joules.units import format_percent, format_seconds
+from pytest_joules.units import format_percent, format_seconds, plural
 
 ENDS = 0.975
 """The quantile at the upper end of an interval: 95 % lies between both ends."""
@@ -637,8 +638,9 @@ def _nothing(known: _Known, placed: Mapping[str, Placed]) -> str:
     if not placed:
         return "the sweep has no points"
     if not standing:
-        reasons = dict.fromkeys(f"{name}: {at.reason}" for name, at in placed.items())
-        return f"no point has joules and a latency to be weighed: {'; '.join(reasons)}"
+        reasons = Counter(at.reason for at in placed.values())
+        told = "; ".join(f"{plural(count, 'point')}: {reason}" for reason, count in reasons.items())
+        return f"no point has joules and a latency to be weighed ({told})"
     asked = " and ".join(str(condition) for condition, _ in known.conditions)
     nearest = min(standing, key=lambda name: _excess(known, name))
     return f"no point surely meets {asked}; nearest comes {nearest}: {placed[nearest].reason}"

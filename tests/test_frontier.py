@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_joules.frontier import (
@@ -120,6 +120,7 @@ def test_an_image_within_ten_seconds_takes_one_gpu_and_no_batch() -> None:
     assert found.over_fastest.value == found.over_fastest.low == pytest.approx(1 - 6678.8 / 9620.5)
 
 
+@settings(max_examples=50)
 @given(
     st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=12),
     st.integers(1, 9),
@@ -196,6 +197,7 @@ passes_of_points = st.lists(
 )
 
 
+@settings(max_examples=50)
 @given(passes_of_points)
 def test_who_dominates_has_separate_intervals_and_who_is_tied_has_not(rows: list[list[tuple[float, float]]]) -> None:
     points = (measured(str(n), [j for j, _ in row], [t for _, t in row]) for n, row in enumerate(rows))
@@ -219,6 +221,7 @@ def test_who_dominates_has_separate_intervals_and_who_is_tied_has_not(rows: list
     assert any(at.standing is Standing.FRONTIER for at in placed.values())
 
 
+@settings(max_examples=50)
 @given(passes_of_points, st.randoms(use_true_random=False))
 def test_the_order_of_the_points_changes_nothing(rows: list[list[tuple[float, float]]], random_: random.Random) -> None:
     points = [measured(str(n), [j for j, _ in row], [t for _, t in row]) for n, row in enumerate(rows)]
@@ -365,7 +368,7 @@ def test_a_limit_that_nobody_meets_names_the_nearest() -> None:
 def test_a_latency_or_a_condition_that_nobody_measured_names_those_that_are_there() -> None:
     sweep = sweep_of(published("a", 1, call=1.0, unit=0.1))
     assert frontier_of(sweep).nothing == (
-        "no point has joules and a latency to be weighed: a: has no itl_p50; it has call, unit"
+        "no point has joules and a latency to be weighed (1 point: has no itl_p50; it has call, unit)"
     )
     asked = frontier_of(replace(sweep, latency="call"), parse_slo("ttft < 1 s"))
     assert asked.nothing == "no point surely meets ttft < 1 s; nearest comes a: has no ttft_p50; it has call, unit"
@@ -459,6 +462,7 @@ def test_nothing_is_measured_that_is_published_invalid_or_unaffordable() -> None
     assert next_point(sweep_of(SweepPoint("a")), affordable=0) is None
 
 
+@settings(max_examples=50)
 @given(passes_of_points, st.integers(1, 5))
 def test_the_next_point_is_one_of_the_sweep_and_the_same_whenever_it_is_asked(
     rows: list[list[tuple[float, float]]], affordable: int
