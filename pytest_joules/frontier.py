@@ -354,16 +354,18 @@ def _series(points: Sequence[SweepPoint], quantity: str) -> dict[str, _Series]:
     own = {point.name: spread_of([math.log(value) for value in values[point.name]]) for point in sound}
     everyone = combine(own.values())
     sd = LATENCY_SD if "_p" in quantity else SAME_DEVICE_SD
-    found = {}
-    for point in sound:
-        name, one = point.name, Spread(0.0, math.inf)
-        if not point.source:
-            one = _wider(between_sessions(own[name], _without(everyone, own[name]), sd), everyone)
-            if quantity == _JOULES:
-                blocks = fmean([(at.error or 0.0) ** 2 for at in point.passes])
-                one = Spread(max(one.variance, blocks), one.df)
-        found[name] = _Series(values[name], one)
-    return found
+    pooled = {at: _wider(between_sessions(at, _without(everyone, at), sd), everyone) for at in set(own.values())}
+    return {
+        point.name: _Series(values[point.name], _of_a_pass(point, quantity, pooled[own[point.name]])) for point in sound
+    }
+
+
+def _of_a_pass(point: SweepPoint, quantity: str, pooled: Spread) -> Spread:
+    """The variance of one pass of a point."""
+    if point.source:
+        return Spread(0.0, math.inf)
+    blocks = fmean([(at.error or 0.0) ** 2 for at in point.passes]) if quantity == _JOULES else 0.0
+    return Spread(max(pooled.variance, blocks), pooled.df)
 
 
 def _without(everyone: Spread, own: Spread) -> Spread:
