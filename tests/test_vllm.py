@@ -295,6 +295,7 @@ def test_streams_are_counted_by_tokens_not_by_chunks(suite: Suite) -> None:
         assert shot.blocks["token"][0].units == 240
         assert shot.blocks["prompt_token"][0].units == 1024
         assert shot.blocks["request"][0].units == 4
+        assert {"call", "ttft_p50", "itl_p95", "tpot_p50", "e2e_p50"} <= {*shot.latencies}
     """,
     )
     suite.run().assert_outcomes(passed=4)
