@@ -38,7 +38,7 @@ from pytest_joules.references.lookup import LookupFault, find, same_gpu, with_re
 from pytest_joules.references.mlenergy import Told, read_mlenergy
 from pytest_joules.references.names import ReferenceNameError, parse_reference
 from pytest_joules.references.store import ReferenceFile, ReferenceFileError, ReferenceStore, merge, parse, render
-from pytest_joules.references.sweeps import SweepError, references_sweep
+from pytest_joules.references.sweeps import SweepError, references_sweeps
 from pytest_joules.reporting.references import beside
 from pytest_joules.slo import parse_slo
 
@@ -337,7 +337,7 @@ def test_a_gpu_that_nobody_measured_is_noted(published: tuple[Reference, ...]) -
 def test_published_numbers_have_a_frontier(
     published: tuple[Reference, ...], model: str, gpu: str, slo: str, name: str, joules: float
 ) -> None:
-    sweep = references_sweep(published, only=f"gpu={gpu}" if gpu else "", model=model)
+    (sweep,) = references_sweeps([found for found in published if found.model == model and gpu in found.gpu])
     found = frontier_of(sweep, parse_slo(slo))
     assert found.recommendation is not None, found.nothing
     assert found.recommendation.name == name
@@ -347,19 +347,21 @@ def test_published_numbers_have_a_frontier(
 
 
 def test_a_sweep_says_whose_its_points_are(published: tuple[Reference, ...]) -> None:
-    sweep = references_sweep(published, task="lm-arena-chat")
-    assert (sweep.group, sweep.unit, sweep.latency) == (f"{LLAMA}, lm-arena-chat", "token", "itl_p50")
-    point = sweep.points[0]
+    chat, image = references_sweeps(published)
+    assert (chat.group, chat.unit, chat.latency) == (f"{LLAMA}, lm-arena-chat", "token", "itl_p50")
+    assert (image.group, image.unit, image.latency) == (f"{FLUX}, text-to-image", "image", "call")
+    point = chat.points[0]
     assert (point.name, point.settings) == ("max_num_seqs=64, gpu=B200", {"max_num_seqs": "64", "gpu": "B200"})
     assert (point.sku, point.source) == ("B200", "ML.ENERGY leaderboard, 2026-02-13")
     assert (point.passes[0].error, point.passes[0].watts) == (None, 600.0)
 
 
 def test_what_does_not_compare_makes_no_sweep(published: tuple[Reference, ...]) -> None:
-    with pytest.raises(SweepError, match="per image and per token do not compare: pick one task"):
-        references_sweep(published)
-    with pytest.raises(SweepError, match=r"no published measurement of 'gpt', of 14 that are known"):
-        references_sweep(published, only="gpt")
+    one = published[0]
+    with pytest.raises(SweepError, match="lm-arena-chat: measurements per request and per token do not compare"):
+        references_sweeps([one, replace(one, joules={"request": 1.0})])
+    with pytest.raises(SweepError, match="share none of the latencies itl_p50 and call"):
+        references_sweeps([one, replace(one, seconds={"ttft_p50": 1.0})])
 
 
 # -- in a run --

@@ -4,86 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_joules.codec import shown
 from pytest_joules.model import Pass, Reference, Sweep, SweepPoint
 from pytest_joules.references.configuration import all_settings, distinguishing, full_name
 from pytest_joules.units import plural
 
 LATENCIES = ("itl_p50", "call")
-"""What joules are weighed against unless somebody says otherwise: the first that every measurement has."""
+"""What joules are weighed against: the first that every measurement has."""
 
 
 class SweepError(ValueError):
-    """Measurements that are not weighed against each other; the message says why, and what would do."""
+    """Measurements that are not weighed against each other; the message says why."""
 
 
 def references_sweeps(references: Sequence[Reference]) -> tuple[Sweep, ...]:
-    """A sweep for each model and task, of whatever GPUs.
+    """A sweep for each model and task, of whatever GPUs and sources.
+
+    What all points of one share is left out of their settings and names.
 
     Raises:
         SweepError: if the measurements of one share no unit of work or no latency.
     """
-    tasks = dict.fromkeys((reference.model, reference.task) for reference in references)
-    return tuple(references_sweep(references, model=model, task=task) for model, task in tasks)
+    workloads: dict[tuple[str, str], list[Reference]] = {}
+    for reference in references:
+        workloads.setdefault((reference.model, reference.task), []).append(reference)
+    return tuple(_sweep(f"{model}, {task}", found) for (model, task), found in workloads.items())
 
 
-def references_sweep(
-    references: Sequence[Reference],
-    *,
-    only: str = "",
-    model: str | None = None,
-    task: str | None = None,
-    latency: str | None = None,
-) -> Sweep:
-    """One sweep of the measurements that are selected, of whatever GPUs.
-
-    What all points share is left out of their settings and names, and makes up the group's name.
-
-    Args:
-        references: Published measurements.
-        only: Text that a measurement's name holds, as ``"MODEL, TASK, NAME=VALUE, ..."``; all do if it is empty.
-        model: Its model, whole.
-        task: Its task, whole.
-        latency: What joules are weighed against, e.g. ``itl_p95``; by default :data:`LATENCIES`.
-
-    Raises:
-        SweepError: if there is none, or they share no unit of work or no latency.
-    """
-    chosen = [
-        reference
-        for reference in references
-        if only in full_name(reference) and model in (None, reference.model) and task in (None, reference.task)
-    ]
-    if not chosen:
-        wanted = ", ".join(text for text in (only, model, task) if text)
-        raise SweepError(f"no published measurement of {shown(wanted)!r}, of {len(references)} that are known")
-    units = {next(iter(reference.joules)) for reference in chosen}
+def _sweep(group: str, references: Sequence[Reference]) -> Sweep:
+    units = {next(iter(reference.joules)) for reference in references}
     if len(units) > 1:
-        raise SweepError(f"measurements per {' and per '.join(sorted(units))} do not compare: pick one task")
-    settings = [{"model": reference.model, "task": reference.task, **all_settings(reference)} for reference in chosen]
+        raise SweepError(f"{group}: measurements per {' and per '.join(sorted(units))} do not compare")
+    settings = [all_settings(reference) for reference in references]
     varying = distinguishing(settings)
     return Sweep(
-        group=f"{_one_of(chosen, 'model')}, {_one_of(chosen, 'task')}",
+        group=group,
         unit=units.pop(),
-        latency=latency or _latency(chosen),
+        latency=_latency(group, references),
         points=tuple(
             _point(reference, {name: found[name] for name in varying if name in found})
-            for reference, found in zip(chosen, settings, strict=True)
+            for reference, found in zip(references, settings, strict=True)
         ),
-        notes=(f"{plural(len(chosen), 'published number')} without a variance: a difference may be noise",),
+        notes=(f"{plural(len(references), 'published number')} without a variance: a difference may be noise",),
     )
 
 
-def _one_of(references: Sequence[Reference], what: str) -> str:
-    names = {getattr(reference, what) for reference in references}
-    return names.pop() if len(names) == 1 else plural(len(names), what)
-
-
-def _latency(references: Sequence[Reference]) -> str:
+def _latency(group: str, references: Sequence[Reference]) -> str:
     for name in LATENCIES:
         if all(name in reference.seconds for reference in references):
             return name
-    raise SweepError(f"the measurements share none of the latencies {' and '.join(LATENCIES)}: name another, or pick")
+    raise SweepError(f"{group}: the measurements share none of the latencies {' and '.join(LATENCIES)}")
 
 
 def _point(reference: Reference, settings: dict[str, str]) -> SweepPoint:
