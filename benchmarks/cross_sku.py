@@ -40,7 +40,10 @@ from pytest_joules.estimating import (
     predict,
 )
 from pytest_joules.model import Reference
-from pytest_joules.references.mlenergy import RUN, read_mlenergy
+from pytest_joules.references.mlenergy import Told, read_mlenergy
+from pytest_joules.references.names import RUN
+
+PUBLISHED = date(2026, 2, 13)
 
 LIMITS = {"H100": 700.0, "B200": 1000.0}
 """Power limits of the boards, W."""
@@ -123,20 +126,15 @@ def by_kind(shared: Sequence[Pair], target: Pair) -> Prediction:
     return by_mean(same if len(same) >= FEWEST_TESTS else shared, target)
 
 
-def read(paths: Iterable[Path]) -> list[Reference]:
-    """All rows of the files."""
-    return [reference for path in paths for reference in read_mlenergy(path, date(2026, 2, 1)).references]
-
-
-def pairs(rows: Sequence[Reference], alike: Collection[str]) -> list[Pair]:
+def pairs(rows: Sequence[Reference], free: Collection[str]) -> list[Pair]:
     """Rows of two SKUs that are alike but for the GPUs, in both directions.
 
-    ``alike`` names settings that may differ, as those do that share the work out; several rows of one SKU that differ
+    ``free`` names settings that may differ, as those do that share the work out; several rows of one SKU that differ
     by nothing else are the cheapest of them.
     """
     groups: dict[tuple[str, ...], dict[tuple[str, int], Reference]] = {}
     for row in rows:
-        told = (f"{name}={value}" for name, value in sorted(row.settings.items()) if name not in alike)
+        told = (f"{name}={value}" for name, value in sorted(row.settings.items()) if name not in free)
         sku, group = (row.gpu, int(row.settings["num_gpus"])), groups.setdefault((row.model, row.task, *told), {})
         group[sku] = min(group.get(sku, row), row, key=_joules)
     return [
@@ -384,7 +382,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
-    found = results(read(options.files))
+    rows = read_mlenergy(options.files, Told(PUBLISHED)).references
+    found = results(rows)
     print(f"{found['pairs']} pairs of {found['models']} models; interval {SURE:.0%}, shown below x {WIDEST}")
     for name, used in (
         ("sd", SPREAD_SD), ("df", SPREAD_DF), ("slope_sd", SLOPE_SD), ("correlation_within_model", ALIKE),

@@ -110,6 +110,8 @@ def format_joules(joules: float, digits: int = 4) -> str:
 
 def format_joules_range(low: float, high: float) -> str:
     """``0.041`` and ``0.0468`` as ``"41-47 mJ"``: in one unit, to two significant digits of the lower end."""
+    if not 0 < low <= high < 1000 * low:
+        return f"{format_joules(low)} to {format_joules(high)}"
     scale, prefix = next((pair for pair in _SI_PREFIXES if high >= pair[0]), _SI_PREFIXES[-1])
     decimals = max(0, 1 - math.floor(math.log10(low / scale)))
     return f"{low / scale:.{decimals}f}-{high / scale:.{decimals}f} {prefix}J"

@@ -19,6 +19,7 @@ from pytest_joules.model import (
     Device,
     Diagnosis,
     EntryChange,
+    Expectation,
     History,
     Measurement,
     MeterInfo,
@@ -269,6 +270,8 @@ _results = st.builds(
     history=st.none() | st.just(History()) | _histories(),
     place=st.none() | st.builds(Place, file=texts, line=st.none() | st.integers()),
     widened=_widened | st.just(()),
+    expected=st.none()
+    | st.builds(Expectation, joules_per_unit=numbers, low=numbers, high=numbers, sku=texts, tests=st.integers()),
 )
 
 any_run = st.builds(

@@ -13,6 +13,7 @@ from pytest_joules.units import (
     EnergyPerUnit,
     UnitError,
     format_joules,
+    format_joules_range,
     format_percent,
     format_seconds,
     parse_energy_per_unit,
@@ -184,6 +185,23 @@ def test_printed_joules_keep_their_order(a: float, b: float) -> None:
 )
 def test_joules(joules: float, text: str) -> None:
     assert format_joules(joules) == text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (0.041, 0.0468, "41-47 mJ"),
+        (0.95, 1.2, "0.95-1.20 J"),
+        (98.4, 112.0, "98-112 J"),
+        (8.42, 9.9, "8.4-9.9 J"),
+        (990.0, 1400.0, "0.99-1.40 kJ"),
+        (1e-12, 2e-12, "0.0010-0.0020 nJ"),
+        (0.0, 1.0, "0 J to 1.000 J"),
+        (1e-9, 1.0, "1.000 nJ to 1.000 J"),
+    ],
+)
+def test_ranges_print_in_one_unit(low: float, high: float, text: str) -> None:
+    assert format_joules_range(low, high) == text
 
 
 def test_seconds_and_percentages_print() -> None:

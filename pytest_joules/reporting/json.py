@@ -192,10 +192,9 @@ def unsound(result: BudgetResult) -> str:
                 return f"published {shown(name)} of {value:g}"
     if result.diagnosis is not None and not abs(result.diagnosis.change) <= LARGEST_CHANGE:
         return f"a change of {result.diagnosis.change:g}"
-    if (expected := result.expected) is not None:
-        for value in (expected.low, expected.joules_per_unit, expected.high):
-            if not SMALLEST_NUMBER <= value <= LARGEST_NUMBER:
-                return f"an expectation of {value:g}"
+    expected = result.expected
+    if expected is not None and not 0 < expected.low <= expected.joules_per_unit <= expected.high:
+        return f"an expectation of {expected.joules_per_unit:g}, from {expected.low:g} to {expected.high:g}"
     if measurement is None:
         return ""
     if not measurement.devices:
