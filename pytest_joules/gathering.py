@@ -148,11 +148,19 @@ def only(sweeps: Sequence[Sweep], text: str) -> tuple[Sweep, ...]:
 def picked(sweep: Sweep, text: str) -> tuple[SweepPoint, ...]:
     """The points that have all settings of ``"NAME=VALUE, ..."``; if none has, those whose name or settings hold it."""
     wanted = {part.strip() for part in text.split(",")}
-    settings = {point.name: [f"{name}={value}" for name, value in point.settings.items()] for point in sweep.points}
-    exactly = tuple(point for point in sweep.points if wanted <= {*settings[point.name]})
+    told = [_told(point) for point in sweep.points]
+    exactly = tuple(point for point, parts in zip(sweep.points, told, strict=True) if wanted <= {*parts})
     return exactly or tuple(
-        point for point in sweep.points if text in point.name or text in ", ".join([sweep.group, *settings[point.name]])
+        point
+        for point, parts in zip(sweep.points, told, strict=True)
+        if text in point.name or text in ", ".join([sweep.group, *parts])
     )
+
+
+def _told(point: SweepPoint) -> list[str]:
+    """``max_num_seqs=256``, and what it is of."""
+    told = {**point.settings, **_origin(point)}
+    return [f"{name}={value}" for name, value in told.items()]
 
 
 def with_latency(sweeps: Sequence[Sweep], latency: str) -> tuple[Sweep, ...]:
@@ -194,4 +202,4 @@ def with_default(sweeps: Sequence[Sweep], text: str) -> tuple[Sweep, ...]:
 def _listed(names: Iterable[str]) -> str:
     known = list(dict.fromkeys(names))
     more = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
-    return ", ".join(map(shown, known[:MOST_NAMED])) + more
+    return "; ".join(map(shown, known[:MOST_NAMED])) + more

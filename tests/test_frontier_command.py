@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from pytest_joules.cli import main
+from pytest_joules.frontier import frontier_of
 from pytest_joules.gathering import GatherError, Part, gathered, only, picked, with_default, with_latency
 from pytest_joules.model import MeterInfo, Pass, Price, Rates, Reference, RunResult, Sweep, SweepPoint
 from pytest_joules.references.store import ReferenceStore
 from pytest_joules.reporting import json as json_report
+from pytest_joules.reporting.frontier import words
+from pytest_joules.slo import parse_slo
 
 CREATED = "2026-11-21T10:00:00+00:00"
 
@@ -125,7 +128,7 @@ def test_a_group_is_picked_whole_and_points_one_by_one() -> None:
     assert only(sweeps, "chat") == sweeps[:1]
     assert [len(each.points) for each in only(sweeps, "max_num_seqs=8")] == [1, 1]
     assert only(sweeps, "") == sweeps
-    with pytest.raises(GatherError, match="-k video: no group and no point of that name; the groups are: chat, code"):
+    with pytest.raises(GatherError, match="-k video: no group and no point of that name; the groups are: chat; code"):
         only(sweeps, "video")
 
 
@@ -138,7 +141,7 @@ def test_the_default_and_the_latency_can_be_named() -> None:
         with_default(sweeps, "64")
     with pytest.raises(GatherError, match="--default decode: 'chat decode' has several"):
         with_default(sweeps, "decode")
-    with pytest.raises(GatherError, match="--latency ttft_p50: no point tells it; use one of itl_p50, unit, call"):
+    with pytest.raises(GatherError, match="--latency ttft_p50: no point tells it; use one of itl_p50; unit; call"):
         with_latency(sweeps, "ttft_p50")
 
 
@@ -237,6 +240,29 @@ def test_another_latency_is_weighed_whatever_the_reports_weighed(
     assert "give --latency" in capsys.readouterr().err
     assert main(["frontier", *files, "--latency", "unit"]) == 0
     assert "chat decode: J/token against unit, 2 points" in capsys.readouterr().out
+
+
+def test_of_each_knob_the_next_step_is_told() -> None:
+    points = [
+        SweepPoint(
+            f"{size} {dtype}",
+            {"size": str(size), "dtype": dtype},
+            (Pass(joules, seconds={"call": seconds}),),
+            source="x",
+        )
+        for size, dtype, joules, seconds in (
+            (8, "bf16", 1.0, 0.010),
+            (16, "bf16", 0.8, 0.013),
+            (32, "bf16", 0.6, 0.020),
+            (8, "fp32", 1.5, 0.009),
+            (4, "bf16", 1.6, 0.014),
+        )
+    ]
+    frontier = frontier_of(Sweep("g", "token", "call", tuple(points)), parse_slo("call < 12 ms"))
+    assert [text for label, text in words(frontier, Rates()) if label == "next"] == [
+        "size 8 -> 16 would save 20.0%, at call 13.0 ms: not within the limit",
+        "dtype bf16 -> fp32 would cost 50.0% more, at call 9.00 ms",
+    ]
 
 
 def test_a_limit_that_nobody_meets_is_not_fine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -252,12 +252,19 @@ def _interval(interval: Interval) -> str:
 
 
 def _next(found: Recommendation) -> list[Step]:
-    """Of each knob the step that is worth most, and what a looser limit would be worth."""
+    """Of each knob the step that is worth most, else the next beyond the limit; and what a looser limit is worth."""
     best: dict[frozenset[str], Step] = {}
-    for step in found.steps:
+    # What costs more and is not allowed is nothing to tell.
+    for step in sorted((step for step in found.steps if step.allowed or step.saving.value > 0), key=_rank):
         best.setdefault(frozenset(step.changes), step)
     beyond = [] if found.beyond is None else [found.beyond]
     return [*best.values(), *(step for step in beyond if all(step.to != other.to for other in best.values()))]
+
+
+def _rank(step: Step) -> tuple[int, float]:
+    if step.saving.value <= 0:
+        return 2, -step.saving.value
+    return (0, -step.saving.value) if step.allowed or step.latency is None else (1, step.latency)
 
 
 def _step(step: Step, names: Mapping[str, str], frontier: Frontier) -> str:
