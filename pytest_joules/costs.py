@@ -102,7 +102,7 @@ def costs_of(measurement: Measurement, unit: str, rates: Rates) -> list[Cost]:
     return [
         cost_of(measurement.joules_per(told), told, rates)
         for told in dict.fromkeys((unit, REQUEST))
-        if sum(block.units for block in measurement.blocks.get(told, ())) > 0
+        if measurement.joules > 0 and sum(block.units for block in measurement.blocks.get(told, ())) > 0
     ]
 
 

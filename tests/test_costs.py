@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from runs import EVERY_VERDICT
 
 from pytest_joules.costs import cost_of, costs_of, parse_carbon, parse_price, per_joule
-from pytest_joules.model import Block, BudgetResult, Conditions, Measurement, Price, Rates, RunResult, WindowKind
+from pytest_joules.model import (
+    Block,
+    BudgetResult,
+    Conditions,
+    Measurement,
+    Price,
+    Rates,
+    RunResult,
+    Verdict,
+    VerdictKind,
+    WindowKind,
+)
 from pytest_joules.rejudging import together
 from pytest_joules.reporting import costs as words
 from pytest_joules.reporting import json as json_report
@@ -83,6 +94,7 @@ def test_requests_are_told_where_they_are_counted() -> None:
     assert [cost.unit for cost in costs_of(window, "request", Rates())] == ["request"]
     assert [cost.unit for cost in costs_of(measured(image=(Block(10.0, 1.0, 1.0),)), "image", Rates())] == ["image"]
     assert costs_of(measured(image=(Block(10.0, 0.0, 1.0),)), "image", Rates()) == []
+    assert costs_of(measured(image=(Block(0.0, 1.0, 1.0),)), "image", Rates()) == [], "a counter that stood still"
 
 
 def measured_results(run: RunResult) -> list[BudgetResult]:
@@ -102,6 +114,11 @@ def test_the_method_stands_beside_the_numbers() -> None:
             "no host, cooling or embodied carbon"
         )
         assert all("EUR" not in line for line in words.lines(result, Rates()))
+
+
+def test_a_number_that_cannot_be_trusted_costs_nothing_that_is_told() -> None:
+    found = measured_results(EVERY_VERDICT)[0]
+    assert words.told(replace(found, verdict=Verdict(VerdictKind.INVALID, "MIG")), BOTH) == []
 
 
 def test_verbose_tells_the_costs_of_every_budget() -> None:

@@ -408,10 +408,12 @@ def test_the_flag_writes_the_page(suite: Suite) -> None:
         """
     )
     suite.store_baseline()
-    suite.run("--energy-html=report.html", "--energy-json=report.json", "-n1").assert_outcomes(passed=1)
+    flags = ("--energy-html=report.html", "--energy-json=report.json")
+    suite.run(*flags, "--energy-price=0.30 EUR/kWh", "-n1").assert_outcomes(passed=1)
     page = Page((suite.path / "report.html").read_text(encoding="utf-8"))
     text = "".join(page.text)
     assert "Simulated: no real device was measured." in text
+    assert "x 0.3 EUR/kWh; no host, cooling or embodied carbon" in text
     (told,) = page.data.values()
     assert len(told["history"]["t"]) == 3
     assert told["power"]["blocks"][0] > 0

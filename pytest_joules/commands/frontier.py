@@ -77,6 +77,8 @@ def run(options: argparse.Namespace) -> int:
         raise CommandError(f"--html: {error}") from error
     found = _asked(options)
     frontiers = words.frontiers(found)
+    if found.meter is not None and found.meter.simulated:
+        show(["simulated: these joules say nothing of hardware", ""])
     if len(frontiers) > MOST_GROUPS:
         show([*words.brief(found), f"{len(frontiers)} groups: -k TEXT shows the points of some"])
     else:

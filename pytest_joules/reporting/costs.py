@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_joules.costs import Cost, costs_of, per_joule
-from pytest_joules.model import BudgetResult, Rates
+from pytest_joules.model import BudgetResult, Rates, VerdictKind
 from pytest_joules.units import format_amount, format_grams, format_joules, format_watt_hours
 
 METHOD = "joules of the measured devices alone"
@@ -42,9 +42,11 @@ def throughput_per_watt(joules_per_unit: float, unit: str) -> str:
 
 
 def told(result: BudgetResult, rates: Rates) -> list[tuple[str, str]]:
-    """What a budget's work costs, each with what it is; nothing if nothing was measured."""
+    """What a budget's work costs, each with what it is; nothing without a number that can be trusted."""
     measurement = result.measurement
-    if measurement is None or result.key is None or not (costs := costs_of(measurement, result.key.unit, rates)):
+    if measurement is None or result.key is None or result.verdict.kind is VerdictKind.INVALID:
+        return []
+    if not (costs := costs_of(measurement, result.key.unit, rates)):
         return []
     unit = costs[0].unit
     return [
