@@ -234,9 +234,8 @@ class Gate:
             if budgets:
                 self._declare(item, budgets)
         if self.options.only:
-            wanted = self.measuring
-            others = [item for item in items if item.nodeid not in wanted]
-            items[:] = [item for item in items if item.nodeid in wanted]
+            others = [item for item in items if not self.measures(item.nodeid)]
+            items[:] = [item for item in items if self.measures(item.nodeid)]
             if others:
                 self.config.hook.pytest_deselected(items=others)
         # The error rate is shared out before anything is measured, whatever becomes of the tests.
@@ -245,10 +244,9 @@ class Gate:
         self._refuse_wide_tolerances(items)
         self._refuse_unknown_references(items)
 
-    @property
-    def measuring(self) -> set[str]:
-        """Tests that carry a budget or are points of a sweep."""
-        return {*self.declared, *self.sweeper.group_of}
+    def measures(self, test: str) -> bool:
+        """Whether a test carries a budget or is a point of a sweep."""
+        return test in self.declared or test in self.sweeper.groups
 
     def _declare(self, item: pytest.Item, budgets: tuple[EnergyBudget, ...]) -> None:
         self.declared[item.nodeid] = budgets
@@ -328,7 +326,8 @@ class Gate:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
         # From before the first fixture to after the last: a model that waits in memory is a foreign process, too.
-        with self.devices_held() if self.measuring and self.holds_devices_for_run else contextlib.nullcontext():
+        measuring = bool(self.declared or self.sweeper.groups)
+        with self.devices_held() if measuring and self.holds_devices_for_run else contextlib.nullcontext():
             return (yield)
 
     @contextlib.contextmanager
@@ -356,7 +355,7 @@ class Gate:
             item.nodeid,
             budgets,
             key=lambda window: self._key(item, window),
-            compared=item.nodeid in self.sweeper.group_of,
+            compared=item.nodeid in self.sweeper.groups,
         )
         item.stash[ENERGY] = Energy(item.stash[RECORDER])
         return item.stash[ENERGY]

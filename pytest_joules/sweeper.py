@@ -1,8 +1,8 @@
 """Sweeps inside pytest: the order of the points, and further measurements after the first pass.
 
 The first pass is pytest's own: the tests of a group run in an order drawn from
-a seed, as far as tests that share an expensive fixture stay together.  When the
-last of them has run, those points are run again that could change the answer.
+a seed, as far as tests that share an expensive fixture stay together.  After the
+last of them those points are run again that could change the answer.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Sweeper:
 
     Attributes:
         members: The tests that are points, by group, in the order of the tests.
+        groups: The group of each of them, by node id.
         again: Whether a test runs that has run before: it is measured and not judged.
     """
 
@@ -60,10 +61,11 @@ class Sweeper:
         drawn = randbelow(SEEDS) if options.sweep_seed is None else options.sweep_seed
         self.seed: int = getattr(config, "workerinput", {}).get(SEED, drawn)
         self.members: dict[str, tuple[Member, ...]] = {}
+        self.groups: dict[str, str] = {}
         self.again = False
         self._taken = False
         self._items: dict[str, pytest.Item] = {}
-        self._closing: dict[str, str] = {}
+        self._closing: dict[str, tuple[str, ...]] = {}
         self._attempts: list[Attempt] = []
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._runs: Counter[str] = Counter()
@@ -83,29 +85,30 @@ class Sweeper:
         """Before pytest puts those together that share a parametrized fixture of a class, module or session."""
         found = [member for item in items if (member := _member(item)) is not None]
         try:
-            self.members = grouped(found)
+            self.join(grouped(found))
         except SweepError as error:
             raise pytest.UsageError(f"{SWEEP}: {error}") from error
         if self.members:
-            items[:] = shuffled(items, self.group_of, self.seed)
+            items[:] = shuffled(items, self.groups, self.seed)
 
-    @property
-    def group_of(self) -> dict[str, str]:
-        """The group of each test, by node id."""
-        return {member.test: group for group, members in self.members.items() for member in members}
+    def join(self, members: Mapping[str, tuple[Member, ...]]) -> None:
+        """Take groups: those of this process, or those that a worker collected."""
+        self.members.update(members)
+        self.groups = {member.test: group for group, found in self.members.items() for member in found}
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         gone = {item.nodeid for item in items}
-        for group, members in self.members.items():
-            self.members[group] = tuple(member for member in members if member.test not in gone)
-            self._deselected[group] += len(members) - len(self.members[group])
+        self._deselected.update(self.groups[test] for test in gone & self.groups.keys())
+        self.join(
+            {g: tuple(member for member in found if member.test not in gone) for g, found in self.members.items()}
+        )
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        groups = self.group_of
-        self._items = {item.nodeid: item for item in session.items}
-        # In the order of the run: the last test of each group stays.
-        last = {groups[item.nodeid]: item.nodeid for item in session.items if item.nodeid in groups}
-        self._closing = {test: group for group, test in last.items()}
+        tests = [item.nodeid for item in session.items]
+        self._items = dict(zip(tests, session.items, strict=True))
+        self._closing = {
+            tests[at]: groups for at, groups in closings([self.groups.get(test) for test in tests]).items()
+        }
 
     def told(self) -> str:
         """What there is to sweep, for the line below the collected tests; empty without any."""
@@ -116,29 +119,29 @@ class Sweeper:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-        group = self._closing.get(item.nodeid)
-        if group is None or self._taken or self._once():
+        groups = self._closing.get(item.nodeid)
+        if groups is None or self._taken or self._once():
             return None
         self._taken = True
         try:
-            self._close(group, item, nextitem)
+            self._close(groups, item, nextitem)
         finally:
             self._taken = self.again = False
         return True
 
-    def _close(self, group: str, current: pytest.Item, nextitem: pytest.Item | None) -> None:
-        """Run the last test of a group's first pass, then whatever is worth to be measured again.
+    def _close(self, groups: Sequence[str], current: pytest.Item, nextitem: pytest.Item | None) -> None:
+        """Run the last test of the groups' first pass, then whatever is worth measuring again.
 
         What follows is chosen before the current test is torn down, as if it came out as before, so that fixtures that
         both use stay.
         """
         while True:
-            following = self._next(group, current, running=True)
+            following = self._next(groups, current, running=True)
             self._run(current, nextitem if following is None else following)
             self.again = True
             if current.session.shouldfail or current.session.shouldstop:
                 return
-            following = following or self._next(group, current, running=False)
+            following = following or self._next(groups, current, running=False)
             if following is None:
                 return
             current = following
@@ -150,31 +153,35 @@ class Sweeper:
             nextitem = next(others, None)
         item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
 
-    def _next(self, group: str, current: pytest.Item, *, running: bool) -> pytest.Item | None:
-        """The test to measure next, after ``current``; while that runs, as if it came out as the last time.
+    def _next(self, groups: Sequence[str], current: pytest.Item, *, running: bool) -> pytest.Item | None:
+        """The test to measure next, after ``current`` or, while that runs, as if it came out as the last time.
 
         Of what is worth measuring soon, whatever needs no other engine than ``current`` comes first.
         """
-        test, members, attempts = current.nodeid, self.members[group], self._attempts_of(group)
-        if running:
-            attempts += [attempt for attempt in attempts if attempt.test == test][-1:]
-        runs = [self._runs[member.test] + (running and member.test == test) for member in members]
-        # The one that runs takes as long as those before it.
-        spent = self._spent(group) * sum(runs) / max(sum(runs) - running, 1)
-        many = affordable(runs, spent, self._options.sweep_seconds)
-        measured = {attempt.test for attempt in attempts}
-        known = [member for member in members if member.test in measured]
-        if many < 1 or not known:
-            return None
-        names = planned(self._sweep(known, attempts), self._options.slo, many, AHEAD)
-        wanted = [self._items[name] for name in names]
+        test = current.nodeid if running else None
+        wanted = [self._items[name] for group in groups for name in self._planned(group, test)]
         engine = self._engine(current)
         return next((item for item in wanted if self._engine(item) == engine), wanted[0] if wanted else None)
 
-    def _engine(self, item: pytest.Item) -> dict[str, int]:
-        """Which parameters of fixtures wider than one test an item runs with."""
+    def _planned(self, group: str, running: str | None) -> list[str]:
+        """The points of a group that are worth measuring next."""
+        members, attempts = self.members[group], self._attempts_of(group)
+        attempts += [attempt for attempt in attempts if attempt.test == running][-1:]
+        known = {attempt.test for attempt in attempts}
+        if not known:
+            return []
+        runs = [self._runs[member.test] + (member.test == running) for member in members]
+        # The one that runs takes as long as those before it.
+        begun = sum(self._runs[member.test] for member in members)
+        spent = self._spent(group) * sum(runs) / begun
+        many = affordable(runs, spent, self._options.sweep_seconds)
+        sweep = self._sweep([member for member in members if member.test in known], attempts)
+        return planned(sweep, self._options.slo, many, AHEAD)
+
+    def _engine(self, item: pytest.Item) -> tuple[object, dict[str, int]]:
+        """What an item shares its wider fixtures by: its file, and its parameters of those."""
         indices: Mapping[str, int] = getattr(getattr(item, "callspec", None), "indices", {})
-        return {name: index for name, index in indices.items() if name in self._wide}
+        return item.path, {name: index for name, index in indices.items() if name in self._wide}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> None:
@@ -183,7 +190,7 @@ class Sweeper:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        seconds, group = self._options.sweep_seconds, self.group_of.get(item.nodeid)
+        seconds, group = self._options.sweep_seconds, self.groups.get(item.nodeid)
         if seconds is None or group is None or self.again or self._once() or self._spent(group) < seconds:
             return
         self._unreached[item.nodeid] = f"not reached: --energy-sweep-seconds={seconds:g} were over"
@@ -192,7 +199,7 @@ class Sweeper:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Any:
         report = yield
-        if self.again and item.nodeid in self.group_of:
+        if self.again and item.nodeid in self.groups:
             report.__dict__[AGAIN] = True
             # Those of the item tell of the first measurement.
             report.user_properties = [("energy_measured_again", "true")]
@@ -219,10 +226,6 @@ class Sweeper:
     def forget(self, test: str) -> None:
         """Drop what an earlier attempt at a test found."""
         self._attempts[:] = [attempt for attempt in self._attempts if attempt.test != test]
-
-    def join(self, members: Mapping[str, tuple[Member, ...]]) -> None:
-        """Take the groups that a worker collected."""
-        self.members.update(members)
 
     def sweeps(self, commit: str | None) -> tuple[Sweep, ...]:
         """What all groups came to."""
@@ -283,3 +286,20 @@ def shuffled(items: Sequence[pytest.Item], groups: Mapping[str, str], seed: int)
         # A group's order hangs on no other group.
         random.Random(f"{seed} {group}").shuffle(found)
     return [item for found in together.values() for item in found]
+
+
+def closings(order: Sequence[str | None]) -> dict[int, tuple[str, ...]]:
+    """After which test the first pass of which groups is over; groups that overlap are over together.
+
+    Args:
+        order: The group of each test, in the order of the run.
+    """
+    last = {group: at for at, group in enumerate(order)}
+    over: dict[int, tuple[str, ...]] = {}
+    begun: list[str] = []
+    for at, group in enumerate(order):
+        if group is not None and group not in begun:
+            begun.append(group)
+        if begun and at == max(last[each] for each in begun):
+            over[at], begun = tuple(begun), []
+    return over

@@ -43,7 +43,7 @@ def affordable(runs: Sequence[int], spent: float, seconds: float | None) -> int:
     """
     if seconds is None:
         return max(len(runs), FEWEST_FURTHER) - sum(max(count - 1, 0) for count in runs)
-    return math.floor((seconds - spent) * sum(runs) / spent) if spent > 0 else len(runs)
+    return math.floor((seconds - spent) * sum(runs) / spent)
 
 
 def planned(sweep: Sweep, conditions: Sequence[Condition], many: int, most: int) -> list[str]:

@@ -90,7 +90,7 @@ class WorkerGate(Gate):
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         with (
             self._told_to_controller(),
-            self.devices_held() if item.nodeid in self.measuring else contextlib.nullcontext(),
+            self.devices_held() if self.measures(item.nodeid) else contextlib.nullcontext(),
         ):
             return (yield)
 

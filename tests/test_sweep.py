@@ -17,6 +17,7 @@ from pytest_joules.grouping import EnergySweep, Member, SweepError, grouped, set
 from pytest_joules.model import Block, Pass, RunResult, Sweep, SweepPoint
 from pytest_joules.reporting import json as json_report
 from pytest_joules.reporting import markdown, terminal
+from pytest_joules.sweeper import closings
 from pytest_joules.sweeps import Attempt, affordable, pass_of, sweep_of
 from pytest_joules.xdist import ONCE
 
@@ -305,6 +306,21 @@ def test_points_run_in_a_drawn_order_by_engine_and_what_matters_runs_again(swept
 
     again = run(swept, ENGINES, "--energy-slo=call < 13 ms")[1]
     assert sorted(orders(again), key=lambda name: orders(again)[name][0]) == first
+
+
+def test_sweeps_that_share_engines_are_run_together(swept: Suite) -> None:
+    prompts = '    @pytest.mark.parametrize("prompt", ["a", "b"])\n'
+    source = ENGINES.replace('"chat"', '"chat, {prompt}"').replace("engine, batch)", "engine, batch, prompt)")
+    source = source.replace("    @pytest.mark.energy_budget", f"{prompts}    @pytest.mark.energy_budget")
+    ran, sweep, log = run(swept, source, "--energy-sweep-seconds=100")
+    ran.stdout.fnmatch_lines(["energy: 12 budgets; 2 sweeps: 'chat, a' of 6 points, 'chat, b' of 6 points, seed 1"])
+    assert len([word for word in log if word[0] == "+"]) <= 4
+    assert sorted(len(found) for found in orders(sweep).values())[-1] >= 2
+
+
+def test_groups_that_overlap_are_over_together() -> None:
+    assert closings(["a", "a", None, "b", "c", "b", "c", "d"]) == {1: ("a",), 6: ("b", "c"), 7: ("d",)}
+    assert closings([None]) == {}
 
 
 ALONE = """
