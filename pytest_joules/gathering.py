@@ -63,17 +63,8 @@ def _check_names(file: str, sweep: Sweep) -> None:
 
 
 def _one(found: Sequence[tuple[str, Sweep]]) -> Sweep:
-    first, whole = found[0]
-    for number, (file, sweep) in enumerate(found):
-        if (twin := next((other for other, known in found[:number] if known == sweep), None)) is not None:
-            raise GatherError(f"{file} holds the measurements of {twin} once more: give one of them")
-        for what in ("unit", "latency"):
-            if getattr(sweep, what) != getattr(whole, what):
-                raise GatherError(
-                    f"group {whole.group!r}: the {what} is {getattr(whole, what)!r} in {first} and "
-                    f"{getattr(sweep, what)!r} in {file}: "
-                    + ("give --latency" if what == "latency" else "give each its own group")
-                )
+    _check_alike(found)
+    whole = found[0][1]
     origins = [_origins(sweep) for _, sweep in found]
     varying = [name for name in ("sku", "commit") if len({each[name] for each in origins}) > 1]
     told: dict[str, SweepPoint] = {}
@@ -94,6 +85,19 @@ def _one(found: Sequence[tuple[str, Sweep]]) -> Sweep:
         spent_seconds=sum(spent) if spent else None,
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _check_alike(found: Sequence[tuple[str, Sweep]]) -> None:
+    first, whole = found[0]
+    for number, (file, sweep) in enumerate(found):
+        if (twin := next((other for other, known in found[:number] if known == sweep), None)) is not None:
+            raise GatherError(f"{file} holds the measurements of {twin} once more: give one of them")
+        for what, fix in (("unit", "give each its own group"), ("latency", "give --latency")):
+            one, other = getattr(whole, what), getattr(sweep, what)
+            if one != other:
+                raise GatherError(
+                    f"group {whole.group!r}: the {what} is {one!r} in {first} and {other!r} in {file}: {fix}"
+                )
 
 
 def _origins(sweep: Sweep) -> dict[str, frozenset[str]]:

@@ -274,10 +274,15 @@ def test_a_limit_that_nobody_meets_is_not_fine(tmp_path: Path, capsys: pytest.Ca
 
 def files_at_fault(tmp_path: Path) -> Mapping[str, list[str]]:
     whole = written(tmp_path / "a.json", sweep([point(8)]))
+    other = written(tmp_path / "b.json", sweep([point(16)]), slo="call < 1 s")
     return {
         "no sweep in it: mark a parametrized test with @pytest.mark.energy_sweep": [written(tmp_path / "none.json")],
         "there is no such file": [str(tmp_path / "missing.json")],
-        "give --slo": [whole, written(tmp_path / "b.json", sweep([point(16)]), slo="call < 1 s")],
+        "different conditions (none; call < 1 s): give --slo": [
+            whole,
+            written(tmp_path / "b.json", sweep([point(16)]), slo="call < 1 s"),
+        ],
+        "a.json: given twice": [whole, whole],
         "-k image: no group and no point": [whole, "-k", "image"],
         "--html": [whole, "--html", str(tmp_path / "no" / "page.html")],
     }

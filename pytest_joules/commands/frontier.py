@@ -20,7 +20,7 @@ from pytest_joules.commands.shared import (
     show,
 )
 from pytest_joules.files import write_whole
-from pytest_joules.gathering import Part
+from pytest_joules.gathering import GatherError, Part, gathered, only, with_default, with_latency
 from pytest_joules.model import Rates, Reference, RunResult
 from pytest_joules.units import utc_now
 
@@ -93,7 +93,6 @@ def run(options: argparse.Namespace) -> int:
 
 def _asked(options: argparse.Namespace) -> RunResult:
     """The sweeps of all files as one run, as the flags want them."""
-    from pytest_joules.gathering import GatherError, gathered, only, with_default, with_latency
     from pytest_joules.rejudging import ResultError, together
 
     parts, runs = _read(options.files)
@@ -119,7 +118,9 @@ def _read(paths: Sequence[Path]) -> tuple[list[Part], list[RunResult]]:
     runs: list[RunResult] = []
     references: list[Reference] = []
     try:
-        for path in paths:
+        for number, path in enumerate(paths):
+            if path in paths[:number]:
+                raise CommandError(f"{path}: given twice")
             if (published := read(path) if is_reference(path) else None) is not None:
                 references += published.references
                 continue
@@ -143,7 +144,8 @@ def _slo(options: argparse.Namespace, runs: Sequence[RunResult]) -> str:
         return ", ".join(map(str, options.slo))
     asked = dict.fromkeys(run.slo for run in runs)
     if len(asked) > 1:
-        raise CommandError(f"the reports were made under different conditions ({'; '.join(asked)}): give --slo")
+        told = "; ".join(slo or "none" for slo in asked)
+        raise CommandError(f"the reports were made under different conditions ({told}): give --slo")
     return next(iter(asked), "")
 
 
