@@ -66,6 +66,7 @@ class Sweeper:
         self._taken = False
         self._items: dict[str, pytest.Item] = {}
         self._closing: dict[str, tuple[str, ...]] = {}
+        self._together: dict[str, tuple[str, ...]] = {}
         self._attempts: list[Attempt] = []
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._runs: Counter[str] = Counter()
@@ -109,6 +110,7 @@ class Sweeper:
         self._closing = {
             tests[at]: groups for at, groups in closings([self.groups.get(test) for test in tests]).items()
         }
+        self._together = {group: groups for groups in self._closing.values() for group in groups}
 
     def told(self) -> str:
         """What there is to sweep, for the line below the collected tests; empty without any."""
@@ -262,7 +264,10 @@ class Sweeper:
         return [attempt for attempt in self._attempts if attempt.test in tests]
 
     def _spent(self, group: str) -> float:
-        return sum(self._seconds[member.test] for member in self.members[group])
+        """What a group took, s; groups that overlap have shared their engines, and so share what these took."""
+        together = self._together.get(group, (group,))
+        tests = (member.test for each in together for member in self.members[each])
+        return sum(self._seconds[test] for test in tests) / len(together)
 
 
 def _member(item: pytest.Item) -> Member | None:
