@@ -278,10 +278,7 @@ def files_at_fault(tmp_path: Path) -> Mapping[str, list[str]]:
     return {
         "no sweep in it: mark a parametrized test with @pytest.mark.energy_sweep": [written(tmp_path / "none.json")],
         "there is no such file": [str(tmp_path / "missing.json")],
-        "different conditions (none; call < 1 s): give --slo": [
-            whole,
-            written(tmp_path / "b.json", sweep([point(16)]), slo="call < 1 s"),
-        ],
+        "different conditions (none; call < 1 s): give --slo": [whole, other],
         "a.json: given twice": [whole, whole],
         "-k image: no group and no point": [whole, "-k", "image"],
         "--html": [whole, "--html", str(tmp_path / "no" / "page.html")],
