@@ -276,8 +276,8 @@ def test_a_sweep_is_told_in_words_in_a_table_and_as_data_for_its_chart() -> None
     page = Page(html.render(run_of(result(), sweeps=(swept(*SIZES), swept(*SIZES)), slo=SLO, rates=rates)))
     text = "".join(page.text)
     for words in ("chat decode", "max_num_seqs=16: 200.0 mJ/token", "against the default, which is the fastest",
-                  "0.0167 EUR", "no host, cooling or embodied carbon", "recommended frontier", "excluded: its test failed",
-                  "misses itl_p50 < 12 ms", "Tests", "test_it.py::test_step"):  # fmt: skip
+                  "0.0167 EUR", "no host, cooling or embodied carbon", "recommended frontier",
+                  "excluded: its test failed", "misses itl_p50 < 12 ms", "Tests", "test_it.py::test_step"):  # fmt: skip
         assert words in text, words
     told = page.data["s-1"]
     assert (told["x"], told["y"], told["limits"]) == ("itl_p50, ms", "mJ/token", [[12.0, SLO]])

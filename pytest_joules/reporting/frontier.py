@@ -204,7 +204,7 @@ def words(frontier: Frontier, rates: Rates) -> list[tuple[str, str]]:
     told += _savings(found, chosen, frontier, names, rates)
     if found.runner_up and found.ahead is not None:
         told.append(("ahead", f"of the runner-up, {names[found.runner_up]}, by {_interval(found.ahead)}"))
-    told += [("next", _step(step, names, frontier)) for step in _next(found)]
+    told += [("next", _step(step, names, frontier)) for step in _next(found, chosen)]
     return [*told, *(("note", note) for note in _notes(frontier))]
 
 
@@ -251,14 +251,19 @@ def _interval(interval: Interval) -> str:
     return value if low == high else f"{value} ({low} to {high})"
 
 
-def _next(found: Recommendation) -> list[Step]:
+def _next(found: Recommendation, chosen: Placed) -> list[Step]:
     """Of each knob the step that is worth most, else the next beyond the limit; and what a looser limit is worth."""
     best: dict[frozenset[str], Step] = {}
-    # What costs more and is not allowed is nothing to tell.
-    for step in sorted((step for step in found.steps if step.allowed or step.saving.value > 0), key=_rank):
+    for step in sorted((step for step in found.steps if _is_worth_telling(step, chosen)), key=_rank):
         best.setdefault(frozenset(step.changes), step)
     beyond = [] if found.beyond is None else [found.beyond]
     return [*best.values(), *(step for step in beyond if all(step.to != other.to for other in best.values()))]
+
+
+def _is_worth_telling(step: Step, chosen: Placed) -> bool:
+    """Whether it saves joules or, within the conditions, time."""
+    faster = step.latency is not None and chosen.latency is not None and step.latency < chosen.latency.value
+    return step.saving.value > 0 or (step.allowed and faster)
 
 
 def _rank(step: Step) -> tuple[int, float]:
