@@ -343,15 +343,13 @@ def _fields_left_out(rows: Sequence[_Row], path: Path) -> tuple[str, ...]:
 def _chat_run(row: _Row, path: Path, told: Told) -> Imported:
     task = _task_of_run(path, told)
     energy, seconds = row.number("steady_state_energy"), row.number("steady_state_duration")
-    completed, wanted = row.number("completed"), row.number("num_prompts")
-    if seconds < STEADY_SECONDS:
-        return Imported((), (f"{path}: left out, its steady state of {seconds:.0f} s is under {STEADY_SECONDS:.0f} s",))
-    if completed < wanted:
-        return Imported((), (f"{path}: left out, only {completed:.0f} of {wanted:.0f} requests were answered",))
-    running, cap = _running(path), row.number("max_num_seqs")
-    if running is not None and running < FULL_BATCH * cap:
-        return Imported((), (f"{path}: left out, only {running:.0f} of {cap:.0f} requests ran at a time",))
-    token, length = row.number("steady_state_energy_per_token"), row.number("total_output_tokens") / completed
+    running = _running(path)
+    if why := _unstable(row, running):
+        return Imported((), (f"{path}: left out, {why}",))
+    token, length = (
+        row.number("steady_state_energy_per_token"),
+        row.number("total_output_tokens") / row.number("completed"),
+    )
     reference = Reference(
         model=row.text("model_id"),
         task=task,
@@ -370,6 +368,19 @@ def _chat_run(row: _Row, path: Path, told: Told) -> Imported:
         facts={"tokens_per_request": significant(length), **({"running_requests": running} if running else {})},
     )
     return Imported((reference,))
+
+
+def _unstable(row: _Row, running: float | None) -> str:
+    """Why a run is none of a steady state with a full batch; empty if it is."""
+    seconds, cap = row.number("steady_state_duration"), row.number("max_num_seqs")
+    completed, wanted = row.number("completed"), row.number("num_prompts")
+    if seconds < STEADY_SECONDS:
+        return f"its steady state of {seconds:.0f} s is under {STEADY_SECONDS:.0f} s"
+    if completed < wanted:
+        return f"only {completed:.0f} of {wanted:.0f} requests were answered"
+    if running is not None and running < FULL_BATCH * cap:
+        return f"only {running:.0f} of {cap:.0f} requests ran at a time"
+    return ""
 
 
 def _running(path: Path) -> float | None:
@@ -444,9 +455,9 @@ def _task_of_run(path: Path, told: Told) -> str:
 
 
 def _gpu_of_run(path: Path, told: Told) -> str:
-    published = re.search(r"/diffusion/([a-zA-Z0-9-]+)/[^/]+/run/diffusion/", path.absolute().as_posix())
     if told.gpu is not None:
         return told.gpu
+    published = re.search(r"/diffusion/([a-zA-Z0-9-]+)/[^/]+/run/diffusion/", path.absolute().as_posix())
     if published is None:
         raise MlEnergyError(f"{path}: neither it nor its path tells the GPU: give --gpu, like --gpu H100")
     return published[1].upper()
