@@ -342,14 +342,12 @@ def _fields_left_out(rows: Sequence[_Row], path: Path) -> tuple[str, ...]:
 
 def _chat_run(row: _Row, path: Path, told: Told) -> Imported:
     task = _task_of_run(path, told)
-    energy, seconds = row.number("steady_state_energy"), row.number("steady_state_duration")
     running = _running(path)
     if why := _unstable(row, running):
         return Imported((), (f"{path}: left out, {why}",))
-    token, length = (
-        row.number("steady_state_energy_per_token"),
-        row.number("total_output_tokens") / row.number("completed"),
-    )
+    energy, seconds = row.number("steady_state_energy"), row.number("steady_state_duration")
+    token = row.number("steady_state_energy_per_token")
+    length = row.number("total_output_tokens") / row.number("completed")
     reference = Reference(
         model=row.text("model_id"),
         task=task,
