@@ -1,4 +1,4 @@
-"""Fuzzes what reads baseline files and reports: a clear error, or a right answer.
+"""Fuzzes what reads baseline files, reference files and reports: a clear error, or a right answer.
 
     python benchmarks/fuzz.py [--cases 300000] [--seed 0] [--engine mutate|atheris] [--only NAME] [--json FILE]
 
@@ -8,7 +8,7 @@ or beyond its bounds) or the text (bytes flipped, cut, doubled; members given tw
 lines of the readers.
 
 A reader may refuse a file, by the error that it documents, in one printable line that names the file, within ten
-seconds.  A file that it accepts has to come back the same when what was read is written and read again, and a baseline
+seconds.  A file that it accepts has to come back the same when what was read is written and read again, and a kept
 file has to fit the published schema.
 """
 
@@ -34,6 +34,9 @@ from jsonschema import Draft202012Validator
 from pytest_joules.baselines import store
 from pytest_joules.baselines.store import BaselineError
 from pytest_joules.explaining import RunError, explain_sides, read_side
+from pytest_joules.model import Reference
+from pytest_joules.references import store as references
+from pytest_joules.references.store import ReferenceFile, ReferenceFileError
 from pytest_joules.reporting import json as json_report
 from pytest_joules.reporting.json import ReportError
 
@@ -48,6 +51,26 @@ REPORTS = tuple(
         "h200-engines/vllm-server/unchanged-1.json",
     )
 )
+REFERENCES = references.render(
+    ReferenceFile(
+        "H100",
+        tuple(
+            Reference(
+                model="meta-llama/Llama-3.1-8B-Instruct",
+                task="lm-arena-chat",
+                gpu="H100",
+                settings={"num_gpus": "1", "max_num_seqs": size},
+                source="ML.ENERGY leaderboard",
+                date="2026-02-13",
+                joules={"token": joules, "request": 300 * joules},
+                seconds={"itl_p50": 0.0474, "unit": 0.000102},
+                watts=688.3,
+                facts={"tokens_per_request": 300.0},
+            )
+            for size, joules in (("256", 0.0766), ("512", 0.0702))
+        ),
+    )
+).encode()
 SECONDS = 10
 """A reader that takes longer for a file of a few kB hangs."""
 
@@ -70,6 +93,7 @@ TEXTS = (
 
 
 _BASELINE_SCHEMA = Draft202012Validator(store.schema())
+_REFERENCE_SCHEMA = Draft202012Validator(references.schema())
 _REPORT_SCHEMA = Draft202012Validator(json_report.schema())
 
 
@@ -109,6 +133,16 @@ def check_baseline(path: Path, validate: bool) -> None:
         raise Wrong("other series after rewriting")
     # A stored number has seven digits; what was written once never changes again.
     if store.render(again) != text:
+        raise Wrong("rewriting changed it")
+
+
+def check_references(path: Path, validate: bool) -> None:
+    """An accepted reference file reads back, renders the same and fits the schema."""
+    found = references.parse(path.read_bytes(), path)
+    text = references.render(found)
+    if validate:
+        _REFERENCE_SCHEMA.validate(json.loads(text))
+    if references.render(references.parse(text.encode(), path)) != text:
         raise Wrong("rewriting changed it")
 
 
@@ -162,6 +196,7 @@ def targets() -> tuple[Target, ...]:
     baselines, reports = tuple(map(small, BASELINES)), tuple(map(small, REPORTS))
     return (
         Target("baselines", baselines, check_baseline, (BaselineError,)),
+        Target("references", (REFERENCES,), check_references, (ReferenceFileError,)),
         Target("reports", reports, check_report, (ReportError,)),
         Target("explain", baselines + reports, check_explain, (RunError,)),
     )

@@ -25,6 +25,7 @@ from pytest_joules.model import (
     MeterInfo,
     Place,
     PowerTrace,
+    Reference,
     Rename,
     RunResult,
     SignalChange,
@@ -250,6 +251,17 @@ _diagnoses = st.builds(
 _widened = st.tuples(
     st.builds(Widened, term=texts | st.sampled_from(["tolerance", "limit", "gate"]), base=maybe, here=maybe)
 )
+_references = st.builds(
+    Reference,
+    model=texts,
+    task=texts,
+    gpu=texts,
+    settings=st.dictionaries(texts, texts, max_size=1),
+    source=texts,
+    date=texts,
+    joules=st.dictionaries(texts | st.just("token"), numbers, max_size=2),
+    watts=maybe,
+)
 _results = st.builds(
     BudgetResult,
     test=texts,
@@ -258,6 +270,7 @@ _results = st.builds(
         limit=st.none() | st.builds(EnergyPerUnit, joules=numbers, unit=texts),
         per=st.none() | texts,
         window=st.none() | texts,
+        reference=st.none() | texts,
     ),
     declared=st.booleans(),
     verdict=_verdicts,
@@ -272,6 +285,7 @@ _results = st.builds(
     widened=_widened | st.just(()),
     expected=st.none()
     | st.builds(Expectation, joules_per_unit=numbers, low=numbers, high=numbers, sku=texts, tests=st.integers()),
+    reference=st.none() | _references,
 )
 
 any_run = st.builds(

@@ -171,11 +171,18 @@ def test_what_no_path_tells_has_to_be_said(tmp_path: Path) -> None:
 def test_runs_that_are_no_good_are_left_out(tmp_path: Path) -> None:
     short = written(tmp_path / "gpqa" / "short.json", mlenergy.chat_run(steady_state_duration=12.0))
     failed = written(tmp_path / "gpqa" / "failed.json", mlenergy.chat_run(completed=900))
-    found = read_mlenergy([short, failed], TOLD)
-    assert found.references == ()
+    empty = written(tmp_path / "gpqa" / "empty" / "results.json", mlenergy.chat_run())
+    full = written(tmp_path / "gpqa" / "full" / "results.json", mlenergy.chat_run())
+    for run, running in ((empty, 100.0), (full, 190.5)):
+        stats = {"vllm:num_requests_running": running, "vllm:kv_cache_usage_perc": 0.5}
+        written(run.with_name("prometheus.json"), {"collection_interval": 1.0, "steady_state_stats": stats})
+    found = read_mlenergy([short, failed, empty, full], TOLD)
+    (one,) = found.references
+    assert one.facts == {"tokens_per_request": 300.0, "running_requests": 190.5}
     assert found.notes == (
         f"{short}: left out, its steady state of 12 s is under 20 s",
         f"{failed}: left out, only 900 of 1000 requests were answered",
+        f"{empty}: left out, only 100 of 192 requests ran at a time",
     )
 
 

@@ -96,7 +96,7 @@ def test_unwritable_place_is_refused_before_anything_runs(suite: Suite) -> None:
 TARGETS = {target.name: target for target in targets()}
 
 
-@pytest.mark.parametrize("name", ["reports", "explain", "baselines"])
+@pytest.mark.parametrize("name", ["reports", "explain", "baselines", "references"])
 @settings(max_examples=60)
 @given(seed=st.integers(0, 2**32))
 def test_a_damaged_file_is_refused_clearly_or_read_rightly(

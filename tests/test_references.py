@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,9 +18,12 @@ from conftest import Suite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlenergy_files import FLUX, LLAMA
+from runs import run_of
 
+from pytest_joules.baselines.store import BaselineFile
 from pytest_joules.budget import BudgetError, EnergyBudget
 from pytest_joules.frontier import frontier_of
+from pytest_joules.judging import Bar
 from pytest_joules.model import (
     BaselineKey,
     Block,
@@ -32,6 +36,7 @@ from pytest_joules.model import (
     VerdictKind,
     WindowKind,
 )
+from pytest_joules.options import COLUMNS, Options
 from pytest_joules.references import store as store_module
 from pytest_joules.references.configuration import told_apart
 from pytest_joules.references.lookup import LookupFault, find, same_gpu, with_reference
@@ -39,6 +44,10 @@ from pytest_joules.references.mlenergy import Told, read_mlenergy
 from pytest_joules.references.names import ReferenceNameError, parse_reference
 from pytest_joules.references.store import ReferenceFile, ReferenceFileError, ReferenceStore, merge, parse, render
 from pytest_joules.references.sweeps import SweepError, references_sweeps
+from pytest_joules.rejudging import judged_again
+from pytest_joules.reporting import csv as csv_report
+from pytest_joules.reporting import html, markdown, terminal
+from pytest_joules.reporting import json as json_report
 from pytest_joules.reporting.references import beside
 from pytest_joules.slo import parse_slo
 
@@ -320,6 +329,38 @@ def test_a_gpu_that_nobody_measured_is_noted(published: tuple[Reference, ...]) -
     result = noted(measured(NAME, device=H200), published, [H200])
     assert result.verdict.notes == (f"reference: nothing is published of {NAME!r} on NVIDIA H200",)
     assert (result.reference, result.over_reference, beside(result)) == (None, None, "")
+
+
+def test_every_report_shows_it(published: tuple[Reference, ...]) -> None:
+    run = run_of(noted(measured(NAME), published), measured(None))
+    first, second = csv.DictReader(csv_report.render(run).splitlines())
+    assert (first["published_joules_per_unit"], first["over_published"][:6]) == ("0.0701945", "1.0698")
+    assert (second["published_joules_per_unit"], second["over_published"]) == ("", "")
+    assert "### Beside published numbers" in markdown.render(run)
+    assert "1.070 times the published 70.19 mJ/token" in markdown.render(run)
+    page = html.render(run)
+    assert "70.19 mJ / token (ML.ENERGY leaderboard, 2026-02-13, H100)" in page
+    heading, *_ = terminal.table(run.results, COLUMNS, "test")[1:]
+    assert "/ published" in heading
+    assert "/ published" not in terminal.table(run.results[1:], COLUMNS, "test")[1]
+
+
+def test_a_stored_run_keeps_it_when_it_is_judged_again(published: tuple[Reference, ...], tmp_path: Path) -> None:
+    result = noted(measured(NAME, max_num_seqs="256"), published)
+    json_report.write(run_of(result), tmp_path / "energy.json")
+    again = judged_again(json_report.read(tmp_path / "energy.json"), Bar.of(BaselineFile, Options(enabled=True)))
+    assert again.results[0].reference == result.reference
+    assert again.results[0].over_reference == pytest.approx(result.over_reference)
+    assert result.verdict.notes[0] in again.results[0].verdict.notes
+
+
+def test_published_numbers_beyond_arithmetic_are_refused(published: tuple[Reference, ...], tmp_path: Path) -> None:
+    result = noted(measured(NAME), published)
+    assert result.reference is not None
+    wrong = replace(result, reference=replace(result.reference, joules={"token": 1e-300}))
+    json_report.write(run_of(wrong), tmp_path / "energy.json")
+    with pytest.raises(json_report.ReportError, match="published token of 1e-300"):
+        json_report.read(tmp_path / "energy.json")
 
 
 # -- as a sweep --

@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     for note in imported.notes:
         say(note)
     if not changes:
-        raise CommandError("nothing to import: all of it was left out")
+        raise CommandError("nothing to import: no measurement is left")
     for change in changes:
         show(_told(change))
     return FINE

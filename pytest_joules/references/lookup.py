@@ -64,7 +64,8 @@ def with_reference(result: BudgetResult, reference: Reference | None) -> BudgetR
 def _notes(result: BudgetResult, reference: Reference | None) -> list[str]:
     measurement, key, text = result.measurement, result.key, result.budget.reference
     assert measurement is not None
-    devices = " and ".join(dict.fromkeys(device.name for device in measurement.devices))
+    names = (device.name + (" (simulated)" if device.simulated else "") for device in measurement.devices)
+    devices = " and ".join(dict.fromkeys(names))
     if reference is None:
         return [f"reference: nothing is published of {text!r} on {devices}"]
     notes = []

@@ -42,8 +42,8 @@ PARQUET_EXTRA = "pip install 'pytest-joules[parquet]'"
 
 PERCENTILES = (50, 90, 95, 99)
 
-STEADY_SECONDS = 20.0
-"""A shorter steady state is not stable, as ``mlenergy.data.records.LLMRuns`` has it."""
+STEADY_SECONDS, FULL_BATCH = 20.0, 0.85
+"""A shorter steady state is not stable, nor is one of a smaller share of ``max_num_seqs``, as ``LLMRuns`` has it."""
 
 _DESCRIPTION = frozenset(("nickname", "architecture", "total_params_billions", "activated_params_billions"))
 """Fields that tell about the model, and go without saying once it is named."""
@@ -182,6 +182,21 @@ def read_mlenergy(paths: Sequence[Path], told: Told) -> Imported:
 
 
 def _read(path: Path, told: Told) -> Imported:
+    data = _bytes(path)
+    if data.startswith(b"PAR1"):
+        return _table(path, told)
+    content = _json(data, path)
+    for mark, form in _FORMS.items():
+        if isinstance(content, dict) and isinstance(content.get(mark), (list, float, int)):
+            return form(_Row(content, str(path)), path, told)
+    marks = ", ".join(f"no {mark!r}" for mark in _FORMS)
+    raise MlEnergyError(
+        f"{path}: neither a task file of the leaderboard, nor a table of mlenergy-data, nor a results.json of the "
+        f"benchmark ({marks})"
+    )
+
+
+def _bytes(path: Path) -> bytes:
     if fault := missing(path):
         raise MlEnergyError(f"{path}: {fault}")
     try:
@@ -192,20 +207,14 @@ def _read(path: Path, told: Told) -> Imported:
         raise MlEnergyError(f"{path}: {error.strerror}") from error
     if not data.strip():
         raise MlEnergyError(f"{path}: empty; download it again")
-    if data.startswith(b"PAR1"):
-        return _table(path, told)
+    return data
+
+
+def _json(data: bytes, path: Path) -> Any:
     try:
-        content = decode(data)
+        return decode(data)
     except (DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MlEnergyError(f"{path}: neither JSON nor Parquet: {shown(str(error))}") from error
-    for mark, form in _FORMS.items():
-        if isinstance(content, dict) and isinstance(content.get(mark), (list, float, int)):
-            return form(_Row(content, str(path)), path, told)
-    marks = ", ".join(f"no {mark!r}" for mark in _FORMS)
-    raise MlEnergyError(
-        f"{path}: neither a task file of the leaderboard, nor a table of mlenergy-data, nor a results.json of the "
-        f"benchmark ({marks})"
-    )
 
 
 def _known_task(task: str, place: str) -> str:
@@ -333,13 +342,12 @@ def _fields_left_out(rows: Sequence[_Row], path: Path) -> tuple[str, ...]:
 
 def _chat_run(row: _Row, path: Path, told: Told) -> Imported:
     task = _task_of_run(path, told)
+    running = _running(path)
+    if why := _unstable(row, running):
+        return Imported((), (f"{path}: left out, {why}",))
     energy, seconds = row.number("steady_state_energy"), row.number("steady_state_duration")
-    completed, wanted = row.number("completed"), row.number("num_prompts")
-    if seconds < STEADY_SECONDS:
-        return Imported((), (f"{path}: left out, its steady state of {seconds:.0f} s is under {STEADY_SECONDS:.0f} s",))
-    if completed < wanted:
-        return Imported((), (f"{path}: left out, only {completed:.0f} of {wanted:.0f} requests were answered",))
-    token, length = row.number("steady_state_energy_per_token"), row.number("total_output_tokens") / completed
+    token = row.number("steady_state_energy_per_token")
+    length = row.number("total_output_tokens") / row.number("completed")
     reference = Reference(
         model=row.text("model_id"),
         task=task,
@@ -355,9 +363,31 @@ def _chat_run(row: _Row, path: Path, told: Told) -> Imported:
             "unit": significant(seconds * token / energy),
         },
         watts=significant(energy / seconds),
-        facts={"tokens_per_request": significant(length)},
+        facts={"tokens_per_request": significant(length), **({"running_requests": running} if running else {})},
     )
     return Imported((reference,))
+
+
+def _unstable(row: _Row, running: float | None) -> str:
+    """Why a run is none of a steady state with a full batch; empty if it is."""
+    seconds, cap = row.number("steady_state_duration"), row.number("max_num_seqs")
+    completed, wanted = row.number("completed"), row.number("num_prompts")
+    if seconds < STEADY_SECONDS:
+        return f"its steady state of {seconds:.0f} s is under {STEADY_SECONDS:.0f} s"
+    if completed < wanted:
+        return f"only {completed:.0f} of {wanted:.0f} requests were answered"
+    if running is not None and running < FULL_BATCH * cap:
+        return f"only {running:.0f} of {cap:.0f} requests ran at a time"
+    return ""
+
+
+def _running(path: Path) -> float | None:
+    """How many requests ran at a time, as the benchmark writes it to a file beside the run's."""
+    beside = path.with_name("prometheus.json")
+    if not beside.is_file():
+        return None
+    stats = _Row(_json(_bytes(beside), beside), str(beside)).inner("steady_state_stats")
+    return stats.known(running="vllm:num_requests_running").get("running")
 
 
 def _percentiles(row: _Row, name: str, field: str) -> dict[str, float]:
@@ -423,9 +453,9 @@ def _task_of_run(path: Path, told: Told) -> str:
 
 
 def _gpu_of_run(path: Path, told: Told) -> str:
-    published = re.search(r"/diffusion/([a-zA-Z0-9-]+)/[^/]+/run/diffusion/", path.absolute().as_posix())
     if told.gpu is not None:
         return told.gpu
+    published = re.search(r"/diffusion/([a-zA-Z0-9-]+)/[^/]+/run/diffusion/", path.absolute().as_posix())
     if published is None:
         raise MlEnergyError(f"{path}: neither it nor its path tells the GPU: give --gpu, like --gpu H100")
     return published[1].upper()
