@@ -1,6 +1,6 @@
 """The sweep's rule on simulated configurations: whether it chooses well, what it says of savings, and what it takes.
 
-    python benchmarks/sweep_rule.py [--runs 1000] [--out FILE]     # two minutes on two cores
+    python benchmarks/sweep_rule.py [--runs 1000] [--affordable N] [--noise 0.01] [--out FILE]
 
 Sixteen points in random order, whose passes vary by 1 % in joules and in
 latency (a slow pass is a dear one, too), in six shapes: levels evenly from 0
@@ -40,7 +40,6 @@ from pytest_joules.model import Pass, Sweep, SweepPoint
 from pytest_joules.slo import Condition
 
 POINTS = 16
-NOISE = 0.01
 GOOD = math.log(1.01)
 LIMIT = 0.040
 CLEAR = 1.02
@@ -148,34 +147,36 @@ class Outcome:
     falsely: int
 
 
-def measured(truth: Truth, point: int, random_: random.Random) -> Pass:
+def measured(truth: Truth, point: int, noise: float, random_: random.Random) -> Pass:
     """One pass; half of what it is off by in joules shows in its latency, too."""
-    off, more = random_.gauss(0, NOISE), random_.gauss(0, NOISE)
+    off, more = random_.gauss(0, noise), random_.gauss(0, noise)
     seconds = truth.seconds[point] * math.exp(0.5 * off + math.sqrt(0.75) * more)
     return Pass(math.exp(truth.levels[point] + off), seconds={"call": seconds})
 
 
-def measure(sweep: Sweep, truth: Truth, name: str, random_: random.Random) -> Sweep:
+def measure(sweep: Sweep, truth: Truth, name: str, noise: float, random_: random.Random) -> Sweep:
     """The sweep with one more pass of a point."""
     number = int(name)
     point = sweep.points[number]
-    longer = replace(point, passes=(*point.passes, measured(truth, number, random_)))
+    longer = replace(point, passes=(*point.passes, measured(truth, number, noise, random_)))
     return replace(sweep, points=(*sweep.points[:number], longer, *sweep.points[number + 1 :]))
 
 
-def run(shape: str, seed: int) -> Outcome:
+def run(shape: str, affordable: int, noise: float, seed: int) -> Outcome:
     """One sweep of a shape."""
     random_ = random.Random(seed)
     truth = SHAPES[shape](random_)
     default = random_.randrange(POINTS)
     empty = Sweep(shape, "token", "call", tuple(SweepPoint(str(n), default=n == default) for n in range(POINTS)))
     sweep = empty
-    while (name := next_point(sweep, truth.conditions, affordable=PLENTY)) is not None:
-        sweep = measure(sweep, truth, name, random_)
+    for left in range(POINTS + affordable, 0, -1):
+        if (name := next_point(sweep, truth.conditions, affordable=left)) is None:
+            break
+        sweep = measure(sweep, truth, name, noise, random_)
     equally = empty
     while next_point(equally, truth.conditions, affordable=PLENTY) is not None:
         for point in equally.points:
-            equally = measure(equally, truth, point.name, random_)
+            equally = measure(equally, truth, point.name, noise, random_)
     return judged(frontier_of(sweep, truth.conditions), truth, default, passes(equally))
 
 
@@ -208,17 +209,17 @@ def judged(result: Frontier, truth: Truth, default: int, equally: int) -> Outcom
     )
 
 
-def known_in_advance(shape: str) -> int:
+def known_in_advance(shape: str, noise: float) -> int:
     """The fewest passes, the same of every point, that choose well in 99 % of the draws, and eight that name."""
     random_ = random.Random(1)
     truths = [SHAPES[shape](random_) for _ in range(DRAWS // 100)]
     allowed = np.array([[truth.meets(t * CLEAR) for t in truth.seconds] for truth in truths]).repeat(100, axis=0)
     levels = np.array([truth.levels for truth in truths]).repeat(100, axis=0)
     levels = np.where(allowed, levels, np.inf)
-    noise = np.random.default_rng(1).normal(0, NOISE, levels.shape)
+    off_by = np.random.default_rng(1).normal(0, noise, levels.shape)
     each = 1
     while True:
-        chosen = (levels + noise / math.sqrt(each)).argmin(axis=1)
+        chosen = (levels + off_by / math.sqrt(each)).argmin(axis=1)
         off = levels[np.arange(len(levels)), chosen] - levels.min(axis=1)
         if float((off <= GOOD).mean()) >= 0.99:
             return POINTS * each + 8
@@ -242,7 +243,7 @@ class Row:
     known_in_advance: int
 
     @classmethod
-    def of(cls, shape: str, outcomes: Sequence[Outcome]) -> Row:
+    def of(cls, shape: str, noise: float, outcomes: Sequence[Outcome]) -> Row:
         """Sum up."""
         covered = [held for outcome in outcomes for held in outcome.covered]
         return cls(
@@ -256,7 +257,7 @@ class Row:
             passes_median=median(outcome.passes for outcome in outcomes),
             passes_90=quantiles([outcome.passes for outcome in outcomes], n=10)[-1],
             equally_median=median(outcome.equally for outcome in outcomes),
-            known_in_advance=known_in_advance(shape),
+            known_in_advance=known_in_advance(shape, noise),
         )
 
     def cells(self) -> list[str]:
@@ -291,10 +292,15 @@ def main() -> None:
     """Print the table, and write its numbers."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=1000, help="sweeps of each shape")
+    parser.add_argument("--affordable", type=int, default=PLENTY, help="most passes after the first over all points")
+    parser.add_argument("--noise", type=float, default=0.01, help="standard deviation of a pass, as a share")
     parser.add_argument("--out", type=Path, help="where the numbers go, as JSON")
     given = parser.parse_args()
     with ProcessPoolExecutor() as pool:
-        rows = [Row.of(at, list(pool.map(partial(run, at), range(given.runs), chunksize=20))) for at in SHAPES]
+        rows = []
+        for shape in SHAPES:
+            one = partial(run, shape, given.affordable, given.noise)
+            rows.append(Row.of(shape, given.noise, list(pool.map(one, range(given.runs), chunksize=20))))
     print(tabulate([row.cells() for row in rows], HEADINGS, tablefmt="github", disable_numparse=True))
     if given.out:
         given.out.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")

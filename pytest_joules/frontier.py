@@ -34,7 +34,7 @@ from pytest_joules.statistics import (
     spread_of,
     student_quantile,
 )
-from pytest_joules.units import format_percent, format_seconds, plural
+from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER, format_percent, format_seconds, plural
 
 ENDS = 0.975
 """The quantile at the upper end of an interval: 95 % lies between both ends."""
@@ -289,10 +289,9 @@ class _Known:
 
     @classmethod
     def of(cls, sweep: Sweep, conditions: Sequence[Condition]) -> _Known:
-        points: dict[str, SweepPoint] = {}
-        for point in sweep.points:
-            if points.setdefault(point.name, point) is not point:
-                raise ValueError(f"sweep {sweep.group!r} has two points named {point.name!r}: give each its own name")
+        name, count = next(iter(Counter(point.name for point in sweep.points).most_common(1)), ("", 0))
+        if count > 1:
+            raise ValueError(f"sweep {sweep.group!r} has {count} points named {name!r}: give each its own name")
         valid = [point for point in sweep.points if not point.invalid]
         told = _told(valid)
         latency = latency_called(sweep.latency, told)
@@ -319,11 +318,9 @@ class _Known:
         if point.name in self.series[quantity]:
             return ""
         what = quantity or f"J/{self.sweep.unit}"
-        values = _values(point, quantity)
-        if not values:
+        if not _values(point, quantity):
             return f"has no {what}; it has {_listed(_told([point]))}"
-        wrong = next(value for value in values if not 0 < value < math.inf)
-        return f"its {what} is {wrong:g}, which is no measurement"
+        return f"its {what} is {_unsound(point, quantity)}, which is no measurement"
 
 
 def _told(points: Iterable[SweepPoint]) -> dict[str, None]:
@@ -340,6 +337,15 @@ def _values(point: SweepPoint, quantity: str) -> tuple[float, ...]:
     return tuple([at.seconds[quantity] for at in point.passes if quantity in at.seconds])
 
 
+def _unsound(point: SweepPoint, quantity: str) -> str:
+    """The first number of a point that is no measurement; empty if all are."""
+    wrong = [f"{at:g}" for at in _values(point, quantity) if not SMALLEST_NUMBER <= at <= LARGEST_NUMBER]
+    if quantity == _JOULES:
+        errors = ((at.joules_per_unit, at.error) for at in point.passes if at.error is not None)
+        wrong += [f"{joules:g} ± {error:.3g}" for joules, error in errors if not 0 <= error < 1]
+    return next(iter(wrong), "")
+
+
 def _series(points: Sequence[SweepPoint], quantity: str) -> dict[str, _Series]:
     """One quantity of the points that have it; passes vary alike, unless a point stands out.
 
@@ -350,7 +356,7 @@ def _series(points: Sequence[SweepPoint], quantity: str) -> dict[str, _Series]:
     blocks makes of it.
     """
     values = {point.name: _values(point, quantity) for point in points}
-    sound = [point for point in points if values[point.name] and all(0 < v < math.inf for v in values[point.name])]
+    sound = [point for point in points if values[point.name] and not _unsound(point, quantity)]
     own = {point.name: spread_of([math.log(value) for value in values[point.name]]) for point in sound}
     everyone = combine(own.values())
     sd = LATENCY_SD if "_p" in quantity else SAME_DEVICE_SD

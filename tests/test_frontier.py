@@ -340,6 +340,7 @@ def test_what_cannot_be_weighed_is_listed_with_the_reason_and_dominates_nobody()
         published("nan", 0.1, itl=math.nan),
         published("free", 0.0, itl=0.001),
         published("other", 0.1, call=0.001),
+        SweepPoint("blurred", passes=(Pass(1.0, error=math.inf, seconds={"itl": 0.001}),)),
         SweepPoint("never"),
         published("sound", 1, itl=0.1),
     ]
@@ -350,11 +351,28 @@ def test_what_cannot_be_weighed_is_listed_with_the_reason_and_dominates_nobody()
         "nan": "its itl is nan, which is no measurement",
         "free": "its J/token is 0, which is no measurement",
         "other": "has no itl; it has call",
+        "blurred": "its J/token is 1 ± inf, which is no measurement",
         "never": "was not measured",
     }
     assert placed["sound"].standing is Standing.FRONTIER
     assert result.recommendation is not None
     assert result.recommendation.name == "sound"
+
+
+numbers = st.floats(allow_nan=True, allow_infinity=True)
+
+
+@settings(max_examples=200)
+@given(st.lists(st.lists(st.tuples(numbers, numbers, st.none() | numbers), max_size=3), max_size=4))
+def test_no_number_breaks_it(rows: list[list[tuple[float, float, float | None]]]) -> None:
+    points = (
+        SweepPoint(str(n), passes=tuple(Pass(j, error=e, seconds={"itl": t, "unit": t}) for j, t, e in row))
+        for n, row in enumerate(rows)
+    )
+    sweep, asked = sweep_of(*points), parse_slo("itl < 1 s and throughput > 1")
+    result = frontier_of(sweep, asked)
+    assert bool(result.nothing) == (result.recommendation is None)
+    next_point(sweep, asked, affordable=9)
 
 
 def test_a_limit_that_nobody_meets_names_the_nearest() -> None:
@@ -383,7 +401,7 @@ def test_one_point_is_compared_with_nothing() -> None:
 
 def test_two_points_of_one_name_are_an_error() -> None:
     sweep = sweep_of(measured("a", [1.0]), measured("a", [2.0]))
-    told = "sweep 'chat decode' has two points named 'a': give each its own name"
+    told = "sweep 'chat decode' has 2 points named 'a': give each its own name"
     with pytest.raises(ValueError, match=told):
         frontier_of(sweep)
     with pytest.raises(ValueError, match=told):
