@@ -592,9 +592,10 @@ class Gate:
         return "" if by_budget else why
 
     def _unfit(self, test: str) -> str:
-        """Why a test can be no point of a sweep that is chosen; a budget that nobody has judged yet is no reason."""
+        """Why a test can be no point of a sweep that is chosen; a budget that is not decided is no reason."""
         results = self.results.get(test, ())
-        wrong = (r.verdict for r in results if r.failed and r.verdict.kind is not VerdictKind.NO_BASELINE)
+        undecided = (VerdictKind.NO_BASELINE, VerdictKind.INCONCLUSIVE)
+        wrong = (r.verdict for r in results if r.failed and r.verdict.kind not in undecided)
         return next((f"{v.kind.value}: {v.reason}" for v in wrong), "") or self._broken(test, results)
 
     def _review(self, results: Sequence[BudgetResult]) -> BaselineReview | None:

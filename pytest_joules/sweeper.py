@@ -158,10 +158,12 @@ class Sweeper:
     def _next(self, groups: Sequence[str], current: pytest.Item, *, running: bool) -> pytest.Item | None:
         """The test to measure next, after ``current`` or, while that runs, as if it came out as the last time.
 
-        Of what is worth measuring soon, whatever needs no other engine than ``current`` comes first.
+        Of what is worth measuring soon, whatever needs no other engine than ``current`` comes first, and of that the
+        group that ran least.
         """
         test = current.nodeid if running else None
-        wanted = [self._items[name] for group in groups for name in self._planned(group, test)]
+        least = sorted(groups, key=lambda group: sum(self._runs[member.test] for member in self.members[group]))
+        wanted = [self._items[name] for group in least for name in self._planned(group, test)]
         engine = self._engine(current)
         return next((item for item in wanted if self._engine(item) == engine), wanted[0] if wanted else None)
 
@@ -209,7 +211,8 @@ class Sweeper:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._seconds[report.nodeid] += report.duration
-        self._runs[report.nodeid] += report.when == "setup" and report.nodeid not in self._unreached
+        if report.when == "setup" and report.nodeid not in self._unreached:
+            self._runs[report.nodeid] += 1
         if report.failed and hasattr(report, AGAIN):
             self._failed_again[report.nodeid] = f"failed in {report.when} when it was measured again"
 

@@ -27,6 +27,17 @@ def test_quickstart_passes_against_its_committed_baseline() -> None:
     assert "energy: 2 passed, 0 regressed, 0 inconclusive, 0 unmeasured" in ran.stdout
 
 
+def test_sweep_example_measures_a_point() -> None:
+    ran = run_pytest(
+        "--energy", "--energy-meter", "simulated", "--energy-sweep-seconds=1", "examples/sweep", "-k", "64"
+    )
+    assert ran.returncode == 0, ran.stdout
+    assert (
+        "recommended examples/sweep/test_batch.py::test_decode[64]: " in ran.stdout
+        or "recommended batch=64: " in ran.stdout
+    )
+
+
 def test_torch_example_skips_with_a_reason_without_a_gpu() -> None:
     ran = run_pytest("--energy", "--energy-meter", "simulated", "examples/torch", "-rs")
     assert ran.returncode in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED), ran.stdout
