@@ -432,6 +432,8 @@ def test_a_run_shows_yours_over_published(suite: Suite, published: tuple[Referen
 def test_a_name_that_means_nothing_ends_the_run_at_once(suite: Suite, published: tuple[Reference, ...]) -> None:
     ReferenceStore(suite.pytester.path / "elsewhere").update("H100", [f for f in published if f.gpu == "H100"])
     suite.write(TEST.format(name=NAME.replace("512", "500")))
-    ran = suite.run("--energy-references=elsewhere")
+    ran = suite.pytester.runpytest_inprocess(
+        "--energy", "--energy-meter=simulated:h100-sxm", "--energy-references=elsewhere", "-p", "no:cacheprovider"
+    )
     assert ran.ret == pytest.ExitCode.USAGE_ERROR
     ran.stderr.fnmatch_lines(["ERROR: test_it.py::test_chat: energy_budget: in elsewhere, there is no reference*512*"])
