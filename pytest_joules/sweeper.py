@@ -7,9 +7,11 @@ last of them those points are run again that could change the answer.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from secrets import randbelow
 from typing import Any
 
@@ -67,7 +69,8 @@ class Sweeper:
         self._items: dict[str, pytest.Item] = {}
         self._closing: dict[str, tuple[str, ...]] = {}
         self._together: dict[str, tuple[str, ...]] = {}
-        self._attempts: list[Attempt] = []
+        self._attempts: defaultdict[str, list[tuple[int, Attempt]]] = defaultdict(list)
+        self._number = itertools.count()
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._runs: Counter[str] = Counter()
         self._unreached: dict[str, str] = {}
@@ -226,11 +229,11 @@ class Sweeper:
     def measured(self, test: str, windows: Sequence[Measurement]) -> None:
         """Take what one run of a test measured."""
         if windows:
-            self._attempts.append(Attempt(test, tuple(windows)))
+            self._attempts[test].append((next(self._number), Attempt(test, tuple(windows))))
 
     def forget(self, test: str) -> None:
         """Drop what an earlier attempt at a test found."""
-        self._attempts[:] = [attempt for attempt in self._attempts if attempt.test != test]
+        self._attempts.pop(test, None)
 
     def sweeps(self, commit: str | None) -> tuple[Sweep, ...]:
         """What all groups came to."""
@@ -263,8 +266,9 @@ class Sweeper:
         return [note for note in notes if note]
 
     def _attempts_of(self, group: str) -> list[Attempt]:
-        tests = {member.test for member in self.members[group]}
-        return [attempt for attempt in self._attempts if attempt.test in tests]
+        """In the order of the measuring."""
+        found = [each for member in self.members[group] for each in self._attempts.get(member.test, ())]
+        return [attempt for _, attempt in sorted(found, key=itemgetter(0))]
 
     def _spent(self, group: str) -> float:
         """What a group took, s; groups that overlap have shared their engines, and so share what these took."""
