@@ -255,7 +255,7 @@ def _of_baselines(run: RunResult) -> list[tuple[str, list[str]]]:
 def _banners(run: RunResult) -> list[str]:
     told = []
     if run.meter is None:
-        published = run.sweeps and not run.results
+        published = bool(run.sweeps) and all(point.source for sweep in run.sweeps for point in sweep.points)
         told.append("Published numbers: nothing was measured." if published else _NO_METER)
     elif run.meter.replayed:
         told.append("Replayed: an earlier run's reads were played back, nothing was measured anew.")
