@@ -27,7 +27,8 @@ from pytest_joules.workloads.observer import NO_CALL, CountedStream, Declared, H
 from pytest_joules.workloads.work import Adapter, Call, Split, Work, type_name
 
 RECORDED_BLOCKS = 6
-"""Blocks that a session to be stored, or a point of a sweep, takes at least: three seconds, six under a power cap."""
+"""Blocks that a session to be stored takes at least, and a point of a sweep in the time that it has: three seconds, six
+under a power cap."""
 
 RECORDED_LIBRARIES = ("torch", "vllm", "diffusers", "transformers", "jax", "triton")
 """Libraries whose versions are kept with a measurement, if they are loaded."""
@@ -116,8 +117,7 @@ class Recorder:
         self._open(window, call, work, split)
         options = self._bench.options
         # Few blocks of either would tell little of the noise in their difference.
-        many = options.writes_baselines or self._compared or split is not None
-        first = RECORDED_BLOCKS if many else LOOKS[0]
+        first = RECORDED_BLOCKS if options.writes_baselines or split is not None else LOOKS[0]
         plan = Plan(
             window=window,
             looks=tuple(n for n in LOOKS if n >= first),
@@ -383,12 +383,14 @@ class Recorder:
         verdicts = [self._judged(b, m).verdict for m in judged for b in self._budgets if self._is_of(b, m.window)]
         if any(verdict.more_gpu_time_helps for verdict in verdicts):
             return Step.MORE
-        blocks = len(measurement.any_blocks)
+        few = len(measurement.any_blocks) < RECORDED_BLOCKS
         if any(verdict.kind is VerdictKind.NO_BASELINE for verdict in verdicts) or not verdicts:
-            return Step.DONE if blocks >= RECORDED_BLOCKS else Step.MORE
+            return Step.MORE if few else Step.DONE
         # Other work, or a change in mid-window, may be over after another warm-up.
         bad = (VerdictKind.REGRESSED, VerdictKind.OVER_LIMIT, VerdictKind.INVALID)
-        return Step.CONFIRM if any(verdict.kind in bad for verdict in verdicts) else Step.DONE
+        if any(verdict.kind in bad for verdict in verdicts):
+            return Step.CONFIRM
+        return Step.MORE if few and self._compared else Step.DONE
 
     def _result(self, budget: EnergyBudget, declared: bool) -> BudgetResult:
         measurement, missing = self._measurement_for(budget)

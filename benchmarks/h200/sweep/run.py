@@ -1,6 +1,6 @@
 """Sweeps the configurations of vLLM in two orders, and measures what they recommend again in fresh processes.
 
-python benchmarks/h200/sweep/run.py WORK_DIR [--slo EXPR] [--seconds 450] [--steps order-1,order-2,confirm]
+python benchmarks/h200/sweep/run.py WORK [--slo EXPR] [--seconds 190] [--steps order-1,order-2,confirm] [ARGUMENT...]
 
 Needs pytest-joules, vLLM and a GPU; run it from the repository.  Leaves a JSON report of every run in WORK_DIR; a step
 whose report is there is not done again.  ``summary.py`` prints what came of it.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from pytest_joules.frontier import frontier_of
@@ -37,30 +36,33 @@ def output_tail(file: Path) -> str:
     return file.read_text().rstrip().rpartition("\n")[2]
 
 
-def to_confirm(report: Path, slo: str) -> Iterator[str]:
-    """The recommended and the fastest configuration of each sweep."""
+def to_confirm(report: Path, slo: str) -> dict[str, list[str]]:
+    """The tests of the recommended and of the fastest configuration of each sweep."""
+    found: dict[str, list[str]] = {"recommended": [], "fastest": []}
     for sweep in read(report).sweeps:
         if choice := frontier_of(sweep, parse_slo(slo)).recommendation:
-            yield from dict.fromkeys((choice.name, choice.fastest))
+            found["recommended"].append(choice.name)
+            found["fastest"].append(choice.fastest)
+    return found
 
 
 def main() -> None:
     """Run what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--slo", default="itl_p50 < 12 ms")
-    parser.add_argument("--seconds", default="450", help="for each order")
+    parser.add_argument("--slo", default="itl_p95 < 9 ms")
+    parser.add_argument("--seconds", default="190", help="for each prompt length in each order")
     parser.add_argument("--steps", default=",".join(STEPS))
-    options = parser.parse_args()
+    options, more = parser.parse_known_args()
     options.work.mkdir(parents=True, exist_ok=True)
     for step in options.steps.split(","):
         if step == "confirm":
-            for number, test in enumerate(to_confirm(options.work / "order-1.json", options.slo), 1):
-                measured(options.work / f"confirm-{number}.json", [test])
+            for name, tests in to_confirm(options.work / "order-1.json", options.slo).items():
+                measured(options.work / f"{step}-{name}.json", tests, *more)
         else:
             seed = step.removeprefix("order-")
             ordered = ("--energy-slo", options.slo, "--energy-sweep-seed", seed)
-            measured(options.work / f"{step}.json", [TESTS], *ordered, "--energy-sweep-seconds", options.seconds)
+            measured(options.work / f"{step}.json", [TESTS], *ordered, "--energy-sweep-seconds", options.seconds, *more)
 
 
 if __name__ == "__main__":
