@@ -3,7 +3,7 @@
 python benchmarks/h200/sweep/run.py WORK [--slo EXPR] [--seconds 190] [--steps order-1,order-2,confirm] [ARGUMENT...]
 
 Needs pytest-joules, vLLM and a GPU; run it from the repository.  Leaves a JSON report of every run in WORK_DIR; a step
-whose report is there is not done again.  ``summary.py`` prints what came of it.
+whose report is there is not done again.  ``pytest-joules frontier WORK/order-1.json`` prints what came of it.
 """
 
 from __future__ import annotations
