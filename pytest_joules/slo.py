@@ -78,8 +78,8 @@ def is_latency(name: str) -> bool:
 
 
 def latency_called(name: str, known: Container[str]) -> str:
-    """The latency that ``name`` means: itself if it is known, else the median of the distribution of that name."""
-    return name if name in known or "_p" in name else name + MEDIAN
+    """The latency that ``name`` means: itself if it is known or a mean, else the median of that distribution."""
+    return name if name in known or name in MEANS or "_p" in name else name + MEDIAN
 
 
 def _condition(clause: str, text: str) -> Condition:

@@ -90,5 +90,6 @@ def test_the_bound_itself_will_do_if_it_is_included() -> None:
 
 def test_a_name_without_a_percentile_is_itself_or_the_median() -> None:
     assert latency_called("call", {"call", "call_p50"}) == "call"
+    assert latency_called("call", {"itl_p50", "call_p50"}) == "call", "a mean, which is no median"
     assert latency_called("itl", {"itl_p50", "itl_p95"}) == "itl_p50"
     assert latency_called("itl_p95", set()) == "itl_p95"
