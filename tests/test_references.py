@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
@@ -42,7 +43,15 @@ from pytest_joules.references.configuration import told_apart
 from pytest_joules.references.lookup import LookupFault, find, same_gpu, with_reference
 from pytest_joules.references.mlenergy import Told, read_mlenergy
 from pytest_joules.references.names import ReferenceNameError, parse_reference
-from pytest_joules.references.store import ReferenceFile, ReferenceFileError, ReferenceStore, merge, parse, render
+from pytest_joules.references.store import (
+    ReferenceFile,
+    ReferenceFileError,
+    ReferenceStore,
+    is_reference,
+    merge,
+    parse,
+    render,
+)
 from pytest_joules.references.sweeps import SweepError, references_sweeps
 from pytest_joules.rejudging import judged_again
 from pytest_joules.reporting import csv as csv_report
@@ -397,12 +406,26 @@ def test_a_sweep_says_whose_its_points_are(published: tuple[Reference, ...]) -> 
     assert (point.passes[0].error, point.passes[0].watts) == (None, 600.0)
 
 
+def test_of_several_units_the_one_counts_that_all_have(published: tuple[Reference, ...]) -> None:
+    one, other = (replace(published[0], gpu=gpu) for gpu in ("B200", "H100"))
+    (sweep,) = references_sweeps([one, replace(other, joules={"image": 1.0, "token": 2.0})])
+    assert sweep.unit == "token"
+    assert [point.passes[0].joules_per_unit for point in sweep.points] == [one.joules["token"], 2.0]
+
+
 def test_what_does_not_compare_makes_no_sweep(published: tuple[Reference, ...]) -> None:
     one = published[0]
     with pytest.raises(SweepError, match="lm-arena-chat: measurements per request and per token do not compare"):
-        references_sweeps([one, replace(one, joules={"request": 1.0})])
+        references_sweeps([replace(one, joules={"token": 1.0}), replace(one, joules={"request": 1.0})])
     with pytest.raises(SweepError, match="share none of the latencies itl_p50 and call"):
         references_sweeps([one, replace(one, seconds={"ttft_p50": 1.0})])
+
+
+def test_nothing_is_read_of_what_is_no_file_and_depth_is_no_reference(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    assert not is_reference(tmp_path / "pipe.json")
+    (tmp_path / "deep.json").write_text('{"gpu":' + "[" * 100_000 + "]" * 100_000 + ',"models":1}')
+    assert not is_reference(tmp_path / "deep.json")
 
 
 # -- in a run --

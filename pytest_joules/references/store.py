@@ -155,9 +155,11 @@ def _since(was: Reference | None, now: Reference) -> Reference:
 
 def is_reference(path: Path) -> bool:
     """Whether it is a reference file, sound or not, as far as can be told by the names of its members."""
+    if not path.is_file():  # a pipe would be waited for
+        return False
     try:
         members = decode(path.read_bytes(), type=dict[str, Raw])
-    except (OSError, DecodeError, UnicodeDecodeError):
+    except (OSError, DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return {"gpu", "models"} <= members.keys()
 

@@ -31,21 +31,28 @@ def references_sweeps(references: Sequence[Reference]) -> tuple[Sweep, ...]:
 
 
 def _sweep(group: str, references: Sequence[Reference]) -> Sweep:
-    units = {next(iter(reference.joules)) for reference in references}
-    if len(units) > 1:
-        raise SweepError(f"{group}: measurements per {' and per '.join(sorted(units))} do not compare")
+    unit = _unit(group, references)
     settings = [all_settings(reference) for reference in references]
     varying = distinguishing(settings)
     return Sweep(
         group=group,
-        unit=units.pop(),
+        unit=unit,
         latency=_latency(group, references),
         points=tuple(
-            _point(reference, {name: found[name] for name in varying if name in found})
+            _point(reference, unit, {name: found[name] for name in varying if name in found})
             for reference, found in zip(references, settings, strict=True)
         ),
         notes=(f"{plural(len(references), 'published number')} without a variance: a difference may be noise",),
     )
+
+
+def _unit(group: str, references: Sequence[Reference]) -> str:
+    """The first that every measurement has."""
+    for name in references[0].joules:
+        if all(name in reference.joules for reference in references):
+            return name
+    units = sorted({name for reference in references for name in reference.joules})
+    raise SweepError(f"{group}: measurements per {' and per '.join(units)} do not compare")
 
 
 def _latency(group: str, references: Sequence[Reference]) -> str:
@@ -55,8 +62,7 @@ def _latency(group: str, references: Sequence[Reference]) -> str:
     raise SweepError(f"{group}: the measurements share none of the latencies {' and '.join(LATENCIES)}")
 
 
-def _point(reference: Reference, settings: dict[str, str]) -> SweepPoint:
-    unit = next(iter(reference.joules))
+def _point(reference: Reference, unit: str, settings: dict[str, str]) -> SweepPoint:
     return SweepPoint(
         name=", ".join(f"{name}={value}" for name, value in settings.items()) or full_name(reference),
         settings=settings,
