@@ -7,12 +7,12 @@ are the joules of the measured devices alone; reports say so with every number.
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, replace
 
+from pytest_joules.codec import shown
 from pytest_joules.model import Measurement, Price, Rates
-from pytest_joules.units import ENERGY_UNITS, UnitError
+from pytest_joules.units import ENERGY_UNITS, LARGEST_NUMBER, SMALLEST_NUMBER, UnitError
 
 REQUEST = "request"
 """The unit that is budgeted in, where it is counted."""
@@ -23,6 +23,7 @@ MANY = {"token": 1_000_000, "prompt_token": 1_000_000}
 USUALLY = 1000
 
 _NUMBER = r"\d+(?:\.\d*)?|\.\d+"
+_CURRENCY = "[A-Z]{3}"
 _PER = r"\s*/\s*(kWh|MWh)\s*"
 _KILOWATT_HOURS = {"kWh": 1.0, "MWh": 1000.0}
 _GRAMS = {"g": 1.0, "kg": 1000.0}
@@ -34,7 +35,7 @@ def parse_price(text: str) -> Price:
     Raises:
         UnitError: for anything else; 0 is a price.
     """
-    match = re.fullmatch(rf"\s*({_NUMBER})\s*([A-Z]{{3}}){_PER}", text)
+    match = re.fullmatch(rf"\s*({_NUMBER})\s*({_CURRENCY}){_PER}", text)
     if match is None:
         raise UnitError(f"{text!r} is not a price of energy; write it like '0.30 EUR/kWh'")
     return Price(_finite(match[1], text) / _KILOWATT_HOURS[match[3]], match[2])
@@ -53,9 +54,21 @@ def parse_carbon(text: str) -> float:
 
 
 def _finite(number: str, text: str) -> float:
-    if not math.isfinite(value := float(number)):
-        raise UnitError(f"{text!r} is no finite number")
+    if not _is_rate(value := float(number)):
+        raise UnitError(f"{text!r} is neither 0 nor from {SMALLEST_NUMBER:g} to {LARGEST_NUMBER:g}")
     return value
+
+
+def _is_rate(value: float) -> bool:
+    return value == 0 or SMALLEST_NUMBER <= value <= LARGEST_NUMBER
+
+
+def unsound(rates: Rates) -> str:
+    """What of stored rates nobody can have given; empty if nothing is."""
+    if rates.price is not None and not re.fullmatch(_CURRENCY, rates.price.currency):
+        return f"a currency called {shown(rates.price.currency)!r}"
+    numbers = {"price": rates.price.amount if rates.price is not None else 0.0, "carbon": rates.carbon or 0.0}
+    return next((f"a {name} of {value:g}" for name, value in numbers.items() if not _is_rate(value)), "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import EVERY_VERDICT
 
-from pytest_joules.costs import cost_of, costs_of, parse_carbon, parse_price, per_joule
+from pytest_joules.costs import cost_of, costs_of, parse_carbon, parse_price, per_joule, unsound
 from pytest_joules.model import (
     Block,
     BudgetResult,
@@ -73,10 +73,25 @@ def test_a_price_is_read_whole_or_not_at_all(text: str) -> None:
                 assert candidate.strip().endswith(("kWh", "MWh"))
 
 
-@pytest.mark.parametrize("digits", ["9" * 400, "1" + "0" * 400])
-def test_a_price_beyond_all_numbers_is_refused(digits: str) -> None:
-    with pytest.raises(UnitError, match="no finite number"):
-        parse_price(f"{digits} EUR/kWh")
+@pytest.mark.parametrize("number", ["9" * 400, "1" + "0" * 308, "0." + "0" * 30 + "1"])
+def test_a_price_beyond_all_numbers_is_refused(number: str) -> None:
+    with pytest.raises(UnitError, match="neither 0 nor from 1e-15 to"):
+        parse_price(f"{number} EUR/kWh")
+
+
+@pytest.mark.parametrize(
+    ("rates", "fault"),
+    [
+        (Rates(), ""),
+        (Rates(Price(0.3, "EUR"), 350.0), ""),
+        (Rates(Price(-1.0, "EUR")), "a price of -1"),
+        (Rates(Price(1e300, "EUR")), "a price of 1e+300"),
+        (Rates(Price(1.0, "<b>")), "a currency called '<b>'"),
+        (Rates(carbon=-5.0), "a carbon of -5"),
+    ],
+)
+def test_stored_rates_are_such_as_can_be_given(rates: Rates, fault: str) -> None:
+    assert unsound(rates) == fault
 
 
 def measured(**blocks: tuple[Block, ...]) -> Measurement:

@@ -21,6 +21,7 @@ from msgspec.json import decode as quick
 from msgspec.json import format as indented
 
 from pytest_joules.codec import CodecError, decode, encode, shown, without_garbage_collection
+from pytest_joules.costs import unsound as unsound_rates
 from pytest_joules.files import missing, write_whole
 from pytest_joules.model import BudgetResult, History, PowerTrace, RunResult, Sweep
 from pytest_joules.slo import SloError, parse_slo
@@ -153,6 +154,8 @@ def _run(data: Any, path: Path) -> RunResult:
     for sweep in run.sweeps:
         if fault := unsound_sweep(sweep):
             raise ReportError(f"{path}: sweep {shown(sweep.group)!r}: {fault}; no run measures that: measure it again")
+    if fault := unsound_rates(run.rates):
+        raise ReportError(f"{path}: rates: {fault}; nobody can have given that: measure it again")
     try:
         parse_slo(run.slo) if run.slo else ()
     except SloError as error:
