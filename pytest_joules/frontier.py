@@ -189,6 +189,23 @@ def interval_of(estimate: Estimate) -> tuple[float, float]:
     return estimate.value / factor, estimate.value * factor
 
 
+def configurations(points: Sequence[SweepPoint]) -> dict[str, str]:
+    """What tells each point from the others, by its name: its settings, or the name where they do not."""
+    apart = told_apart(points)
+    return {point.name: configuration(point.settings) if apart else point.name for point in points}
+
+
+def told_apart(points: Sequence[SweepPoint]) -> bool:
+    """Whether settings tell all points from each other."""
+    told = {configuration(point.settings) for point in points}
+    return "" not in told and len(told) == len(points)
+
+
+def configuration(settings: Mapping[str, str]) -> str:
+    """``max_num_seqs=256, gpu=B200``."""
+    return ", ".join(f"{name}={value}" for name, value in settings.items())
+
+
 def frontier_of(sweep: Sweep, conditions: Sequence[Condition] = ()) -> Frontier:
     """Place every point, and choose one.
 
@@ -202,7 +219,7 @@ def frontier_of(sweep: Sweep, conditions: Sequence[Condition] = ()) -> Frontier:
     if not ranked:
         return replace(result, nothing=_nothing(known, placed))
     recommendation = _recommendation(known, placed, ranked)
-    return replace(result, recommendation=recommendation, notes=tuple(_notes(known, recommendation)))
+    return replace(result, recommendation=recommendation, notes=tuple(_notes(known, placed, recommendation)))
 
 
 def next_point(sweep: Sweep, conditions: Sequence[Condition] = (), *, affordable: int) -> str | None:
@@ -399,21 +416,32 @@ def _measured(known: _Known) -> dict[str, Placed]:
 
 
 def _standing(measured: Mapping[str, Placed]) -> dict[str, Placed]:
-    """Every point by name, and where it stands among the others."""
+    """Every point by name, and where it stands among the others.
+
+    Who dominates has the lesser product of joules and latency, and dominates
+    whatever a point does that it dominates itself.  So in order of the
+    product the first of those that nothing dominates is the one that
+    dominates most, and thousands of points take no time.
+    """
     found = dict(measured)
-    standing = [_Box.of(placed) for placed in measured.values() if not _excluded(placed)]
-    for box in standing:
-        surely = [other for other in standing if other.surely_dominates(box)]
-        above = surely or [other for other in standing if other.seems_to_dominate(box)]
-        if above:
-            most = max(above, key=box.over)
-            found[box.placed.point.name] = replace(
-                box.placed,
-                standing=Standing.DOMINATED if surely else Standing.TIED,
-                dominated_by=most.placed.point.name,
-                joules_above=box.joules / most.joules - 1,
-                latency_above=box.latency / most.latency - 1,
-            )
+    boxes = [_Box.of(placed) for placed in measured.values() if not _excluded(placed)]
+    undominated: list[_Box] = []
+    frontier: list[_Box] = []
+    for box in sorted(boxes, key=lambda box: box.joules * box.latency):
+        surely = next((other for other in undominated if other.surely_dominates(box)), None)
+        most = surely or next((other for other in frontier if other.seems_to_dominate(box)), None)
+        if surely is None:
+            undominated.append(box)
+        if most is None:
+            frontier.append(box)
+            continue
+        found[box.placed.point.name] = replace(
+            box.placed,
+            standing=Standing.DOMINATED if surely else Standing.TIED,
+            dominated_by=most.placed.point.name,
+            joules_above=box.joules / most.joules - 1,
+            latency_above=box.latency / most.latency - 1,
+        )
     return found
 
 
@@ -444,10 +472,6 @@ class _Box:
 
     def seems_to_dominate(self, other: _Box) -> bool:
         return _no_worse((self.joules, self.latency), (other.joules, other.latency))
-
-    def over(self, other: _Box) -> float:
-        """How far this one is above the other, both axes together."""
-        return (self.joules / other.joules) * (self.latency / other.latency)
 
 
 def _no_worse(one: tuple[float, float], other: tuple[float, float]) -> bool:
@@ -615,17 +639,22 @@ def _excess(known: _Known, name: str) -> float:
     return worst
 
 
-def _notes(known: _Known, found: Recommendation) -> Iterable[str]:
+def _notes(known: _Known, placed: Mapping[str, Placed], found: Recommendation) -> Iterable[str]:
+    names = configurations(known.sweep.points)
     if len(known.sweep.points) == 1:
         yield "there is but one point: nothing to compare it with"
     elif known.default is None:
         yield "no point is marked as the default: nothing is told about what is saved against today's configuration"
+    elif known.default not in known.joules:
+        reason = placed[known.default].reason
+        yield f"nothing is told about what is saved against the default, {names[known.default]}: {reason}"
     if (ahead := found.ahead) is not None and ahead.low < ahead.high and ahead.low <= 0:
-        told = f"{found.runner_up} takes {_percents(ahead)} of joules against it"
+        name, runner_up = names[found.name], names[found.runner_up]
+        told = f"{runner_up} takes {_percents(ahead)} of joules against it"
         if ahead.high >= 0:
-            yield f"{found.name} and {found.runner_up} are tied: {told}, so that either may be the better one"
+            yield f"{name} and {runner_up} are tied: {told}, so that either may be the better one"
         else:
-            yield f"{found.name} was chosen, but later passes speak against it: {told}; give the sweep more time"
+            yield f"{name} was chosen, but later passes speak against it: {told}; give the sweep more time"
     if found.runner_up and not found.confirmed:
         yield (
             "the recommended point and its runner-up were not both measured again after they were chosen: the least of "
@@ -649,9 +678,14 @@ def _nothing(known: _Known, placed: Mapping[str, Placed]) -> str:
         reasons = Counter(at.reason for at in placed.values())
         told = "; ".join(f"{plural(count, 'point')}: {reason}" for reason, count in reasons.items())
         return f"no point has joules and a latency to be weighed ({told})"
+    for condition, quantity in known.conditions:
+        if not known.series[quantity]:
+            told = _listed(_told(placed[name].point for name in standing))
+            return f"{condition} cannot be met: no point has {quantity}; they have {told}"
     asked = " and ".join(str(condition) for condition, _ in known.conditions)
     nearest = min(standing, key=lambda name: _excess(known, name))
-    return f"no point surely meets {asked}; nearest comes {nearest}: {placed[nearest].reason}"
+    name = configurations(known.sweep.points)[nearest]
+    return f"no point surely meets {asked}; nearest comes {name}: {placed[nearest].reason}"
 
 
 def _unnamed(known: _Known, placed: Mapping[str, Placed], ranked: Sequence[str]) -> list[str]:

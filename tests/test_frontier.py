@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -389,8 +390,31 @@ def test_a_latency_or_a_condition_that_nobody_measured_names_those_that_are_ther
         "no point has joules and a latency to be weighed (1 point: has no itl_p50; it has call, unit)"
     )
     asked = frontier_of(replace(sweep, latency="call"), parse_slo("ttft < 1 s"))
-    assert asked.nothing == "no point surely meets ttft < 1 s; nearest comes a: has no ttft_p50; it has call, unit"
+    assert asked.nothing == "ttft < 1 s cannot be met: no point has ttft_p50; they have call, unit"
     assert frontier_of(replace(sweep, points=())).nothing == "the sweep has no points"
+
+
+def test_settings_name_points_where_they_tell_them_apart() -> None:
+    one, two = measured("test_it[8-a]", [1.0], size="8"), measured("test_it[16-a]", [1.001], default=True, size="16")
+    assert frontier_of(sweep_of(one, two)).notes[0].startswith("size=8 and size=16 are tied: size=16 takes +0.1% (")
+    assert "nearest comes size=8: itl_p50 of" in frontier_of(sweep_of(one, two), parse_slo("itl < 1 ms")).nothing
+    alike = frontier_of(sweep_of(one, replace(two, settings=one.settings)))
+    assert alike.notes[0].startswith("test_it[8-a] and test_it[16-a] are tied")
+
+
+def test_a_default_without_joules_is_no_measure_and_the_reason_is_told() -> None:
+    broken = replace(measured("a", [1.0], default=True, size="8"), invalid="its test failed")
+    assert frontier_of(sweep_of(broken, measured("b", [1.0], size="16"))).notes == (
+        "nothing is told about what is saved against the default, size=8: its test failed",
+    )
+
+
+def test_thousands_of_points_take_no_time() -> None:
+    random_ = random.Random(7)
+    points = [published(f"p{n}", random_.uniform(1, 2), itl=random_.uniform(1, 2)) for n in range(5000)]
+    began = time.process_time()
+    frontier_of(sweep_of(*points))
+    assert time.process_time() - began < 5, "placing each beside each takes half a minute"
 
 
 def test_one_point_is_compared_with_nothing() -> None:

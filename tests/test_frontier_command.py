@@ -265,6 +265,15 @@ def test_of_each_knob_the_next_step_is_told() -> None:
     ]
 
 
+def test_a_default_that_misses_the_limit_is_no_alternative() -> None:
+    points = [point(8, 0.2, 0.010), point(16, 0.1, 0.020, default=True)]
+    frontier = frontier_of(sweep(points), parse_slo("itl_p50 < 15 ms"))
+    (costs,) = (text for label, text in words(frontier, Rates()) if label == "costs")
+    assert costs.endswith(
+        "more than the default, max_num_seqs=16, which cannot be chosen: itl_p50 of 20.0 ms misses itl_p50 < 15 ms"
+    )
+
+
 def test_a_limit_that_nobody_meets_is_not_fine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = written(tmp_path / "a.json", of_gpu("H100"), slo="itl_p50 < 1 ms")
     assert main(["frontier", file]) == 1, "the report's own condition"
@@ -280,6 +289,7 @@ def files_at_fault(tmp_path: Path) -> Mapping[str, list[str]]:
         "there is no such file": [str(tmp_path / "missing.json")],
         "different conditions (none; call < 1 s): give --slo": [whole, other],
         "a.json: given twice": [whole, whole],
+        "rates: a price of -1": [written(tmp_path / "price.json", rates=Rates(Price(-1.0, "EUR")))],
         "-k image: no group and no point": [whole, "-k", "image"],
         "--html": [whole, "--html", str(tmp_path / "no" / "page.html")],
     }

@@ -99,7 +99,8 @@ def _asked(options: argparse.Namespace) -> RunResult:
     try:
         if options.latency is not None:
             parts = [replace(part, sweeps=with_latency(part.sweeps, options.latency)) for part in parts]
-        sweeps = only(gathered(parts), options.only)
+        sweeps = gathered(parts)
+        sweeps = only(sweeps, options.only) if options.only else sweeps
         sweeps = sweeps if options.default is None else with_default(sweeps, options.default)
         measured = [replace(run, sweeps=()) for run in runs]
         whole = together(measured) if measured else RunResult(utc_now(), version("pytest-joules"))

@@ -9,8 +9,19 @@ from typing import Any
 
 from pytest_joules.codec import encode
 from pytest_joules.costs import cost_of
-from pytest_joules.frontier import Frontier, Interval, Placed, Recommendation, Standing, Step, frontier_of, interval_of
-from pytest_joules.model import Estimate, Rates, RunResult, SweepPoint
+from pytest_joules.frontier import (
+    Frontier,
+    Interval,
+    Placed,
+    Recommendation,
+    Standing,
+    Step,
+    configurations,
+    frontier_of,
+    interval_of,
+    told_apart,
+)
+from pytest_joules.model import Estimate, Rates, RunResult
 from pytest_joules.reporting import costs, tables
 from pytest_joules.reporting import json as json_report
 from pytest_joules.slo import parse_slo
@@ -130,24 +141,10 @@ def _count(value: float) -> str:
 
 def _knobs(frontier: Frontier) -> list[str]:
     """Settings, where they tell the points apart; else none, and names have to."""
-    points = [placed.point for placed in frontier.points]
-    return list(dict.fromkeys(knob for point in points for knob in point.settings)) if _differ(points) else []
-
-
-def _differ(points: Sequence[SweepPoint]) -> bool:
-    told = {configuration(point.settings) for point in points}
-    return "" not in told and len(told) == len(points)
-
-
-def configurations(points: Sequence[SweepPoint]) -> dict[str, str]:
-    """What tells each point from the others, by its name: its settings, or the name where they do not."""
-    differ = _differ(points)
-    return {point.name: configuration(point.settings) if differ else point.name for point in points}
-
-
-def configuration(settings: Mapping[str, str]) -> str:
-    """``max_num_seqs=256, gpu=B200``."""
-    return ", ".join(f"{name}={value}" for name, value in settings.items())
+    points = frontier.sweep.points
+    if told_apart(points):
+        return list(dict.fromkeys(knob for point in points for knob in point.settings))
+    return []
 
 
 def _spread(estimate: Estimate) -> str:
@@ -198,10 +195,10 @@ def words(frontier: Frontier, rates: Rates) -> list[tuple[str, str]]:
     if found is None:
         return [("recommended", f"nothing: {frontier.nothing}"), *(("note", note) for note in _notes(frontier))]
     placed = {each.point.name: each for each in frontier.points}
-    names = configurations([each.point for each in frontier.points])
+    names = configurations(frontier.sweep.points)
     chosen = placed[found.name]
     told = [("recommended", f"{names[found.name]}: {_numbers(chosen, frontier)}{f', for {asked}' if asked else ''}")]
-    told += _savings(found, chosen, frontier, names, rates)
+    told += _savings(found, placed, frontier, names, rates)
     if found.runner_up and found.ahead is not None:
         told.append(("ahead", f"of the runner-up, {names[found.runner_up]}, by {_interval(found.ahead)}"))
     told += [("next", _step(step, names, frontier)) for step in _next(found, chosen)]
@@ -220,9 +217,10 @@ def _numbers(placed: Placed, frontier: Frontier) -> str:
 
 
 def _savings(
-    found: Recommendation, chosen: Placed, frontier: Frontier, names: Mapping[str, str], rates: Rates
+    found: Recommendation, placed: Mapping[str, Placed], frontier: Frontier, names: Mapping[str, str], rates: Rates
 ) -> list[tuple[str, str]]:
-    default = next((each.point.name for each in frontier.points if each.point.default), "")
+    chosen = placed[found.name]
+    default = next((name for name, each in placed.items() if each.point.default), "")
     against = [("the default", default, found.over_default), ("the fastest", found.fastest, found.over_fastest)]
     if default == found.fastest:
         against = [("the default, which is the fastest", default, found.over_default)]
@@ -232,7 +230,9 @@ def _savings(
             continue
         saves = saving.value >= 0
         share = f"{_interval(saving)} against" if saves else f"{_interval(_turned(saving))} more than"
-        told.append(("saves" if saves else "costs", f"{share} {what}, {names.get(name, name)}"))
+        # A configuration that misses the limit may take less: it is no alternative.
+        other = "" if placed[name].meets else f", which cannot be chosen: {placed[name].reason}"
+        told.append(("saves" if saves else "costs", f"{share} {what}, {names.get(name, name)}{other}"))
         # A saving is a share of the other's joules.
         moved = abs(chosen.joules.value * saving.value / (1 - saving.value))
         cost = cost_of(moved, frontier.sweep.unit, rates)

@@ -26,7 +26,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from pytest_joules.codec import without_garbage_collection
-from pytest_joules.frontier import Frontier, Placed, Standing, interval_of
+from pytest_joules.frontier import Frontier, Placed, Standing, configurations, interval_of
 from pytest_joules.model import (
     Conditions,
     Device,
@@ -634,7 +634,7 @@ def _joined(words: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """A line without a label of its own belongs to the one before it."""
     told: list[tuple[str, str]] = []
     for label, text in words:
-        told[-1:] = [(told[-1][0], f"{told[-1][1]}, {text}")] if not label and told else [*told[-1:], (label, text)]
+        told[-1:] = [(told[-1][0], f"{told[-1][1]}; {text}")] if not label and told else [*told[-1:], (label, text)]
     return [(f"{label[0].upper()}{label[1:]}", text) for label, text in told]
 
 
@@ -654,7 +654,7 @@ def _frontier_in_words(found: Frontier) -> str:
 def _frontier_data(found: Frontier) -> dict[str, Any]:
     """The numbers that a frontier's chart is made of, in units that read well."""
     sweep, numbers = found.sweep, frontier.numbers(found)
-    names = frontier.configurations(sweep.points)
+    names = configurations(sweep.points)
     latencies = {name for point in sweep.points for measured in point.passes for name in measured.seconds}
     known = [(p, p.joules, p.latency) for p in found.points if p.joules is not None and p.latency is not None]
     joules, prefix = _scale(min((j.value for _, j, _ in known), default=None))
