@@ -24,7 +24,8 @@ from pytest_joules.frontier import (
     interval_of,
     next_point,
 )
-from pytest_joules.model import Estimate, Pass, Sweep, SweepPoint
+from pytest_joules.model import Estimate, Pass, RunResult, Sweep, SweepPoint
+from pytest_joules.reporting import html
 from pytest_joules.slo import Condition, parse_slo
 
 # ML.ENERGY leaderboard v3, lm-arena-chat, meta-llama/Llama-3.1-8B-Instruct in bfloat16 on one GPU:
@@ -413,7 +414,7 @@ def test_thousands_of_points_take_no_time() -> None:
     random_ = random.Random(7)
     points = [published(f"p{n}", random_.uniform(1, 2), itl=random_.uniform(1, 2)) for n in range(5000)]
     began = time.process_time()
-    frontier_of(sweep_of(*points))
+    html.render(RunResult("2026-02-13T00:00:00Z", "1", sweeps=(sweep_of(*points),)))
     assert time.process_time() - began < 5, "placing each beside each takes half a minute"
 
 

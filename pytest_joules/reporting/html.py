@@ -676,7 +676,10 @@ def _frontier_data(found: Frontier) -> dict[str, Any]:
                 "roles": frontier.roles(placed, found),
                 "text": [
                     short(visible(text))
-                    for text in (f"{numbers[placed.point.name]} {names[placed.point.name]}", *_of_point(placed, found))
+                    for text in (
+                        f"{numbers[placed.point.name]} {names[placed.point.name]}",
+                        *_of_point(placed, found, numbers),
+                    )
                 ],
             }
             for placed, energy, latency in known
@@ -684,14 +687,14 @@ def _frontier_data(found: Frontier) -> dict[str, Any]:
     }
 
 
-def _of_point(placed: Placed, found: Frontier) -> list[str]:
+def _of_point(placed: Placed, found: Frontier, numbers: Mapping[str, str]) -> list[str]:
     """What a point is, beside its name."""
     unit = found.sweep.unit
     told = [f"{format_joules(placed.joules.value)}/{unit}"] if placed.joules is not None else []
     told += [f"{found.sweep.latency} {format_seconds(placed.latency.value)}"] if placed.latency is not None else []
     told += [f"{placed.throughput:.4g} {unit}s/s"] if placed.throughput is not None else []
     told += [f"{placed.watts:.0f} W"] if placed.watts is not None else []
-    return [*told, frontier.standing(placed, frontier.numbers(found))]
+    return [*told, frontier.standing(placed, numbers)]
 
 
 # -- charts --
