@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -154,10 +155,12 @@ def picked(sweep: Sweep, text: str) -> tuple[SweepPoint, ...]:
     wanted = {part.strip() for part in text.split(",")}
     told = [_told(point) for point in sweep.points]
     exactly = tuple(point for point, parts in zip(sweep.points, told, strict=True) if wanted <= {*parts})
+    # A number is told whole: batch=6 is no part of batch=64.
+    part = re.compile(re.escape(text) + (r"(?![\d.])" if re.search(r"=[\d.]+$", text) else ""))
     return exactly or tuple(
         point
         for point, parts in zip(sweep.points, told, strict=True)
-        if text in point.name or text in ", ".join([sweep.group, *parts])
+        if part.search(point.name) or part.search(", ".join([sweep.group, *parts]))
     )
 
 
@@ -178,7 +181,9 @@ def with_latency(sweeps: Sequence[Sweep], latency: str) -> tuple[Sweep, ...]:
         known = _listed(name for names in told for name in names)
         raise GatherError(f"--latency {latency}: no point tells it; use one of {known}")
     return tuple(
-        replace(sweep, latency=latency) if latency in names else sweep
+        replace(sweep, latency=latency)
+        if latency in names
+        else replace(sweep, notes=(*sweep.notes, f"weighed against {sweep.latency}: no point tells {latency}"))
         for sweep, names in zip(sweeps, told, strict=True)
     )
 

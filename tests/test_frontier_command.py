@@ -15,7 +15,7 @@ from pytest_joules.gathering import GatherError, Part, gathered, only, picked, w
 from pytest_joules.model import MeterInfo, Pass, Price, Rates, Reference, RunResult, Sweep, SweepPoint
 from pytest_joules.references.store import ReferenceStore
 from pytest_joules.reporting import json as json_report
-from pytest_joules.reporting.frontier import words
+from pytest_joules.reporting.frontier import report, words
 from pytest_joules.slo import parse_slo
 
 CREATED = "2026-11-21T10:00:00+00:00"
@@ -120,7 +120,8 @@ def test_what_does_not_compare_is_refused(other: Sweep, complaint: str) -> None:
 def test_settings_pick_before_texts_do() -> None:
     found = sweep([point(8), point(80)])
     assert [each.settings["max_num_seqs"] for each in picked(found, "max_num_seqs=8")] == ["8"]
-    assert [each.settings["max_num_seqs"] for each in picked(found, "seqs=8")] == ["8", "80"]
+    assert [each.settings["max_num_seqs"] for each in picked(found, "seqs=8")] == ["8"]
+    assert [each.settings["max_num_seqs"] for each in picked(found, "seqs")] == ["8", "80"]
 
 
 def test_a_group_is_picked_whole_and_points_one_by_one() -> None:
@@ -137,12 +138,26 @@ def test_the_default_and_the_latency_can_be_named() -> None:
     (found,) = with_default(sweeps, "max_num_seqs=16")
     assert [each.default for each in found.points] == [False, True]
     assert with_latency(sweeps, "call")[0].latency == "call"
+    told = replace(sweeps[0].points[0].passes[0], seconds={"ttft_p50": 1.0})
+    images = sweep([replace(sweeps[0].points[0], passes=(told,))], "images")
+    kept = with_latency((*sweeps, images), "call")[1]
+    assert (kept.latency, kept.notes) == ("itl_p50", ("weighed against itl_p50: no point tells call",))
+    with pytest.raises(GatherError, match="--default max_num_seqs=1: no such point"):
+        with_default(sweeps, "max_num_seqs=1")
     with pytest.raises(GatherError, match="--default 64: no such point; there are: test_llm"):
         with_default(sweeps, "64")
     with pytest.raises(GatherError, match="--default decode: 'chat decode' has several"):
         with_default(sweeps, "decode")
     with pytest.raises(GatherError, match="--latency ttft_p50: no point tells it; use one of itl_p50; unit; call"):
         with_latency(sweeps, "ttft_p50")
+
+
+def test_words_are_no_wider_than_a_terminal() -> None:
+    wide = sweep([replace(point(8), settings={f"knob_{n}": "a value" for n in range(9)}), point(16)])
+    lines = report(frontier_of(wide, parse_slo("itl_p50 < 1 s")), Rates())
+    told = lines[lines.index("") + 1 :]
+    assert max(map(len, told)) <= 126
+    assert any(line.startswith(" " * 14 + "knob_") for line in told)
 
 
 # -- the command --

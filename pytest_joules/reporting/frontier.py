@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ DASH = "-"
 
 MOST_POINTS = 24
 """Points that the terminal tells all of; of more, those that are dominated and nothing else are counted."""
+
+WIDTH = 126
+"""Columns that words are wrapped to."""
 
 BRIEF = ("recommended", "saves")
 """The lines of a recommendation that a short report tells."""
@@ -67,15 +71,24 @@ def brief(run: RunResult) -> list[str]:
         for frontier in frontiers(run)
         for line in (
             f"{title(frontier)}:",
-            *(f"  {label:<11} {text}" for label, text in words(frontier, run.rates) if label in BRIEF),
+            *_told((label, text) for label, text in words(frontier, run.rates) if label in BRIEF),
         )
     ]
 
 
 def report(frontier: Frontier, rates: Rates) -> list[str]:
     """Everything of one sweep, line by line."""
-    told = [f"  {label:<11} {text}" for label, text in words(frontier, rates)]
-    return [f"{title(frontier)}:", *table(frontier), "", *told]
+    return [f"{title(frontier)}:", *table(frontier), "", *_told(words(frontier, rates))]
+
+
+def _told(said: Iterable[tuple[str, str]]) -> list[str]:
+    """Labels in a column, with their texts beside them, wrapped."""
+    wrapper = textwrap.TextWrapper(WIDTH, subsequent_indent=" " * 14, break_long_words=False, break_on_hyphens=False)
+    lines = []
+    for label, text in said:
+        wrapper.initial_indent = f"  {label:<11} "
+        lines += wrapper.wrap(text)
+    return lines
 
 
 def title(frontier: Frontier) -> str:

@@ -293,7 +293,7 @@ def report(
         from pytest_joules.reporting import frontier
 
         for found in frontier.frontiers(run):
-            lines += ["", *frontier.report(found, run.rates)]
+            lines += [*([""] if lines and lines[-1] else []), *frontier.report(found, run.rates)]
     return lines
 
 
