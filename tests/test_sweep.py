@@ -169,11 +169,13 @@ SWEEP = Sweep(
 
 
 def test_a_run_with_a_sweep_goes_into_every_report_and_back(tmp_path: Any) -> None:
-    run = replace(run_of(result()), sweeps=(SWEEP,), slo="call < 15 ms")
+    run = replace(run_of(replace(result(), declared=False)), sweeps=(SWEEP,), slo="call < 15 ms")
     json_report.write(run, tmp_path / "run.json")
     assert json_report.read(tmp_path / "run.json") == run
     assert "recommended n=1" in markdown.render(run)
-    assert any("recommended n=1" in line for line in terminal.report(run, ("test",), "test", lambda _: ""))
+    told = "\n".join(terminal.report(run, ("test",), "test", lambda _: ""))
+    assert "recommended n=1" in told
+    assert "\n\n\n" not in told
 
 
 @pytest.mark.parametrize(
