@@ -45,6 +45,9 @@ OWN_FLAGS = (
 )
 """Flags of pytest that an A/B sets itself, or that would store what it measures."""
 
+ONE_PASS = ("--energy-sweep-once", "--energy-sweep-seed=0")
+"""The points of a sweep: pairs repeat them, and both sides have them in one order."""
+
 _GIT_PLACES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
 """What git sets for its hooks, and what would lead every git command below back to the user's index."""
 
@@ -205,7 +208,7 @@ def _run(side: _Tree, label: str, scratch: Path) -> tuple[RunResult, list[str]]:
         report, output = Path(name, "report.json"), Path(name, "output")
         baselines = Path(name, "baselines")
         baselines.mkdir()
-        command = [side.python, "-m", "pytest", "-p", "pytest_joules.ab_guard", "--energy", *side.arguments]
+        command = [side.python, "-m", "pytest", "-p", "pytest_joules.ab_guard", "--energy", *ONE_PASS, *side.arguments]
         command += ["--energy-missing=warn", f"--energy-json={report}", f"--energy-baselines={baselines}"]
         command += ["-o", "energy_baseline_ref=", "-o", "energy_github=off"]
         code = _wait(command, side, output)

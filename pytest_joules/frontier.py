@@ -245,6 +245,8 @@ def next_point(sweep: Sweep, conditions: Sequence[Condition] = (), *, affordable
         return name
     known = _Known.of(sweep, conditions)
     placed = _measured(known)
+    if sum(not _excluded(at) for at in placed.values()) < 2:
+        return None  # nothing to compare
     ranked = _ranked(known, placed)
     unnamed = _unnamed(known, placed, ranked)
     if unnamed and affordable <= len(unnamed):

@@ -61,7 +61,7 @@ from pytest_joules.reporting import formats, github, junit, terminal
 from pytest_joules.reporting import json as json_report
 from pytest_joules.reporting.escape import log
 from pytest_joules.review import renames, review
-from pytest_joules.sweeper import Sweeper
+from pytest_joules.sweeper import AGAIN, Sweeper
 from pytest_joules.units import plural, utc_now
 from pytest_joules.updating import commit_of, update_baselines
 from pytest_joules.workloads.adapters import ADAPTERS
@@ -128,6 +128,8 @@ class Gate:
         self.stopped = False
         self._progress_shown = False
         self.why_unmeasured: dict[str, str] = {}
+        if options.sweep_once:
+            self.measured_once = "every point was measured once: --energy-sweep-once"
         self.sweeper = Sweeper(config, options, self._unfit, lambda: self.measured_once)
         self.traces: list[WindowTrace] | None = None if options.trace is None else []
         self._meter: Meter | None = None
@@ -403,13 +405,14 @@ class Gate:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.skipped:
-            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(getattr(report, "wasxfail", ""))
+            expected = str(getattr(report, "wasxfail", "")) or "expected to fail"
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else expected
             self.why_unmeasured[report.nodeid] = f"{SKIPPED}{reason.removeprefix('Skipped: ')}"
         elif report.failed:
             # pytest-xdist reports for a worker that crashed, and does not know when.
             known = report.when in ("setup", "call", "teardown")
             self.why_unmeasured[report.nodeid] = f"{TEST_FAILED} {report.when}" if known else "its worker crashed"
-        elif report.when == "call":
+        elif report.when == "call" and not hasattr(report, AGAIN):
             self.why_unmeasured.pop(report.nodeid, None)  # an earlier attempt's
 
     def _judge(self, item: pytest.Item) -> None:

@@ -157,7 +157,7 @@ def _told_by_group(member: Member) -> Member:
         return member
     try:
         group, told = name.format_map(settings), {field for _, field, _, _ in Formatter().parse(name)}
-    except (LookupError, ValueError, AttributeError):
+    except (LookupError, ValueError, AttributeError, TypeError):
         known = ", ".join(settings) or "none"
         raise SweepError(
             f"{member.test}: group={name!r}: the test's parameters are {known}; write {{{{ for a brace"

@@ -340,6 +340,7 @@ SETTINGS = (
         "N",
         "what the order of a sweep's points is drawn from (default: a new one, which is reported)",
     ),
+    Setting("sweep_once", _boolean, None, "measure every point of a sweep once, and none again"),
     Setting("sort", _choice(*SORTS), "COLUMN", f"sort the table by: {', '.join(SORTS)} (default: test)"),
     Setting("columns", _columns, "A,B", f"columns of the table, from: {', '.join(COLUMNS)}, and {_ALSO}"),
 )
@@ -408,6 +409,7 @@ class Options:
     slo: tuple[Condition, ...] = ()
     sweep_seconds: float | None = None
     sweep_seed: int | None = None
+    sweep_once: bool = False
     sort: str = "test"
     columns: tuple[str, ...] = COLUMNS
 

@@ -11,6 +11,7 @@ import itertools
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from secrets import randbelow
 from typing import Any
@@ -146,16 +147,18 @@ class Sweeper:
             self.again = True
             if current.session.shouldfail or current.session.shouldstop:
                 return
-            following = following or self._next(groups, current, running=False)
             if following is None:
-                return
+                following = self._next(groups, current, running=False)
+                # What was kept for the next test would be in the way of one that shares less.
+                if following is None or _shared(current, following) < _shared(current, nextitem):
+                    return
             current = following
 
     def _run(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         if nextitem is item:
-            # Before itself a test keeps its own fixtures; before a neighbour all but those.
-            others = (other for other in self._items.values() if other is not item and other.parent is item.parent)
-            nextitem = next(others, None)
+            # Before itself a test keeps its own fixtures; before its nearest neighbour as many of the others as can be.
+            others = (other for other in self._items.values() if other is not item)
+            nextitem = max(others, key=lambda other: _shared(item, other), default=None)
         item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
 
     def _next(self, groups: Sequence[str], current: pytest.Item, *, running: bool) -> pytest.Item | None:
@@ -173,17 +176,21 @@ class Sweeper:
     def _planned(self, group: str, running: str | None) -> list[str]:
         """The points of a group that are worth measuring next."""
         members, attempts = self.members[group], self._attempts_of(group)
-        attempts += [attempt for attempt in attempts if attempt.test == running][-1:]
         known = {attempt.test for attempt in attempts}
         if not known:
             return []
+        if running is not None and self.groups[running] == group:
+            # One that runs for the first time is taken for like the last.
+            like = [attempt for attempt in attempts if attempt.test == running] or attempts
+            attempts.append(replace(like[-1], test=running))
         runs = [self._runs[member.test] + (member.test == running) for member in members]
         # The one that runs takes as long as those before it.
         begun = sum(self._runs[member.test] for member in members)
         spent = self._spent(group) * sum(runs) / begun
         many = affordable(runs, spent, self._options.sweep_seconds)
-        sweep = self._sweep([member for member in members if member.test in known], attempts)
-        return planned(sweep, self._options.slo, many, AHEAD)
+        told = {*known, running}
+        sweep = self._sweep([member for member in members if member.test in told], attempts)
+        return [name for name in planned(sweep, self._options.slo, many, AHEAD) if name in known]
 
     def _engine(self, item: pytest.Item) -> tuple[object, dict[str, int]]:
         """What an item shares its wider fixtures by: its file, and its parameters of those."""
@@ -252,8 +259,8 @@ class Sweeper:
     ) -> Sweep:
         tests = [member.test for member in members]
         own = {**self._failed_again, **self._unreached}
-        faults = {test: own.get(test) or self._faults(test) for test in tests if self._runs[test] or test in own}
-        faults |= {test: "the test did not run" for test in tests if not self._runs[test] and test not in own}
+        ran = {attempt.test for attempt in attempts} | self._runs.keys()
+        faults = {at: own.get(at) or (self._faults(at) if at in ran else "the test did not run") for at in tests}
         spent = self._spent(members[0].group)
         return made(members, attempts, faults, seed=self.seed, spent_seconds=spent, commit=commit, notes=notes)
 
@@ -277,6 +284,11 @@ class Sweeper:
         return sum(self._seconds[test] for test in tests) / len(together)
 
 
+def _shared(one: pytest.Item, other: pytest.Item | None) -> int:
+    """How many collectors, such as file and class, hold both."""
+    return 0 if other is None else sum(a is b for a, b in zip(one.listchain(), other.listchain(), strict=False))
+
+
 def _member(item: pytest.Item) -> Member | None:
     """The item as a point of its group; ``None`` if no marker says so."""
     marked = sweep_of(item)
@@ -290,14 +302,25 @@ def _member(item: pytest.Item) -> Member | None:
 
 
 def shuffled(items: Sequence[pytest.Item], groups: Mapping[str, str], seed: int) -> list[pytest.Item]:
-    """The items of each group side by side, in an order drawn from ``seed``, at the place of the group's first."""
-    together: dict[str, list[pytest.Item]] = {}
-    for item in items:
-        together.setdefault(groups.get(item.nodeid, f"\0{item.nodeid}"), []).append(item)
-    for group, found in together.items():
+    """The items of each group side by side, in an order drawn from ``seed``, at the place of the group's first.
+
+    Those of one file stay together, and in it those of one class: they may share an engine that no parameter tells of.
+    """
+    order: list[pytest.Item] = []
+    for group, found in _by(lambda item: groups.get(item.nodeid, f"\0{item.nodeid}"), items).items():
         # A group's order hangs on no other group.
         random.Random(f"{seed} {group}").shuffle(found)
-    return [item for found in together.values() for item in found]
+        for of_file in _by(lambda item: item.path, found).values():
+            order += itertools.chain(*_by(lambda item: item.parent, of_file).values())
+    return order
+
+
+def _by(owner: Callable[[pytest.Item], object], items: Sequence[pytest.Item]) -> dict[Any, list[pytest.Item]]:
+    """The items of each owner, in their order."""
+    owned: dict[Any, list[pytest.Item]] = {}
+    for item in items:
+        owned.setdefault(owner(item), []).append(item)
+    return owned
 
 
 def closings(order: Sequence[str | None]) -> dict[int, tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -91,11 +92,10 @@ def sweep_of(
     windows = [(attempt.test, _window(attempt.windows, marked.window)) for attempt in attempts]
     sound = (window for _, window in windows if isinstance(window, Measurement) and not window.invalid)
     unit = marked.unit or next(map(natural_unit, sound), "call")
-    passes = [(test, window, pass_of(window, unit, order)) for order, (test, window) in enumerate(windows)]
-    points = [
-        _point(member, [(window, told) for test, window, told in passes if test == member.test], faults, commit)
-        for member in members
-    ]
+    found: defaultdict[str, list[tuple[Measurement | str, Pass | str]]] = defaultdict(list)
+    for order, (test, window) in enumerate(windows):
+        found[test].append((window, pass_of(window, unit, order)))
+    points = [_point(member, found[member.test], faults, commit) for member in members]
     return Sweep(members[0].group, unit, marked.latency, tuple(points), seed, spent_seconds, tuple(notes))
 
 

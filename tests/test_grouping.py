@@ -31,6 +31,7 @@ def test_each_value_of_a_parameter_in_the_name_is_a_sweep_of_its_own() -> None:
     [
         ({"group": "prompts of {length}"}, "test_decode[64-8]: group='prompts of {length}': the test's parameters are"),
         ({"group": "prompts of {"}, "write {{ for a brace"),
+        ({"group": "{prompt[x]}"}, "parameters are prompt, cap"),
         ({"group": "{prompt.real}"}, "parameters are prompt, cap"),
     ],
 )

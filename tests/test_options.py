@@ -49,6 +49,7 @@ GOOD: dict[str, list[tuple[str, object]]] = {
     "carbon": [("350 g/kWh", 350.0), (".35 kg/kWh", 350.0), ("350kg / MWh", 350.0)],
     "slo": [("itl_p95 < 50 ms", (Condition("itl_p95", 0.05),))],
     "sweep_seconds": [("600", 600.0)],
+    "sweep_once": [("true", True), ("no", False)],
     "sweep_seed": [("0", 0), ("1438125010", 1438125010)],
     "sort": [(sort, sort) for sort in SORTS],
     "columns": [
@@ -100,6 +101,7 @@ BAD: dict[str, list[tuple[str, str]]] = {
     "carbon": [(text, "like '350 g/kWh'") for text in ("350", "350 g", "350 mg/kWh", "-1 g/kWh", "350 g/kWh extra")],
     "slo": [("fast", "write it like 'itl_p95 < 50 ms'"), ("itl > 5 ms", "a latency is held to the most")],
     "sweep_seconds": [("0", "give seconds, like 10"), ("soon", "give seconds, like 10")],
+    "sweep_once": [("maybe", "neither true nor false")],
     "sweep_seed": [(text, "give a whole number") for text in ("-1", "1.5", "x", "9" * 5000)],
     "sort": [("colour", "not one of test, verdict")],
     "columns": [("test,colour", "unknown column 'colour'; choose from test,"), ("test,", "unknown column ''")],
@@ -141,7 +143,7 @@ def test_bad_texts_name_flag_or_ini_key_and_the_fix(name: str, text: str, fix: s
         assert fix in str(caught.value)
 
 
-@pytest.mark.parametrize("name", sorted(set(GOOD) - {"baselines", "references", "strict"}))
+@pytest.mark.parametrize("name", sorted(set(GOOD) - {"baselines", "references", "strict", "sweep_once"}))
 def test_an_empty_flag_is_refused_but_an_empty_ini_value_is_absent(name: str) -> None:
     with pytest.raises(OptionError, match=f"--energy-{name.replace('_', '-')}: "):
         resolve(flags={f"energy_{name}": ""})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from clockwork import CONFTEST
 from conftest import Suite
 from runs import result, run_of
 
+from pytest_joules import sweeper
 from pytest_joules.grouping import EnergySweep, Member, SweepError, grouped, settings_of
 from pytest_joules.model import Block, Pass, RunResult, Sweep, SweepPoint
 from pytest_joules.reporting import json as json_report
@@ -326,24 +328,51 @@ def test_groups_that_overlap_are_over_together() -> None:
 
 
 ALONE = """
-    class TestIt:
+    @pytest.fixture(scope="session")
+    def engine():
+        log("+")
+        yield
+        log("-")
+
+    class Test{name}:
         @pytest.fixture
         def prompts(self):
             log("(")
             yield
             log(")")
 
-        @pytest.mark.energy_sweep
-        def test_it(self, energy, prompts):
-            measure(energy, 8)
+        @pytest.mark.energy_sweep("alone")
+        def test_it(self, energy, engine, prompts):
+            measure(energy, {batch})
 """
+"""One test in a class of its own."""
 
 
-def test_a_test_that_follows_itself_has_its_fixtures_anew(swept: Suite) -> None:
-    ran, sweep, log = run(swept, ALONE)
-    ran.assert_outcomes(passed=1)
-    assert log == ["(", ")"] * len(sweep["points"][0]["passes"])
-    assert len(log) > 4
+def test_a_test_that_follows_itself_has_its_own_fixtures_anew_and_no_others(
+    swept: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper, "planned", lambda sweep, _, many, most: [sweep.points[-1].name] * min(many, most))
+    ran, sweep, log = run(swept, ALONE.format(name="A", batch=8) + ALONE.format(name="B", batch=16))
+    ran.stdout.fnmatch_lines(["*2 passed, 4 measured again*"])
+    assert [len(point["passes"]) for point in sweep["points"]] == [1, 5]
+    assert log == ["+", *["(", ")"] * 6, "-"]
+
+
+def test_what_follows_does_without_what_was_kept_for_another(swept: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it cannot, as a test of another file, the sweep ends."""
+    test = """
+        @pytest.mark.energy_sweep("g")
+        def test_it(energy):
+            measure(energy, 8)
+
+        def test_other():
+            pass
+    """
+    swept.write(test, "test_other.py", prelude=PRELUDE)
+    for seed in range(4):
+        plans = itertools.chain([[], ["test_other.py::test_it"]], itertools.repeat([]))
+        monkeypatch.setattr(sweeper, "planned", lambda *_, plans=plans: next(plans))
+        run(swept, test, f"--energy-sweep-seed={seed}")[0].assert_outcomes(passed=4)
 
 
 BATCHES = """
@@ -386,6 +415,45 @@ def test_what_time_does_not_reach_is_skipped_and_said(swept: Suite) -> None:
     late = "not reached: --energy-sweep-seconds=0.001 were over"
     assert reasons(sweep) == {"8": late, "16": "", "32": late}
     assert sweep["notes"] == ["2 of 3 points not reached: raise --energy-sweep-seconds"]
+
+
+def test_where_there_is_nothing_to_compare_nothing_is_measured_again(swept: Suite) -> None:
+    ran, sweep, _ = run(swept, BATCHES.format("batch != 16"), "-k", "not 32")
+    ran.stdout.fnmatch_lines(["*recommended batch=8*", "*1 failed, 2 passed, 1 deselected in*"])
+    assert orders(sweep) == {"8": [0], "16": []}
+
+
+FILE = """
+    @pytest.fixture(scope="module")
+    def engine():
+        log("+")
+        yield
+        log("-")
+
+    @pytest.mark.energy_sweep("g")
+    @pytest.mark.parametrize("batch", [8, 16, 32])
+    def test_it(energy, engine, batch):
+        measure(energy, batch)
+
+    class TestIt:
+        @pytest.fixture(scope="class")
+        def model(self):
+            log("(")
+            yield
+            log(")")
+
+        @pytest.mark.energy_sweep("g")
+        @pytest.mark.parametrize("batch", [8, 16, 32])
+        def test_it(self, energy, engine, model, batch):
+            measure(energy, batch)
+"""
+
+
+def test_the_first_pass_keeps_files_and_classes_together(swept: Suite) -> None:
+    swept.write(FILE, "test_other.py", prelude=PRELUDE)
+    _, sweep, log = run(swept, FILE, "--energy-sweep-once")
+    assert len(sweep["points"]) == 12
+    assert sorted(log) == sorted("+()-" * 2)
 
 
 def test_what_is_not_selected_is_no_point(swept: Suite) -> None:

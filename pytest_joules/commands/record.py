@@ -49,7 +49,8 @@ def run(options: argparse.Namespace) -> int:
     allowed = ["--energy-update-in-ci"] if options.in_ci else []
     # The first process drops the older pins, and the others leave those of this command alone.
     pin = [f"--energy-anchor={utc_now()}"] if options.anchor else []
-    common = [sys.executable, "-m", "pytest", "--energy", "--energy-update", *allowed, *pin]
+    # The processes are the repetitions; those of a sweep would not be stored.
+    common = [sys.executable, "-m", "pytest", "--energy", "--energy-update", "--energy-sweep-once", *allowed, *pin]
     for number in range(1, sessions + 1):
         # The last one's summary stands for all of them.
         quiet = ["--energy-github=off"] if number < sessions else []
