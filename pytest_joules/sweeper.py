@@ -117,9 +117,11 @@ class Sweeper:
         self._together = {group: groups for groups in self._closing.values() for group in groups}
 
     def told(self) -> str:
-        """What there is to sweep, for the line below the collected tests; empty without any."""
+        """What there is to sweep, for the line below the collected tests; empty if nobody asked."""
         points = [f"{group!r} of {plural(len(members), 'point')}" for group, members in self.members.items() if members]
-        return f"{plural(len(points), 'sweep')}: {', '.join(points)}, seed {self.seed}" if points else ""
+        if not points:
+            return f"no {SWEEP} to hold to --energy-slo" if self._options.slo else ""
+        return f"{plural(len(points), 'sweep')}: {', '.join(points)}, seed {self.seed}"
 
     # -- further measurements --
 

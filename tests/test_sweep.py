@@ -504,3 +504,8 @@ def test_a_wrong_marker_is_named_at_collection(swept: Suite, mark: str, complain
     assert ran.ret != 0
     assert log == []
     (ran.stderr if complaint.startswith("ERROR") else ran.stdout).fnmatch_lines([complaint])
+
+
+def test_conditions_without_a_sweep_are_told(swept: Suite) -> None:
+    ran = run(swept, "def test_it(): pass", "--energy-slo=call < 1 s")[0]
+    ran.stdout.fnmatch_lines(["energy: 0 budgets; no energy_sweep to hold to --energy-slo"])

@@ -232,11 +232,13 @@ def test_requests_are_timed_as_the_engine_s_front_end_is_told_of_them() -> None:
         "e2e_p50": 2.0,
         "tpot_p50": 0.25,
     }
+    renamed = SimpleNamespace(finished=[])
+    manager.record(iteration_stats=renamed, engine_idx=0)
     watch.close()
     manager.record(iteration_stats=step, engine_idx=0)
     assert watch.timings.percentiles(now, now + 10) == {}
     # The engine's own statistics miss nothing.
-    assert [kwargs["iteration_stats"] for kwargs in told] == [step, None, step]
+    assert [kwargs["iteration_stats"] for kwargs in told] == [step, None, renamed, step]
 
 
 def test_tokens_that_wander_are_told_of(suite: Suite) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sys
 import time
@@ -224,10 +225,12 @@ def _timed_steps(manager: Any, timings: Timings) -> Override | None:
         return None
     record = manager.record
 
-    def recorded(*args: Any, iteration_stats: Any = None, **kwargs: Any) -> None:
-        record(*args, iteration_stats=iteration_stats, **kwargs)
-        if iteration_stats is not None:
-            _time_step(iteration_stats, timings)
+    def recorded(*args: Any, **kwargs: Any) -> None:
+        record(*args, **kwargs)
+        # A version of vLLM that calls them otherwise has no latencies; its engine goes on.
+        with contextlib.suppress(AttributeError):
+            if (step := kwargs.get("iteration_stats")) is not None:
+                _time_step(step, timings)
 
     return Override(manager, "record", recorded)
 
