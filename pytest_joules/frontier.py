@@ -20,11 +20,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from functools import cache
 from statistics import fmean
 
 from pytest_joules.model import Estimate, Sweep, SweepPoint
-from pytest_joules.slo import THROUGHPUT, Condition, latency_called
+from pytest_joules.slo import THROUGHPUT, Condition, latencies_of, latency_called
 from pytest_joules.statistics import (
     PRIOR_DF,
     SAME_DEVICE_SD,
@@ -185,7 +184,7 @@ def interval_of(estimate: Estimate) -> tuple[float, float]:
     """Both ends of an estimate's 95 % interval; a published number is both."""
     if estimate.error == 0:
         return estimate.value, estimate.value
-    factor = math.exp(_quantile(estimate.freedom, ENDS) * estimate.error)
+    factor = math.exp(student_quantile(estimate.freedom, ENDS) * estimate.error)
     return estimate.value / factor, estimate.value * factor
 
 
@@ -312,7 +311,7 @@ class _Known:
         if count > 1:
             raise ValueError(f"sweep {sweep.group!r} has {count} points named {name!r}: give each its own name")
         valid = [point for point in sweep.points if not point.invalid]
-        told = _told(valid)
+        told = latencies_of(valid)
         latency = latency_called(sweep.latency, told)
         asked = tuple((at, "unit" if at.metric == THROUGHPUT else latency_called(at.metric, told)) for at in conditions)
         quantities = dict.fromkeys([_JOULES, latency, "unit", *(quantity for _, quantity in asked)])
@@ -338,12 +337,8 @@ class _Known:
             return ""
         what = quantity or f"J/{self.sweep.unit}"
         if not _values(point, quantity):
-            return f"has no {what}; it has {_listed(_told([point]))}"
+            return f"has no {what}; it has {_listed(latencies_of([point]))}"
         return f"its {what} is {_unsound(point, quantity)}, which is no measurement"
-
-
-def _told(points: Iterable[SweepPoint]) -> dict[str, None]:
-    return dict.fromkeys(name for point in points for at in point.passes for name in at.seconds)
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -409,7 +404,7 @@ def _wider(pooled: Spread, alone: Spread) -> Spread:
 
 
 def _width(spread: Spread) -> float:
-    return _quantile(spread.df, ENDS) ** 2 * spread.variance
+    return student_quantile(spread.df, ENDS) ** 2 * spread.variance
 
 
 def _measured(known: _Known) -> dict[str, Placed]:
@@ -503,7 +498,7 @@ def _miss(known: _Known, point: SweepPoint, asked: tuple[Condition, str]) -> str
     if lack := known.lack(point, quantity):
         return lack
     seconds = known.series[quantity][point.name].all
-    met = [condition.holds(end) for end in _ends(condition, seconds)]
+    met = _met(condition, seconds)
     if all(met):
         return ""
     low, high = sorted(_ends(condition, seconds))
@@ -512,6 +507,11 @@ def _miss(known: _Known, point: SweepPoint, asked: tuple[Condition, str]) -> str
     if any(met):
         return f"{told} ({_amount(condition, low)} to {_amount(condition, high)}) straddles {condition}"
     return f"{told} misses {condition}"
+
+
+def _met(condition: Condition, seconds: Estimate) -> list[bool]:
+    """Whether either end of an interval meets a condition: both where it surely does, one where it straddles."""
+    return [condition.holds(end) for end in _ends(condition, seconds)]
 
 
 def _ends(condition: Condition, seconds: Estimate) -> tuple[float, ...]:
@@ -559,14 +559,18 @@ def _recommendation(known: _Known, placed: Mapping[str, Placed], ranked: Sequenc
 
 
 def _ratio(known: _Known, one: str, other: str) -> tuple[float, float]:
-    """The logarithm of the joules of one point over another's, and half its 95 % interval.
+    """The logarithm of the joules of one point over another's, and half its 95 % interval."""
+    return _log_ratio(known.joules[one].to_name, known.joules[other].to_name, ENDS)
+
+
+def _log_ratio(one: Estimate, other: Estimate, probability: float) -> tuple[float, float]:
+    """The logarithm of one estimate over another, and how far above it the quantile of ``probability`` lies.
 
     Both errors come from one pool, so that their degrees of freedom do not add up.
     """
-    a, b = known.joules[one].to_name, known.joules[other].to_name
-    error = math.hypot(a.error, b.error)
-    half = _quantile(min(a.freedom, b.freedom), ENDS) * error if error else 0.0
-    return math.log(a.value / b.value), half
+    error = math.hypot(one.error, other.error)
+    half = student_quantile(min(one.freedom, other.freedom), probability) * error if error else 0.0
+    return math.log(one.value / other.value), half
 
 
 def _over(known: _Known, one: str, other: str) -> Interval:
@@ -581,11 +585,6 @@ def _saving(known: _Known, name: str, other: str | None) -> Interval | None:
         return None
     d, half = _ratio(known, name, other)
     return Interval(-math.expm1(d), -math.expm1(d + half), -math.expm1(d - half))
-
-
-@cache
-def _quantile(df: float, probability: float) -> float:
-    return student_quantile(df, probability)
 
 
 def _steps(known: _Known, placed: Mapping[str, Placed], name: str) -> tuple[Step, ...]:
@@ -682,7 +681,7 @@ def _nothing(known: _Known, placed: Mapping[str, Placed]) -> str:
         return f"no point has joules and a latency to be weighed ({told})"
     for condition, quantity in known.conditions:
         if not known.series[quantity]:
-            told = _listed(_told(placed[name].point for name in standing))
+            told = _listed(latencies_of(placed[name].point for name in standing))
             return f"{condition} cannot be met: no point has {quantity}; they have {told}"
     asked = " and ".join(str(condition) for condition, _ in known.conditions)
     nearest = min(standing, key=lambda name: _excess(known, name))
@@ -733,7 +732,7 @@ def _open(known: _Known, name: str, asked: tuple[Condition, str]) -> bool:
     if name not in known.series[quantity]:
         return False
     seconds = known.series[quantity][name].all
-    met = [condition.holds(end) for end in _ends(condition, seconds)]
+    met = _met(condition, seconds)
     return all(met) or (any(met) and _half(seconds) > INDIFFERENT)
 
 
@@ -743,9 +742,7 @@ def _half(estimate: Estimate) -> float:
 
 def _may_save(best: Estimate, rival: Estimate) -> float:
     """By how much, on a log scale, a rival may be below the chosen point."""
-    error = math.hypot(best.error, rival.error)
-    half = _quantile(min(best.freedom, rival.freedom), SETTLED) * error if error else 0.0
-    return math.log(best.value / rival.value) + half
+    return sum(_log_ratio(best, rival, SETTLED))
 
 
 def _unsettled(known: _Known, placed: Mapping[str, Placed]) -> str | None:

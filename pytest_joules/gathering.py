@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from pytest_joules.codec import shown
 from pytest_joules.model import Sweep, SweepPoint
+from pytest_joules.slo import latencies_of
 from pytest_joules.units import plural
 
 COMMIT_DIGITS = 12
@@ -176,7 +177,7 @@ def with_latency(sweeps: Sequence[Sweep], latency: str) -> tuple[Sweep, ...]:
     Raises:
         GatherError: if none of their points tells it.
     """
-    told = [{n: None for point in sweep.points for each in point.passes for n in each.seconds} for sweep in sweeps]
+    told = [latencies_of(sweep.points) for sweep in sweeps]
     if not any(latency in names for names in told):
         known = _listed(name for names in told for name in names)
         raise GatherError(f"--latency {latency}: no point tells it; use one of {known}")

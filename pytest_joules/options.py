@@ -115,31 +115,20 @@ def _moment(text: str) -> str:
 
 def _price(text: str) -> Price:
     from pytest_joules.costs import parse_price
-    from pytest_joules.units import UnitError
 
-    try:
-        return parse_price(text)
-    except UnitError as error:
-        raise OptionError(str(error)) from None
+    return parse_price(text)
 
 
 def _carbon(text: str) -> float:
     from pytest_joules.costs import parse_carbon
-    from pytest_joules.units import UnitError
 
-    try:
-        return parse_carbon(text)
-    except UnitError as error:
-        raise OptionError(str(error)) from None
+    return parse_carbon(text)
 
 
 def _slo(text: str) -> tuple[Condition, ...]:
-    from pytest_joules.slo import SloError, parse_slo
+    from pytest_joules.slo import parse_slo
 
-    try:
-        return parse_slo(text)
-    except SloError as error:
-        raise OptionError(str(error)) from error
+    return parse_slo(text)
 
 
 def _seed(text: str) -> int:
@@ -256,7 +245,10 @@ class MeterChoice:
 
 
 class Setting(NamedTuple):
-    """One setting: its flag is ``--energy-NAME``, its ini key ``energy_NAME``."""
+    """One setting: its flag is ``--energy-NAME``, its ini key ``energy_NAME``.
+
+    What ``parse`` does not understand it raises ValueError over, which names the text and the fix.
+    """
 
     name: str
     parse: Callable[[str], Any]
@@ -480,7 +472,7 @@ class Options:
                 continue
             try:
                 values[setting.name] = setting.parse(given if given is not None else text)
-            except OptionError as error:
+            except ValueError as error:
                 raise OptionError(f"{source}: {error}") from error
         options = cls(**values)
         idle = [f"--{dest.replace('_', '-')}" for dest in ACTIONS if flag(dest)]

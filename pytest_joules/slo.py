@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from pytest_joules.latency import DISTRIBUTIONS, MEANS, NAMES, QUANTILES, named
+
+if TYPE_CHECKING:
+    from pytest_joules.model import SweepPoint
 
 LATENCIES = (*MEANS, *(name for name in DISTRIBUTIONS if name not in MEANS))
 """What may be limited from above, but for percentiles."""
@@ -75,6 +79,11 @@ def parse_slo(text: str) -> tuple[Condition, ...]:
 def is_latency(name: str) -> bool:
     """Whether ``name`` is that of a latency: ``call``, ``itl_p95``."""
     return name in LATENCIES or name in NAMES
+
+
+def latencies_of(points: Iterable[SweepPoint]) -> dict[str, None]:
+    """The names of the latencies that any of the points tells, in order."""
+    return dict.fromkeys(name for point in points for at in point.passes for name in at.seconds)
 
 
 def latency_called(name: str, known: Container[str]) -> str:

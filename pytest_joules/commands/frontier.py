@@ -14,6 +14,7 @@ from pytest_joules.commands.shared import (
     CommandError,
     Commands,
     add_json,
+    add_only,
     add_settings,
     check_place,
     described,
@@ -50,9 +51,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--latency", metavar="NAME", help="weigh joules against this one, e.g. itl_p95 (default: the sweep's own)"
     )
-    parser.add_argument(
-        "-k", dest="only", default="", metavar="TEXT", help="only groups, or points of them, that hold TEXT"
-    )
+    add_only(parser, "groups, or points of them, that")
     parser.add_argument(
         "--default",
         metavar="TEXT",

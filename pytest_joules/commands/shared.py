@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from pytest_joules.files import misplaced, missing
-from pytest_joules.options import SETTINGS, OptionError, percent
+from pytest_joules.options import SETTINGS, percent
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """What argparse's ``add_subparsers`` gives; the class has no public name."""
@@ -124,7 +124,7 @@ def typed(parse: Callable[[str], T]) -> Callable[[str], T]:
     def parsed(text: str) -> T:
         try:
             return parse(text)
-        except OptionError as error:
+        except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from error
 
     return parsed
@@ -153,11 +153,9 @@ def add_results(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_only(parser: argparse.ArgumentParser) -> None:
-    """The flag that picks series."""
-    parser.add_argument(
-        "-k", dest="only", default="", metavar="TEXT", help="only series whose test, window and unit hold TEXT"
-    )
+def add_only(parser: argparse.ArgumentParser, what: str = "series whose test, window and unit") -> None:
+    """The flag that picks series, or what else holds a text."""
+    parser.add_argument("-k", dest="only", default="", metavar="TEXT", help=f"only {what} hold TEXT")
 
 
 def add_settings(parser: argparse.ArgumentParser, *names: str, prefix: str = "--") -> None:
