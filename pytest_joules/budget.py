@@ -6,14 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_joules.arguments import MarkerError, by_name, name_of, truth_of
 from pytest_joules.references.names import EXAMPLE, ReferenceNameError, parse_reference
 from pytest_joules.units import EnergyPerUnit, UnitError, parse_energy_per_unit, parse_percent
 
 _KEYWORDS = ("tolerance", "per", "window", "devices", "gate", "key", "reference")
-
-
-class BudgetError(ValueError):
-    """A marker that cannot be a budget; the message names the text and the fix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,70 +47,54 @@ class EnergyBudget:
         """Check a marker's arguments.
 
         Raises:
-            BudgetError: naming the argument, the text at fault and the fix.
+            MarkerError: naming the argument, the text at fault and the fix.
         """
-        unknown = [name for name in kwargs if name not in (*_KEYWORDS, "limit")]
-        if unknown:
-            raise BudgetError(f"unknown argument {unknown[0]!r}; use limit, {', '.join(_KEYWORDS)}")
-        if len(args) > 1 or (args and "limit" in kwargs):
-            raise BudgetError("only one positional argument, the limit, is allowed")
-        limit_text = args[0] if args else kwargs.get("limit")
-        limit = None if limit_text is None else _limit(limit_text)
-        per = _name("per", kwargs.get("per"))
+        given = by_name(args, kwargs, "limit", _KEYWORDS)
+        limit = None if given.get("limit") is None else _limit(given["limit"])
+        per = name_of("per", given.get("per"))
         if limit is not None and per is not None and limit.unit != per:
-            raise BudgetError(f"the limit is per {limit.unit} but per={per!r}; drop one of the two")
-        gate = kwargs.get("gate", True)
-        if not isinstance(gate, bool):
-            raise BudgetError(f"gate={gate!r} must be True or False")
+            raise MarkerError(f"the limit is per {limit.unit} but per={per!r}; drop one of the two")
         return cls(
             limit=limit,
-            tolerance=_tolerance(kwargs.get("tolerance")),
+            tolerance=_tolerance(given.get("tolerance")),
             per=limit.unit if limit is not None else per,
-            window=_name("window", kwargs.get("window")),
-            devices=_devices(kwargs.get("devices")),
-            gate=gate,
-            key=_name("key", kwargs.get("key")),
-            reference=_reference(kwargs.get("reference")),
+            window=name_of("window", given.get("window")),
+            devices=_devices(given.get("devices")),
+            gate=truth_of("gate", given.get("gate", True)),
+            key=name_of("key", given.get("key")),
+            reference=_reference(given.get("reference")),
         )
 
 
 def _limit(value: object) -> EnergyPerUnit:
     if not isinstance(value, str):
-        raise BudgetError(f"limit={value!r} must be text with its units, like '80 mJ/token'")
+        raise MarkerError(f"limit={value!r} must be text with its units, like '80 mJ/token'")
     try:
         return parse_energy_per_unit(value)
     except UnitError as error:
-        raise BudgetError(f"limit: {error}") from error
+        raise MarkerError(f"limit: {error}") from error
 
 
 def _tolerance(value: object) -> float | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise BudgetError(f"tolerance={value!r} must be text with its sign, like '2%'")
+        raise MarkerError(f"tolerance={value!r} must be text with its sign, like '2%'")
     try:
         return parse_percent(value)
     except UnitError as error:
-        raise BudgetError(f"tolerance: {error}") from error
-
-
-def _name(argument: str, value: object) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise BudgetError(f"{argument}={value!r} must be a name of printable characters")
-    return value
+        raise MarkerError(f"tolerance: {error}") from error
 
 
 def _reference(value: object) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise BudgetError(f"reference={value!r} must be text like {EXAMPLE!r}")
+        raise MarkerError(f"reference={value!r} must be text like {EXAMPLE!r}")
     try:
         return str(parse_reference(value))
     except ReferenceNameError as error:
-        raise BudgetError(f"reference: {error}") from error
+        raise MarkerError(f"reference: {error}") from error
 
 
 def _devices(value: object) -> tuple[str, ...] | None:
@@ -121,7 +102,7 @@ def _devices(value: object) -> tuple[str, ...] | None:
         return None
     items = (value,) if isinstance(value, (int, str)) else value
     if not isinstance(items, (list, tuple)) or not items:
-        raise BudgetError(f"devices={value!r} must be a CUDA index or a list of them, like [0, 1]")
+        raise MarkerError(f"devices={value!r} must be a CUDA index or a list of them, like [0, 1]")
     for item in items:
         if (
             isinstance(item, bool)
@@ -129,8 +110,8 @@ def _devices(value: object) -> tuple[str, ...] | None:
             or item == ""
             or (isinstance(item, int) and item < 0)
         ):
-            raise BudgetError(f"devices={value!r}: {item!r} is neither a CUDA index nor a UUID")
+            raise MarkerError(f"devices={value!r}: {item!r} is neither a CUDA index nor a UUID")
     names = tuple(str(item) for item in items)
     if len(set(names)) < len(names):
-        raise BudgetError(f"devices={value!r} names a device twice: its joules would count double")
+        raise MarkerError(f"devices={value!r} names a device twice: its joules would count double")
     return names

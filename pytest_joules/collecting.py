@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_joules.budget import BudgetError
+from pytest_joules.arguments import MarkerError
 from pytest_joules.markers import budgets_of
 
 VARIABLE = "PYTEST_JOULES_COLLECT"
@@ -34,7 +34,7 @@ class Collected:
         self.names.add(item.nodeid)
         try:
             self.names.update(budget.key for budget in budgets_of(item) if budget.key)
-        except BudgetError:
+        except MarkerError:
             return  # collection itself tells of it
         for window in self.windows:
             if named := item.config.hook.pytest_joules_baseline_key(item=item, window=window):

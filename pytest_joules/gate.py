@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_joules.arguments import MarkerError
 from pytest_joules.attribution import chosen_devices
 from pytest_joules.baselines.at_ref import BaselinesAtRef
 from pytest_joules.baselines.keys import sku_key, sku_keys
 from pytest_joules.baselines.store import BaselineError, BaselineFile, BaselineStore
-from pytest_joules.budget import BudgetError, EnergyBudget
+from pytest_joules.budget import EnergyBudget
 from pytest_joules.codec import DEEPEST, CodecError
 from pytest_joules.files import misplaced, write_whole
 from pytest_joules.fixture import Energy
@@ -231,7 +232,7 @@ class Gate:
         for item in items:
             try:
                 budgets = budgets_of(item)
-            except BudgetError as error:  # a marker that a conftest added after collection
+            except MarkerError as error:  # a marker that a conftest added after collection
                 raise pytest.UsageError(f"{item.nodeid}: {MARKER}: {error}") from error
             if budgets:
                 self._declare(item, budgets)
@@ -314,7 +315,7 @@ class Gate:
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         self.collected.update(item.nodeid for item in items)
         for item in items:
-            with contextlib.suppress(BudgetError):
+            with contextlib.suppress(MarkerError):
                 if budgets := budgets_of(item):
                     self._declare(item, budgets)
                     self.why_unmeasured[item.nodeid] = DESELECTED

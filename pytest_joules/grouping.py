@@ -10,6 +10,7 @@ from numbers import Number
 from string import Formatter
 from typing import Any
 
+from pytest_joules.arguments import MarkerError, by_name, name_of, truth_of
 from pytest_joules.slo import LATENCIES, is_latency
 
 _KEYWORDS = ("latency", "unit", "window", "default")
@@ -19,10 +20,6 @@ TEST = "test"
 
 LONGEST_SETTING = 80
 """Characters of a parameter that is named by its text; a longer one, such as a prompt, is named by its id."""
-
-
-class SweepError(ValueError):
-    """A marker that cannot be part of a sweep, or a group that cannot be one; the message names the fix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,37 +46,24 @@ class EnergySweep:
         """Check and merge the arguments of a test's markers, the closest first.
 
         Raises:
-            SweepError: naming the argument, the text at fault and the fix.
+            MarkerError: naming the argument, the text at fault and the fix.
         """
         given: dict[str, Any] = {}
         defaults = 0
         for args, kwargs in reversed(marks):
-            unknown = [name for name in kwargs if name not in (*_KEYWORDS, "group")]
-            if unknown:
-                raise SweepError(f"unknown argument {unknown[0]!r}; use group, {', '.join(_KEYWORDS)}")
-            if len(args) > 1 or (args and "group" in kwargs):
-                raise SweepError("only one positional argument, the group, is allowed")
-            given |= {"group": args[0]} if args else {}
-            given |= kwargs
-            if not isinstance(default := kwargs.get("default", False), bool):
-                raise SweepError(f"default={default!r} must be True or False")
+            its = by_name(args, kwargs, "group", _KEYWORDS)
+            given |= its
+            default = truth_of("default", its.get("default", False))
             defaults = defaults + default if given.get("default") else 0
-        for name in ("group", "unit", "window"):
-            _check_name(name, given.get(name))
-        latency = given.get("latency", "call")
-        _check_latency(latency)
-        return cls(given.get("group"), latency, given.get("unit"), given.get("window"), defaults)
+        group, unit, window = (name_of(name, given.get(name)) for name in ("group", "unit", "window"))
+        return cls(group, _latency(given.get("latency", "call")), unit, window, defaults)
 
 
-def _check_name(argument: str, value: object) -> None:
-    if value is not None and not (isinstance(value, str) and value.strip() and value.isprintable()):
-        raise SweepError(f"{argument}={value!r} must be a name of printable characters")
-
-
-def _check_latency(value: object) -> None:
+def _latency(value: object) -> str:
     if not isinstance(value, str) or not is_latency(value):
         names = ", ".join(LATENCIES)
-        raise SweepError(f"latency={value!r} is no latency: use one of {names}, each also with a percentile (itl_p95)")
+        raise MarkerError(f"latency={value!r} is no latency: use one of {names}, each also with a percentile (itl_p95)")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +121,7 @@ def grouped(members: Sequence[Member]) -> dict[str, tuple[Member, ...]]:
     """The members of each group, in their order, with one default at most, and settings that tell them apart.
 
     Raises:
-        SweepError: naming the tests at fault, for units, windows or latencies mixed in a group, two defaults, and two
+        MarkerError: naming the tests at fault, for units, windows or latencies mixed in a group, two defaults, and two
             points with one name or with the same settings.
     """
     groups: dict[str, list[Member]] = defaultdict(list)
@@ -150,7 +134,7 @@ def _told_by_group(member: Member) -> Member:
     """With its own parameters in the group's name; those that the name tells are no settings in the group.
 
     Raises:
-        SweepError: if the name holds what is no parameter.
+        MarkerError: if the name holds what is no parameter.
     """
     name, settings = member.marked.group, member.settings
     if name is None:
@@ -159,7 +143,7 @@ def _told_by_group(member: Member) -> Member:
         group, told = name.format_map(settings), {field for _, field, _, _ in Formatter().parse(name)}
     except (LookupError, ValueError, AttributeError, TypeError):
         known = ", ".join(settings) or "none"
-        raise SweepError(
+        raise MarkerError(
             f"{member.test}: group={name!r}: the test's parameters are {known}; write {{{{ for a brace"
         ) from None
     left = {setting: text for setting, text in settings.items() if setting not in told}
@@ -172,7 +156,7 @@ def _settled(members: Sequence[Member]) -> list[Member]:
         for member in members:
             one, other = getattr(first.marked, argument), getattr(member.marked, argument)
             if one != other:
-                raise SweepError(
+                raise MarkerError(
                     f"{member.test}: {argument}={other!r}, but {first.test} of the same group {first.group!r} has "
                     f"{argument}={one!r}: give both the same, or each a group of its own"
                 )
@@ -186,7 +170,7 @@ def _refuse_twins(members: Sequence[Member], what: str, of: Callable[[Member], s
     seen: dict[str, str] = {}
     for member in members:
         if (told := of(member)) in seen:
-            raise SweepError(
+            raise MarkerError(
                 f"{member.test} and {seen[told]} of group {member.group!r} have the same {what}, {told}: "
                 "no report could tell one from the other"
             )
@@ -212,7 +196,7 @@ def _with_default(members: Sequence[Member]) -> list[Member]:
     most = max(member.marked.default for member in members)
     defaults = [member for member in members if member.marked.default == most > 0]
     if len(defaults) > 1:
-        raise SweepError(
+        raise MarkerError(
             f"{defaults[0].test} and {defaults[1].test} are both the default of group {defaults[0].group!r}: mark one "
             "value of each parameter, as in pytest.param(256, marks=pytest.mark.energy_sweep(default=True))"
         )

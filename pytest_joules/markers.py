@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_joules.arguments import MarkerError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -37,23 +39,23 @@ def budgets_of(item: pytest.Item) -> tuple[EnergyBudget, ...]:
     """The item's budgets, the marker nearest to the function first.
 
     Raises:
-        BudgetError: if a marker cannot be a budget, two speak of the same window and unit, or two of the same
+        MarkerError: if a marker cannot be a budget, two speak of the same window and unit, or two of the same
             window name different devices.
     """
     marks = tuple(item.iter_markers(MARKER))
     if not marks:
         return ()
-    from pytest_joules.budget import BudgetError, EnergyBudget
+    from pytest_joules.budget import EnergyBudget
 
     budgets = tuple(EnergyBudget.from_marker(mark.args, mark.kwargs) for mark in marks)
     places = [(budget.window, budget.per) for budget in budgets]
     for place in places:
         if places.count(place) > 1:
-            raise BudgetError(f"two budgets for the same window and unit {place}: keep one, or give window= or per=")
+            raise MarkerError(f"two budgets for the same window and unit {place}: keep one, or give window= or per=")
     explicit = [budget for budget in budgets if budget.devices is not None]
     for one, other in itertools.combinations(explicit, 2):
         if (one.window == other.window or None in (one.window, other.window)) and one.devices != other.devices:
-            raise BudgetError(
+            raise MarkerError(
                 f"two budgets of one window charge different devices, {one.devices} and {other.devices}: "
                 "name the same ones in both, or give window="
             )
@@ -64,7 +66,7 @@ def sweep_of(item: pytest.Item) -> EnergySweep | None:
     """What the item's markers say of the sweep that it belongs to; the closest wins, argument by argument.
 
     Raises:
-        SweepError: if a marker cannot be one.
+        MarkerError: if a marker cannot be one.
     """
     marks = [(mark.args, mark.kwargs) for mark in item.iter_markers(SWEEP)]
     if not marks:
@@ -91,6 +93,6 @@ def check_markers(collector: pytest.Collector, report: pytest.CollectReport) -> 
 def _fault(read: Callable[[pytest.Item], object], item: pytest.Item) -> str:
     try:
         read(item)
-    except ValueError as error:  # BudgetError or SweepError, which are not imported here
+    except MarkerError as error:
         return str(error)
     return ""

@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from pytest_joules.grouping import Member, SweepError, grouped, settings_of
+from pytest_joules.arguments import MarkerError
+from pytest_joules.grouping import Member, grouped, settings_of
 from pytest_joules.markers import SWEEP, sweep_of
 from pytest_joules.model import Measurement, Sweep
 from pytest_joules.options import Options
@@ -91,7 +92,7 @@ class Sweeper:
         found = [member for item in items if (member := _member(item)) is not None]
         try:
             self.join(grouped(found))
-        except SweepError as error:
+        except MarkerError as error:
             raise pytest.UsageError(f"{SWEEP}: {error}") from error
         if self.members:
             items[:] = shuffled(items, self.groups, self.seed)

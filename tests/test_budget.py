@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_joules.budget import BudgetError, EnergyBudget
+from pytest_joules.arguments import MarkerError
+from pytest_joules.budget import EnergyBudget
 from pytest_joules.units import EnergyPerUnit
 
 values = st.one_of(
@@ -108,7 +109,7 @@ def test_devices(given_devices: object, devices: tuple[str, ...]) -> None:
 def test_wrong_markers_name_the_argument_and_the_fix(
     args: tuple[Any, ...], kwargs: dict[str, Any], complaint: str
 ) -> None:
-    with pytest.raises(BudgetError) as caught:
+    with pytest.raises(MarkerError) as caught:
         EnergyBudget.from_marker(args, kwargs)
     assert complaint in str(caught.value)
 
@@ -117,7 +118,7 @@ def test_wrong_markers_name_the_argument_and_the_fix(
 def test_any_marker_is_a_sound_budget_or_a_budget_error(args: list[Any], kwargs: dict[str, Any]) -> None:
     try:
         budget = EnergyBudget.from_marker(args, kwargs)
-    except BudgetError:
+    except MarkerError:
         return
     assert budget.limit is None or (budget.limit.joules > 0 and budget.per == budget.limit.unit)
     assert budget.tolerance is None or 0 < budget.tolerance < 1

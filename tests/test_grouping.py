@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from pytest_joules.grouping import EnergySweep, Member, SweepError, grouped
+from pytest_joules.arguments import MarkerError
+from pytest_joules.grouping import EnergySweep, Member, grouped
 
 
 def member(settings: Mapping[str, str], **marked: Any) -> Member:
@@ -36,6 +37,6 @@ def test_each_value_of_a_parameter_in_the_name_is_a_sweep_of_its_own() -> None:
     ],
 )
 def test_what_is_no_parameter_is_an_error(marked: Mapping[str, Any], told: str) -> None:
-    with pytest.raises(SweepError) as caught:
+    with pytest.raises(MarkerError) as caught:
         grouped(members(**marked))
     assert told in str(caught.value)

@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from mlenergy_files import FLUX, LLAMA
 from runs import run_of
 
+from pytest_joules.arguments import MarkerError
 from pytest_joules.baselines.store import BaselineFile
-from pytest_joules.budget import BudgetError, EnergyBudget
+from pytest_joules.budget import EnergyBudget
 from pytest_joules.frontier import frontier_of
 from pytest_joules.judging import Bar
 from pytest_joules.model import (
@@ -201,7 +202,7 @@ def test_a_name_is_a_model_a_task_and_settings(text: str, model: str, task: str,
     ],
 )
 def test_a_name_that_is_none_is_a_budget_error(text: Any, said: str) -> None:
-    with pytest.raises(BudgetError) as caught:
+    with pytest.raises(MarkerError) as caught:
         EnergyBudget.from_marker((), {"reference": text})
     assert str(caught.value).startswith("reference")
     assert said in str(caught.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,9 +14,11 @@ import pytest
 from clockwork import CONFTEST
 from conftest import Suite
 from runs import result, run_of
+from test_cli import joules
 
 from pytest_joules import sweeper
-from pytest_joules.grouping import EnergySweep, Member, SweepError, grouped, settings_of
+from pytest_joules.arguments import MarkerError
+from pytest_joules.grouping import EnergySweep, Member, grouped, settings_of
 from pytest_joules.model import Block, Pass, RunResult, Sweep, SweepPoint
 from pytest_joules.reporting import json as json_report
 from pytest_joules.reporting import markdown, terminal
@@ -50,7 +53,7 @@ def test_the_closest_marker_wins_argument_by_argument() -> None:
     ],
 )
 def test_a_marker_that_is_none_is_refused(args: tuple[Any, ...], kwargs: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(SweepError) as caught:
+    with pytest.raises(MarkerError) as caught:
         EnergySweep.from_markers([(args, kwargs)])
     assert complaint in str(caught.value)
 
@@ -102,7 +105,7 @@ def test_a_group_may_span_tests_and_has_one_default() -> None:
     ],
 )
 def test_a_group_that_is_none_is_refused(members: list[Member], complaint: str) -> None:
-    with pytest.raises(SweepError, match=complaint):
+    with pytest.raises(MarkerError, match=complaint):
         grouped(members)
 
 
@@ -454,6 +457,20 @@ def test_the_first_pass_keeps_files_and_classes_together(swept: Suite) -> None:
     _, sweep, log = run(swept, FILE, "--energy-sweep-once")
     assert len(sweep["points"]) == 12
     assert sorted(log) == sorted("+()-" * 2)
+
+
+@pytest.mark.parametrize("command", [["record", "--sessions=2"], ["ab", "HEAD", "--pairs=2"]], ids=["record", "ab"])
+def test_a_command_that_repeats_pytest_measures_every_point_once_each_time(swept: Suite, command: list[str]) -> None:
+    budgeted = BATCHES.format("True").replace("energy_sweep", "energy_sweep\n    @pytest.mark.energy_budget")
+    swept.write(budgeted, prelude=PRELUDE)
+    for arguments in (("init", "-q"), ("add", "."), ("commit", "-qm", "base")):
+        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *arguments], cwd=swept.path, check=True)
+    done = joules(*command, "--", "-q", cwd=swept.path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted((swept.path / "log").read_text().split()) == ["16"] * 2 + ["32"] * 2 + ["8"] * 2 + ["other"] * 2
+    kept = (swept.path / "baselines").glob("*.json")
+    sessions = [len(each) for path in kept for each in swept.store.load(path.stem).entries.values()]
+    assert sessions == ([2, 2, 2] if command[0] == "record" else [])
 
 
 def test_what_is_not_selected_is_no_point(swept: Suite) -> None:
