@@ -42,7 +42,8 @@ INDIFFERENT = 0.01
 """A better choice that saves less than this is not searched for."""
 
 SETTLED = 0.995
-"""How sure it must be of each rival that it does not save more than that, for the search to end."""
+"""How sure it must be that no rival saves more than that, for the search to end: the rivals share the doubt
+(Bonferroni), as each of many that are just not good enough may seem to be."""
 
 NAMING = 4
 """Most passes of a point that name: from then on it is the choice that needs more."""
@@ -709,7 +710,8 @@ def _contested(known: _Known, placed: Mapping[str, Placed], ranked: Sequence[str
     if not ranked:
         return min(rivals, key=lambda name: known.joules[name].to_choose.value, default=None)
     best = known.joules[ranked[0]].to_choose
-    saves = {name: _may_save(best, known.joules[name].to_choose) for name in rivals}
+    sure = 1 - (1 - SETTLED) / max(len(rivals), 1)
+    saves = {name: _may_save(best, known.joules[name].to_choose, sure) for name in rivals}
     rival = max(saves, key=lambda name: saves[name], default=None)
     if rival is None or saves[rival] <= math.log1p(INDIFFERENT):
         return None
@@ -740,9 +742,9 @@ def _half(estimate: Estimate) -> float:
     return math.log(interval_of(estimate)[1] / estimate.value)
 
 
-def _may_save(best: Estimate, rival: Estimate) -> float:
-    """By how much, on a log scale, a rival may be below the chosen point."""
-    return sum(_log_ratio(best, rival, SETTLED))
+def _may_save(best: Estimate, rival: Estimate, sure: float) -> float:
+    """By how much, on a log scale, a rival may be below the chosen point; it is less with a probability of ``sure``."""
+    return sum(_log_ratio(best, rival, sure))
 
 
 def _unsettled(known: _Known, placed: Mapping[str, Placed]) -> str | None:

@@ -480,6 +480,14 @@ def test_more_is_spent_where_the_choice_is_close_and_nothing_where_it_is_clear()
     assert len(names) < 60
 
 
+def test_of_many_rivals_each_must_be_ruled_out_more_surely() -> None:
+    scatter = [0.99, 1.01] * 4
+    best = measured("best", scatter, 0.02)
+    rivals = [measured(f"rival {n}", [1.015 * value for value in scatter], 0.03) for n in range(15)]
+    assert next_point(sweep_of(best, rivals[0]), affordable=9) is None
+    assert next_point(sweep_of(best, *rivals), affordable=9) == "rival 0"
+
+
 def test_points_beyond_the_limit_are_left_alone() -> None:
     _, names = spent(1000, "itl < 35 ms")
     assert names.count("best") == names.count("close") == names.count("far") == 1
