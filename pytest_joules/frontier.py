@@ -504,7 +504,9 @@ def _miss(known: _Known, point: SweepPoint, asked: tuple[Condition, str]) -> str
         return ""
     low, high = sorted(_ends(condition, seconds))
     value = 1 / seconds.value if condition.metric == THROUGHPUT else seconds.value
-    told = f"{quantity if condition.metric != THROUGHPUT else THROUGHPUT} of {_amount(condition, value)}"
+    told = _amount(condition, value)
+    if condition.metric not in (quantity, THROUGHPUT):
+        told = f"{quantity} of {told}"
     if any(met):
         return f"{told} ({_amount(condition, low)} to {_amount(condition, high)}) straddles {condition}"
     return f"{told} misses {condition}"

@@ -328,7 +328,7 @@ def test_throughput_is_units_per_second_and_every_condition_counts() -> None:
     asked = parse_slo("itl < 50 ms and throughput >= 1000")
     result = frontier_of(sweep_of(*points), asked)
     placed = by_name(result)
-    assert placed["a"].reason == "throughput of 900/s misses throughput >= 1000"
+    assert placed["a"].reason == "900/s misses throughput >= 1000"
     assert placed["a"].throughput == pytest.approx(900)
     assert result.recommendation is not None
     assert result.recommendation.name == "b"

@@ -285,7 +285,7 @@ def test_a_default_that_misses_the_limit_is_no_alternative() -> None:
     frontier = frontier_of(sweep(points), parse_slo("itl_p50 < 15 ms"))
     (costs,) = (text for label, text in words(frontier, Rates()) if label == "costs")
     assert costs.endswith(
-        "more than the default, max_num_seqs=16, which cannot be chosen: itl_p50 of 20.0 ms misses itl_p50 < 15 ms"
+        "more than the default, max_num_seqs=16, which cannot be chosen: 20.0 ms misses itl_p50 < 15 ms"
     )
 
 
