@@ -51,8 +51,8 @@ FEWEST_BURSTS = 20
 TRAIN_SECONDS = 2.1
 """Bursts of 30 ms every 105 ms slide through all phases of a period of 100 ms in 2.1 s."""
 
-TRAINS = 2
-"""A second one if the first does not tell: the host may have been held up."""
+LOOKS = 2
+"""What does not look sound is looked at once more: the host may have been held up."""
 
 SHORTEST_PERIOD = 0.01
 """Seconds; bursts do not get shorter than for this one: a host cannot time them."""
@@ -244,20 +244,27 @@ def _under_load(
     meter: ZeusMeter, device: Device, load: Load, idle: Sequence[Tick]
 ) -> tuple[Steady, float | None, tuple[Finding, ...]]:
     resting = _rest(meter, device, load)
-    steady = _steady(meter, device, load)
-    between = _rest(meter, device, load)
-    idle_watts = mean_watts(between)
-    for _ in range(TRAINS):
-        cells, bursts = _train(meter, device, load)
-        duty = sensor_duty(cells, bursts, meter.period(device), idle_watts)
-        if duty is not None:
+    for _ in range(LOOKS):
+        steady = _steady(meter, device, load)
+        found = check_steady(steady, load.description)
+        if found.health is not Health.WARN:
             break
+    between = _rest(meter, device, load)
+    trains = []
+    for _ in range(LOOKS):
+        cells, bursts = _train(meter, device, load)
+        duty = sensor_duty(cells, bursts, meter.period(device), mean_watts(between))
+        trains.append((duty, cells))
+        if duty == 1:
+            break
+    # A host that is held up makes a sensor look part-time.
+    duty, cells = max(trains, key=lambda train: train[0] or 0.0)
     return (
         steady,
         duty,
         (
             check_idle(LOAD_CHECKS[0], resting, mean_watts(idle), device),
-            check_steady(steady, load.description),
+            found,
             check_sensor(duty, cells, meter.period(device)),
         ),
     )

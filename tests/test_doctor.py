@@ -31,8 +31,9 @@ from pytest_joules.meters.ticks import TickGrid
 from pytest_joules.meters.zeus import ZeusMeter, simulated_host
 from pytest_joules.model import Device, MeterInfo, Read, Tick
 from pytest_joules.profiles import LARGEST_FILE, LEAST_DUTY, ProfileError, Profiles, SensorProfile
+from pytest_joules.sampling import CAPPED_WARMUP_SECONDS
 from pytest_joules.workloads import load as loads
-from pytest_joules.workloads.load import NoLoad, TorchLoad, load_for
+from pytest_joules.workloads.load import NoLoad, SimulatedLoad, TorchLoad, load_for
 
 CHECKS = [
     "counter",
@@ -252,6 +253,32 @@ def test_torch_is_the_load_on_a_real_gpu(monkeypatch: pytest.MonkeyPatch) -> Non
     # Matrix products reach the cap; the counter has to show it.
     assert 690 < float(found["steady load"].text.partition(" W")[0]) < 710
     assert "power-capped in 100 %" in found["clock events"].text
+
+
+class HeldUp(SimulatedLoad):
+    """The first time, the host is away for a second in mid-load, and dates its bursts late."""
+
+    launched, bursts = 0.0, 0
+
+    def launch(self, seconds: float) -> None:
+        before, self.launched = self.launched, self.launched + seconds
+        if before < CAPPED_WARMUP_SECONDS + 0.5 <= self.launched:
+            time.sleep(1.0)
+        super().launch(seconds)
+
+    def burst(self, seconds: float) -> tuple[float, float]:
+        begin, end = super().burst(seconds)
+        self.bursts += 1
+        late = 0.05 * (self.bursts % 2) if self.bursts <= doctor.FEWEST_BURSTS else 0.0
+        return begin + late, end + late
+
+
+def test_what_does_not_look_sound_is_looked_at_once_more() -> None:
+    with meter() as opened:
+        report = doctor.diagnose(opened, opened.devices, lambda device: HeldUp(opened, device), lambda text: None)
+    (examination,) = report.examinations
+    assert [finding for finding in examination.findings if finding.health is not Health.OK] == []
+    assert examination.profile.sensor_duty == 1.0
 
 
 def test_without_torch_what_needs_a_load_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
