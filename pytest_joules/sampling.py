@@ -72,6 +72,9 @@ IDLE_SECONDS = 30.0
 PAD_TICKS = 2
 """Whole idle ticks on either side of a one-shot window."""
 
+REDATED_PERIODS = 0.2
+"""By how much later reads may move the date of a tick: on a busy host the first edges are seen late."""
+
 NO_WORK = 1e-9
 """Share of all work; less, between two ticks, is the rounding of an interpolation."""
 
@@ -551,7 +554,7 @@ class OneShot:
         """Let the device fall idle for whole ticks."""
         self.times.append(self._completion(None))
         for device in self._meter.devices:
-            _wait_for_ticks(self._meter, device, self.times[0], PAD_TICKS + 1)
+            self._ticks(device, self.times[0])
 
     def begin(self) -> None:
         """The work starts now."""
@@ -569,8 +572,7 @@ class OneShot:
         self._meter.mark()
         joules = idle_watts = 0.0
         for device in attribution.devices:
-            _wait_for_ticks(self._meter, device, end, PAD_TICKS + 1)
-            ticks = self._meter.ticks(device, opened)
+            ticks = self._ticks(device, end)
             before = [tick for tick in ticks if tick.time <= start]
             after = [tick for tick in ticks if tick.time >= end]
             if min(len(before), len(after)) <= PAD_TICKS:
@@ -601,6 +603,18 @@ class OneShot:
             or no_joules(blocks, "no joules above idle: the window is too short or did no GPU work"),
             trace=power_trace(self._meter, attribution.devices, opened, math.inf, start, shown),
         )
+
+    def _ticks(self, device: Device, end: float) -> Sequence[Tick]:
+        """A device's ticks since it was left idle, as soon as there are enough after ``end``."""
+        # What was dated right after the opening may since be dated right before it.
+        period = self._meter.period(device)
+        since = self.times[0] - REDATED_PERIODS * period
+        deadline = self._meter.now() + TICK_WAIT_SECONDS
+        while True:
+            ticks = self._meter.ticks(device, since)
+            if sum(tick.time >= end for tick in ticks) > PAD_TICKS or self._meter.now() >= deadline:
+                return ticks
+            self._meter.sleep(period / 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -785,8 +799,3 @@ def _share(flags: Iterable[bool | None]) -> float:
     known = [flag for flag in flags if flag is not None]
     return sum(known) / len(known) if known else 0.0
 
-
-def _wait_for_ticks(meter: Meter, device: Device, since: float, count: int) -> None:
-    deadline = meter.now() + TICK_WAIT_SECONDS
-    while len(meter.ticks(device, since)) < count and meter.now() < deadline:
-        meter.sleep(meter.period(device) / 5)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import pytest
+from clockwork import Clockwork
 from traces import made_trace, reads_of, steady_trace
 
 from pytest_joules.meters.replay import ReplayMeter
-from pytest_joules.model import Measurement
+from pytest_joules.model import Device, Measurement, Tick
 from pytest_joules.sampling import OneShot, Plan, Sampler, Step
 from pytest_joules.workloads.work import Work
 
@@ -103,3 +105,25 @@ def test_a_shot_of_no_finite_count_is_unusable(count: float) -> None:
     shot.begin()
     meter.seek(8.5)
     assert "count" in shot.close(Work({"call": 1.0, "token": count})).invalid
+
+
+class Redated(Clockwork):
+    """Its ticks are all dated anew."""
+
+    later = 0.0
+
+    def ticks(self, device: Device, since: float) -> Sequence[Tick]:
+        return [replace(tick, time=tick.time + self.later) for tick in super().ticks(device, since - self.later)]
+
+
+@pytest.mark.parametrize("later", [-0.01, 0.01])
+def test_a_shot_stands_though_ticks_are_dated_anew(later: float) -> None:
+    meter = Redated()  # whose clock shows a tick
+    shot = OneShot(meter, lambda result: meter.now(), "shot", ("0",))
+    shot.settle()
+    meter.later = later
+    shot.begin()
+    meter.spend(0.5, 500.0)
+    measured = shot.close(Work({"call": 1.0}))
+    assert measured.invalid == ""
+    assert measured.blocks["call"][0].joules == pytest.approx(250.0, rel=0.02)

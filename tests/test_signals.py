@@ -317,7 +317,7 @@ def test_what_is_withheld_is_unavailable_and_everything_else_is_told(groups: str
 @pytest.mark.parametrize("withhold", ["gpm", "reasons", "slowdown"])
 def test_heat_makes_a_window_invalid_by_the_counters_or_else_by_the_samples(withhold: str) -> None:
     with simulated(fault="thermal", withhold=withhold) as (_, meter):
-        launch(bytes=3e12)
+        launch(bytes=12e12)
         told, _ = look(meter, 4)
         assert (told.slowed is None) is (withhold == "slowdown")
         reason = spoiled(meter, meter.devices, "", told)
@@ -334,10 +334,11 @@ def run(call: Mapping[str, float], **settings: str) -> tuple[float, float]:
     with simulated(**settings) as (host, meter):
         began = time.monotonic()
         launch(**call)  # type: ignore[arg-type]
-        seconds = host.gpus[0].queue_end - began
-        while len(ticks := meter.ticks(meter.devices[0], began + 1.3)) < 5:
+        queued, end = time.monotonic(), host.gpus[0].queue_end
+        while not (ticks := meter.ticks(meter.devices[0], queued + 1.3)) or ticks[-1].time < end:
             time.sleep(0.1)
-    return seconds, mean_watts(ticks)
+    # It began somewhere between the two.
+    return end - (began + queued) / 2, mean_watts([tick for tick in ticks if tick.time < end])
 
 
 def test_a_cap_a_clock_and_heat_move_watts_and_seconds_as_they_should() -> None:
@@ -348,5 +349,5 @@ def test_a_cap_a_clock_and_heat_move_watts_and_seconds_as_they_should() -> None:
     assert slow[0] > 1.1 * free[0]
     assert slow[1] < 0.9 * free[1]
     cold, hot = (run(copy, **settings) for settings in ({}, {"celsius": "75"}))
-    assert hot[0] == pytest.approx(cold[0], abs=0.15)  # of 3 s; a busy host is late to launch
+    assert hot[0] == pytest.approx(cold[0], abs=0.15)
     assert hot[1] / cold[1] == pytest.approx(1 + 40 * 0.002, abs=0.01)
