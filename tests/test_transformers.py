@@ -255,7 +255,7 @@ def test_a_budget_per_token(suite: Suite) -> None:
         eos_token_id=None, pad_token_id=0,
     )
     model = transformers.LlamaForCausalLM(config).eval()
-    model.model.register_forward_hook(lambda *given: step() and None)
+    model.model.register_forward_hook(lambda *given: step(4) and None)
 
     @pytest.mark.energy_budget("1 J/token")
     @pytest.mark.energy_budget("1 J/prompt_token", window="prefill")
@@ -263,8 +263,8 @@ def test_a_budget_per_token(suite: Suite) -> None:
     def test_generate(energy):
         energy.phases(model.generate, torch.ones(64, 3, dtype=torch.long), max_new_tokens=8, do_sample=False)
         whole, prefill, decode = energy.measurements
-        # 0.6 J a forward of 10 ms, 64 rows
-        assert decode.joules / sum(b.units for b in decode.blocks["token"]) == pytest.approx(0.065, rel=0.1)
+        # A forward of 40 ms, which is long for the host, takes 16.5 J for 64 rows.
+        assert decode.joules / sum(b.units for b in decode.blocks["token"]) == pytest.approx(0.258, rel=0.1)
     """
     )
     ran = suite.run()
