@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_joules.facts import changed
 from pytest_joules.serving.load import LoadResult, Record, Spec
 from pytest_joules.serving.names import DIALECTS
 from pytest_joules.serving.scrape import Scrape, Scraper
@@ -25,6 +26,7 @@ from pytest_joules.serving.timeline import (
     parse,
     steady_stretch,
 )
+from pytest_joules.workloads.settings import UNSET
 
 VLLM_PAGE = """\
 vllm:num_requests_running{engine="0",model_name="m"} 3.0
@@ -211,7 +213,7 @@ def test_settings_of_a_command_line() -> None:
         "vllm serve /secret/model --load-format dummy --max-num-seqs=64 --enforce-eager --no-enable-prefix-caching"
     )
     command += " --api-key hidden --kv-cache-dtype fp8 --enforce-eager"
-    assert settings_in(command.split()) == {
+    told = {
         "load_format": "dummy",
         "weights": "random",
         "max_num_seqs": "64",
@@ -219,6 +221,16 @@ def test_settings_of_a_command_line() -> None:
         "enable_prefix_caching": "False",
         "kv_cache_dtype": "fp8",
     }
+    assert {name: value for name, value in settings_in(command.split()).items() if value != UNSET} == told
+
+
+def test_what_is_not_on_the_command_line_of_vllm_is_unset() -> None:
+    graphs, eager = (settings_in(f"python -m vllm.entrypoints {flag}".split()) for flag in ("", "--enforce-eager"))
+    assert changed(eager, [graphs]) == {"enforce_eager": ("True", ("unset",))}
+    assert graphs["weights"] == "real"
+    # Another program, or a file with more of its settings: nobody knows.
+    assert settings_in(["bash", "serve.sh", "--enforce-eager"]) == {"enforce_eager": "True"}
+    assert settings_in(["vllm", "serve", "--config", "more.yaml", "--enforce-eager"]) == {"enforce_eager": "True"}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_joules.facts import changed
 from pytest_joules.workloads.settings import LONGEST, joined, kept
 from pytest_joules.workloads.vllm_settings import SETTINGS, gpus_of_replica, of_config
 
@@ -65,6 +66,22 @@ def test_a_configuration_of_another_version_gives_what_it_has() -> None:
     assert of_config(None) == of_config(SimpleNamespace()) == {}
     older = SimpleNamespace(compilation_config=SimpleNamespace(level=3), model_config=SimpleNamespace(model="/x"))
     assert of_config(older) == {"compilation_mode": "3"}
+
+
+def test_what_is_there_and_has_no_value_is_unset() -> None:
+    model = SimpleNamespace(quantization=None, enforce_eager=False, hf_text_config=SimpleNamespace(num_experts=None))
+    off = SimpleNamespace(model_config=model, speculative_config=None)
+    assert of_config(off) == {
+        "quantization": "unset",
+        "enforce_eager": "False",
+        "speculative_method": "unset",
+        "num_speculative_tokens": "unset",
+    }
+    on = SimpleNamespace(
+        model_config=SimpleNamespace(quantization="fp8"), speculative_config=SimpleNamespace(method="ngram")
+    )
+    assert of_config(on) == {"quantization": "fp8", "speculative_method": "ngram"}
+    assert {name: value[0] for name, value in changed(of_config(on), [of_config(off)]).items()} == of_config(on)
 
 
 def test_the_gpus_of_a_replica() -> None:

@@ -218,6 +218,7 @@ def test_settings_that_are_kept(decoder: Any) -> None:
         "model": "LlamaForCausalLM",
         "parameters": str(sum(p.numel() for p in decoder.parameters())),
         "dtype": "float32",
+        "quantization": "unset",
         "attention": "sdpa",
         "num_hidden_layers": "1",
         "torch_compile": "False",

@@ -18,7 +18,7 @@ from pytest_joules.diagnosis.observation import Observation
 from pytest_joules.diagnosis.quantities import ENABLE, QUANTITIES, TEXTS, Comparison, Scale
 from pytest_joules.diagnosis.rules import BY_NAME, RULES, Rule, Sign, Way, Where
 from pytest_joules.diagnosis.seen import signal_changes
-from pytest_joules.diagnosis.sizes import Range, Settings, unknown, widths
+from pytest_joules.diagnosis.sizes import Range, Settings, estimated_work, unknown, widths
 from pytest_joules.diagnosis.splits import exact_splits
 from pytest_joules.facts import FACTS, WEIGHTS, changed
 from pytest_joules.model import LIMIT_WATTS, Cause, Conditions, Diagnosis
@@ -37,6 +37,9 @@ ALWAYS_KNOWN = frozenset({"watts", "seconds"})
 
 FIRST = frozenset({"gpu-model", "gpu-count"})
 """Rules that come first whatever they account for: numbers of other hardware are no change of one thing."""
+
+MOVES = frozenset({Way.UP, Way.DOWN, Way.HIGH})
+"""Ways of a sign that is itself to be seen."""
 
 ALONE = frozenset({"versions", "setting"})
 """Rules that nothing has to show itself for."""
@@ -79,8 +82,10 @@ def explain(
     undecided: list[Rule] = []
     if abs(unexplained) > noise and unexplained * c.change > 0:
         undecided = findings.undecided({cause.rule for cause in causes})
-        causes += [_merged(undecided, c)] if 0 < len(undecided) <= MOST_TOGETHER else []
-    causes += findings.unsized(causes)
+    unsized = findings.unsized(causes)
+    causes += [cause for cause in unsized if findings.is_knob(cause)]
+    causes += [_merged(undecided, c)] if 0 < len(undecided) <= MOST_TOGETHER else []
+    causes += [cause for cause in unsized if not findings.is_knob(cause)]
     causes += [cause for cause in extra if cause.bounds is None]
     return replace(
         diagnosis,
@@ -216,9 +221,10 @@ class _Findings:
         states = {rule.name: seen(rule, c, way) for rule in RULES}
         certain = tuple(name for name, state in states.items() if state)
         undecided = [BY_NAME[name] for name, state in states.items() if state is None]
-        likely = [rule for rule in undecided if all(_holds(sign, c, way) is not False for sign in rule.plausible)]
+        guessed = (rule for rule in undecided if any(rule.brief))
+        likely = [rule for rule in guessed if all(_holds(sign, c, way) is not False for sign in rule.plausible)]
         possible = tuple(rule.name for rule in likely) if any(_told(rule, c, way) for rule in likely) else ()
-        told = tuple(name for name in possible if _told(BY_NAME[name], c, way))
+        told = tuple(name for name in possible if _moved_as(BY_NAME[name], c, way))
         recorded = _recorded(c, certain, told)
         return cls(c, tuple(_sized(recorded, c, (*certain, *told))), certain, possible)
 
@@ -227,6 +233,13 @@ class _Findings:
         absorbed = {way for name in named if name in BY_NAME for way in BY_NAME[name].ways}
         settled = {one.rule.name for one, size in self.recorded if size is not None}
         return [BY_NAME[name] for name in self.possible if name not in named | absorbed | settled]
+
+    def is_knob(self, cause: Cause) -> bool:
+        """Whether a setting that differs may have brought the change about, for all that is known."""
+        if cause.bounds is not None or cause.rule == "versions":
+            return False
+        level = cause.rule == "batch" and self.c.moved("running_requests") is not None
+        return not level and any(one.rule.name == cause.rule and one.settings for one, _ in self.recorded)
 
     def unsized(self, causes: Sequence[Cause]) -> list[Cause]:
         """What differs and accounts for nothing that is known."""
@@ -243,16 +256,21 @@ def _told(rule: Rule, c: Comparison, way: int) -> bool:
     return any(_holds(sign, c, way) for sign in _signs(rule, c) if sign.quantity not in ALWAYS_KNOWN)
 
 
+def _moved_as(rule: Rule, c: Comparison, way: int) -> bool:
+    """Whether something beside time moved as a rule has it: what stayed level contradicts nothing and shows nothing."""
+    return any(_holds(sign, c, way) for sign in _signs(rule, c) if sign.quantity != "seconds" and sign.way in MOVES)
+
+
 def _recorded(c: Comparison, certain: Sequence[str], told: Sequence[str]) -> list[_Recorded]:
     """Every rule with what was recorded for it.
 
     A setting goes to the mechanism that it brought about: one that is certain, or that a sign speaks for, or the one
-    whose size is known without.
+    whose size is known without (that of arithmetic is known from the arithmetic, not from a setting).
     """
     settings: dict[str, dict[str, tuple[str, str]]] = {}
     for name, pair in settings_that_differ(c.before, c.after).items():
         rules = [rule for rule in RULES if name in rule.settings]
-        sized = [rule.name for rule in rules if rule.size is not unknown or not rule.signs]
+        sized = [rule.name for rule in rules if rule.size not in (unknown, estimated_work) or not rule.signs]
         shown = [rule.name for known in (certain, told) for rule in rules if rule.name in known]
         kind = "versions" if name.startswith("version of ") else "setting"
         settings.setdefault(next(iter((*shown, *sized)), kind), {})[name] = pair

@@ -76,7 +76,7 @@ class Rule:
         facts: Facts about the work that are it.
         ways: Mechanisms in which it shows itself, so that they are evidence of it and no causes of their own.
         shows: Quantities that are printed with it where they moved.
-        brief: Rise and fall in a few words, where rules are named together.
+        brief: Rise and fall in a few words, where rules are named together; empty if it is named only where it is seen.
         plausible: Signs without which it is not named where others are missing.
         units: Units of work that it can concern; empty for any.
         where: Where it can be at work.
@@ -393,8 +393,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "clocks",
-        rise="a faster SM clock takes more watts and saves no time that makes up for it",
-        fall="a slower SM clock takes fewer watts and loses no time that matters",
+        rise="a faster SM clock takes more watts than the time it saves makes up for",
+        fall="a slower SM clock saves more watts than the time it loses takes back",
         advice="look at the clock policy: nvidia-smi -lgc, application clocks, power profile",
         expect="up to 3 times the change of the clock: power goes with it and with voltage squared",
         source="bounds",
@@ -435,6 +435,18 @@ RULES: tuple[Rule, ...] = (
         shows=("tensor_cycles", "dram_bytes", *_GPM_SHOWN),
         plausible=(Sign("watts", Way.NOT_DOWN, least=0.05),),
         brief=("more arithmetic", "less arithmetic"),
+    ),
+    Rule(
+        "hidden-work",
+        rise="more arithmetic for each unit, which takes watts and no time",
+        fall="less arithmetic for each unit, which took watts and no time",
+        advice="look for work that is done twice or thrown away: what takes the time, such as memory traffic, hides it",
+        expect="up to what watts rose by",
+        source=IDENTITY,
+        part=sizes.anything,
+        signs=_all(Sign("watts", Way.UP), Sign("seconds", Way.LEVEL), Sign("sm_clock", Way.LEVEL),
+                   Sign("compute_cycles", Way.UP, least=0.05, beside="dram_bytes"), _SAME_BATCH),
+        shows=("tensor_cycles", "dram_bytes", *_GPM_SHOWN),
     ),
     Rule(
         "memory-bound",

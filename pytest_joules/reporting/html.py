@@ -53,6 +53,7 @@ from pytest_joules.units import (
     plural,
     significant,
 )
+from pytest_joules.workloads.settings import UNSET
 
 LONGEST_TEXT = 4000
 """Characters of one text that are shown; a parametrized id may have a hundred thousand, in every line that names it."""
@@ -549,7 +550,7 @@ def _conditions(measurement: Measurement) -> list[tuple[str, list[tuple[str, str
         ("Latencies", [(name, format_seconds(value)) for name, value in measurement.latencies.items()]),
         ("The work", _told((name, _fact(name, value), _fact(name, 0.0)) for name, value in at.facts.items())),
         ("Versions", list(at.versions.items())),
-        ("Settings", list(at.configuration.items())),
+        ("Settings", [(name, value) for name, value in at.configuration.items() if value != UNSET]),
     ]
     return [(title, list(told)) for title, told in groups if told]
 

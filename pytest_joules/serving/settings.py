@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from pytest_joules.workloads.settings import kept
-from pytest_joules.workloads.vllm_settings import SETTINGS, with_weights
+from pytest_joules.workloads.vllm_settings import SETTINGS, with_unset, with_weights
 
 _NAMES = {name: setting.name for setting in SETTINGS for name in (setting.name, *setting.paths, *setting.flags)}
 """What a command line may call each setting."""
@@ -20,6 +20,7 @@ def settings_in(arguments: Sequence[str]) -> dict[str, str]:
     """The kept settings among a command's arguments: ``--name value``, ``--name=value``, ``--name``, ``--no-name``.
 
     Those of a flag that takes JSON are found in it, or by their path: ``--compilation-config.cudagraph_mode NONE``.
+    What is not on vLLM's command line is unset.
     """
     found: dict[str, object] = {}
     for flag, value in _flags(arguments):
@@ -28,7 +29,14 @@ def settings_in(arguments: Sequence[str]) -> dict[str, str]:
                 found[_NAMES[name]] = given
             elif name.startswith("no_") and name[3:] in _NAMES:
                 found[_NAMES[name[3:]]] = False
-    return with_weights(kept(found))
+    settings = kept(found)
+    return with_weights(with_unset(settings) if _is_whole(arguments) else settings)
+
+
+def _is_whole(arguments: Sequence[str]) -> bool:
+    """Whether that is vLLM's own command line, and no file or script holds others of its settings."""
+    given = [argument.partition("=")[0] for argument in arguments]
+    return any("vllm" in argument for argument in given) and "--config" not in given
 
 
 def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str | bool]]:

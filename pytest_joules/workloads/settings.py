@@ -9,6 +9,9 @@ from enum import Enum
 LONGEST = 80
 """Characters of a value."""
 
+UNSET = "unset"
+"""What is kept of a setting that nobody gave a value, where that is known: turned on, it differs from this."""
+
 _ITEM = r"(?:-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?[kKmMgG]?|[A-Za-z0-9_][A-Za-z0-9_-]*)"
 _SHAPE = re.compile(rf"{_ITEM}(?:[+,]{_ITEM})*")
 """Numbers and words, joined by ``+`` or ``,``: a path has slashes, a host dots or colons, a person an ``@``."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from pytest_joules.facts import WEIGHTS
 from pytest_joules.latency import Timings
-from pytest_joules.workloads.settings import kept
+from pytest_joules.workloads.settings import UNSET, kept
 from pytest_joules.workloads.torch import module_settings, weights
 from pytest_joules.workloads.work import Call, Override, Split, Work, distinct, is_a
 
@@ -106,7 +106,7 @@ def _settings(model: Any, call: Call) -> Mapping[str, str]:
         **kept(
             {
                 "dtype": model.dtype,
-                "quantization": getattr(quantization, "quant_method", None),
+                "quantization": UNSET if quantization is None else getattr(quantization, "quant_method", None),
                 WEIGHTS: weights(model) or None,
                 **{name: arguments.setting(name) for name in _GENERATION if arguments is not None},
             }

@@ -7,12 +7,12 @@ that are not there are left out.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pytest_joules.facts import WEIGHTS
-from pytest_joules.workloads.settings import kept
+from pytest_joules.workloads.settings import UNSET, kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +24,22 @@ class Setting:
         paths: Where ``VllmConfig`` holds it, the present place first.  A flag that takes JSON, such as
             ``--compilation-config``, names it by the same path.
         flags: Other flags that set it, without their dashes and with ``_`` for those inside.
+        chosen: Whether a flag sets it; the model's own shape is not chosen.
     """
 
     name: str
     paths: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    chosen: bool = True
 
 
 def _model(name: str, *others: str) -> Setting:
     """Of the model's shape; families call some of it otherwise."""
-    return Setting(name, tuple(f"model_config.hf_text_config.{key}" for key in (name, *others)))
+    return Setting(name, tuple(f"model_config.hf_text_config.{key}" for key in (name, *others)), chosen=False)
 
 
 SETTINGS = (
-    Setting("architecture", ("model_config.architecture",)),
+    Setting("architecture", ("model_config.architecture",), chosen=False),
     _model("num_hidden_layers"),
     _model("hidden_size"),
     _model("intermediate_size"),
@@ -86,19 +88,35 @@ SETTINGS = (
 
 
 def of_config(config: Any) -> dict[str, str]:
-    """The settings in a ``VllmConfig``."""
-    found = {setting.name: _first(config, setting.paths) for setting in SETTINGS}
-    return with_weights(kept({name: value for name, value in found.items() if value is not None}))
+    """The settings in a ``VllmConfig``; nothing if there is none."""
+    if config is None:
+        return {}
+    return with_weights(kept({setting.name: _held(config, setting) for setting in SETTINGS}))
 
 
-def _first(config: Any, paths: Sequence[str]) -> object:
-    for path in paths:
-        value = config
-        for name in path.split("."):
-            value = getattr(value, name, None)
-        if value is not None:
-            return value
-    return None
+_ABSENT = object()
+
+
+def _held(config: Any, setting: Setting) -> object:
+    """What a configuration holds of a setting; ``None`` if this version of vLLM does not have it."""
+    values = [_at(config, path) for path in setting.paths]
+    given = next((value for value in values if value is not _ABSENT and value is not None), None)
+    return UNSET if given is None and setting.chosen and None in values else given
+
+
+def _at(config: Any, path: str) -> object:
+    """What stands at a path; also ``None`` where a part of it is, such as the speculative decoding that is off."""
+    value = config
+    for name in path.split("."):
+        value = None if value is None else getattr(value, name, _ABSENT)
+        if value is _ABSENT:
+            break
+    return value
+
+
+def with_unset(settings: Mapping[str, str]) -> dict[str, str]:
+    """The settings of a whole command line: what is not on it is unset."""
+    return {**{setting.name: UNSET for setting in SETTINGS if setting.chosen}, **settings}
 
 
 def with_weights(settings: Mapping[str, str]) -> dict[str, str]:
