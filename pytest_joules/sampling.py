@@ -798,4 +798,3 @@ def no_joules(blocks: Mapping[str, Sequence[Block]], complaint: str) -> str:
 def _share(flags: Iterable[bool | None]) -> float:
     known = [flag for flag in flags if flag is not None]
     return sum(known) / len(known) if known else 0.0
-
