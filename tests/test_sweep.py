@@ -440,6 +440,15 @@ def test_a_failure_counts_whenever_it_comes(swept: Suite) -> None:
     assert sorted(order for found in orders(sweep).values() for order in found) == list(range(6))
 
 
+def test_a_point_that_fails_as_expected_says_so(swept: Suite) -> None:
+    known = BATCHES.replace("[8, 16, 32]", "[8, pytest.param(16, marks=pytest.mark.xfail(reason='known')), 32]")
+    ran, sweep, _ = run(swept, known.format("batch != 16"))
+    ran.assert_outcomes(passed=3, xfailed=1)
+    assert reasons(sweep) == {"8": "", "16": "failed, as its xfail expects: known", "32": ""}
+    ran, sweep, _ = run(swept, known.replace("xfail(", "xfail(run=False, ").format("batch != 16"))
+    assert reasons(sweep) == {"8": "", "16": "skipped: [NOTRUN] known", "32": ""}
+
+
 def test_what_time_does_not_reach_is_skipped_and_said(swept: Suite, capsys: pytest.CaptureFixture[str]) -> None:
     ran, sweep, log = run(swept, BATCHES.format("True"), "--energy-sweep-seconds=0.001")
     ran.assert_outcomes(passed=2, skipped=2)
