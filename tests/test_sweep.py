@@ -69,6 +69,9 @@ def test_settings_are_the_parameters_as_text() -> None:
     }
     assert settings_of({"prompt": "word " * 100, "batch": -1}, "long-prompt--1")["prompt"] == "long-prompt--1"
     assert settings_of({"a": {"n": 1}, "b": {"n": 2}}, "a0-b0") == {"n": "1", "b.n": "2"}
+    both = {"o": {"b": 3, "n": 1}, "b": 32}
+    for order in (both, dict(reversed(both.items()))):
+        assert settings_of(order, "x-y") == {"o.b": "3", "n": "1", "b": "32"}
 
 
 # -- groups --
@@ -586,6 +589,31 @@ def test_a_wrong_marker_is_named_at_collection(swept: Suite, mark: str, complain
     assert ran.ret != 0
     assert log == []
     (ran.stderr if complaint.startswith("ERROR") else ran.stdout).fnmatch_lines([complaint])
+
+
+def test_a_function_is_a_point_of_one_group_and_a_class_gives_the_usual_one(swept: Suite) -> None:
+    test = """
+    class TestIt:
+        pytestmark = pytest.mark.energy_sweep("of the class")
+
+        @pytest.mark.energy_sweep("a", latency="call_p95")
+        @pytest.mark.energy_sweep({})
+        @pytest.mark.parametrize("batch", [8, 16])
+        def test_it(self, energy, batch):
+            measure(energy, batch)
+    """
+    ran, _, _ = run(swept, test.format("'b'"))
+    ran.assert_outcomes(errors=1)
+    ran.stdout.fnmatch_lines(
+        [
+            "*TestIt::test_it[[]8[]]: energy_sweep: two groups, 'b' and 'a', and a test is a point of one: "
+            "give one group; another latency: pytest-joules frontier --latency"
+        ]
+    )
+    for same in ("'a'", "unit='token'"):
+        ran, sweep, _ = run(swept, test.format(same), "--energy-sweep-once")
+        ran.assert_outcomes(passed=2)
+        assert sweep["group"] == "a"
 
 
 def test_conditions_without_a_sweep_are_told(swept: Suite) -> None:
