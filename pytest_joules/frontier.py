@@ -645,11 +645,14 @@ def _excess(known: _Known, name: str) -> float:
 
 def _notes(known: _Known, placed: Mapping[str, Placed], found: Recommendation) -> Iterable[str]:
     names = configurations(known.sweep.points)
-    if len(known.sweep.points) == 1:
+    many, weighed = len(known.sweep.points), sum(not _excluded(at) for at in placed.values())
+    if many == 1:
         yield "there is but one point: nothing to compare it with"
+    elif weighed == 1:
+        yield f"only 1 of {many} points was measured and is sound: nothing to compare it with"
     elif known.default is None:
         yield "no point is marked as the default: nothing is told about what is saved against today's configuration"
-    elif known.default not in known.joules:
+    if known.default is not None and known.default not in known.joules:
         reason = placed[known.default].reason
         yield f"nothing is told about what is saved against the default, {names[known.default]}: {reason}"
     if (ahead := found.ahead) is not None and ahead.low < ahead.high and ahead.low <= 0:

@@ -39,6 +39,7 @@ from pytest_joules.model import (
     DESELECTED,
     SKIPPED,
     TEST_FAILED,
+    XFAILED,
     BaselineKey,
     BaselineReview,
     BudgetResult,
@@ -78,6 +79,15 @@ PROPERTIES = pytest.StashKey[Sequence[tuple[str, str]]]()
 
 LARGEST_INTEGER = 2**64
 """What most readers of JSON can hold."""
+
+
+def why_skipped(report: pytest.TestReport) -> str:
+    """Why a test that pytest counts as skipped is none that tells: it did not run, or failed as it says of itself."""
+    expected = str(getattr(report, "wasxfail", ""))
+    if hasattr(report, "wasxfail") and report.when != "setup":
+        return f"{XFAILED}: {expected}" if expected else XFAILED
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else expected or "expected to fail"
+    return f"{SKIPPED}{reason.removeprefix('Skipped: ')}"
 
 
 def as_json(info: Mapping[str, Any]) -> dict[str, Any]:
@@ -406,9 +416,7 @@ class Gate:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.skipped:
-            expected = str(getattr(report, "wasxfail", "")) or "expected to fail"
-            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else expected
-            self.why_unmeasured[report.nodeid] = f"{SKIPPED}{reason.removeprefix('Skipped: ')}"
+            self.why_unmeasured[report.nodeid] = why_skipped(report)
         elif report.failed:
             # pytest-xdist reports for a worker that crashed, and does not know when.
             known = report.when in ("setup", "call", "teardown")
@@ -592,7 +600,9 @@ class Gate:
     def _broken(self, test: str, results: Sequence[BudgetResult]) -> str:
         """Why a test whose budgets were judged ended badly, but for those that failed it."""
         why = self.why_unmeasured.get(test, "")
-        by_budget = any(result.failed for result in results) and why.startswith((f"{TEST_FAILED} call", SKIPPED))
+        by_budget = any(result.failed for result in results) and why.startswith(
+            (f"{TEST_FAILED} call", XFAILED, SKIPPED)
+        )
         return "" if by_budget else why
 
     def _unfit(self, test: str) -> str:

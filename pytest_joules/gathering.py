@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from pytest_joules.codec import shown
 from pytest_joules.model import Sweep, SweepPoint
-from pytest_joules.slo import latencies_of
+from pytest_joules.slo import latencies_of, latency_called
 from pytest_joules.units import plural
 
 COMMIT_DIGITS = 12
@@ -38,12 +38,16 @@ class Part:
     sweeps: tuple[Sweep, ...]
 
 
-def gathered(parts: Sequence[Part]) -> tuple[Sweep, ...]:
+def gathered(parts: Sequence[Part], *, latency: str | None = None) -> tuple[Sweep, ...]:
     """One sweep for each group, with the points of all files.
 
     Where files are of other GPUs or commits, a point's settings and name say which it is of.  A configuration that was
     measured in several files on one GPU at one commit is one point with all of their measurements.  Of several defaults
     that of the first file counts.
+
+    Args:
+        parts: The sweeps of each file.
+        latency: What :func:`with_latency` is to weigh them against: then they need not have one of their own in common.
 
     Raises:
         GatherError: if joules of a group do not compare, or a file has two points of one name.
@@ -53,7 +57,7 @@ def gathered(parts: Sequence[Part]) -> tuple[Sweep, ...]:
         for sweep in part.sweeps:
             _check_names(part.name, sweep)
             groups.setdefault(sweep.group, []).append((part.name, sweep))
-    return tuple(_one(found) for found in groups.values())
+    return tuple(_one(found, latency) for found in groups.values())
 
 
 def _check_names(file: str, sweep: Sweep) -> None:
@@ -64,8 +68,8 @@ def _check_names(file: str, sweep: Sweep) -> None:
         seen.add(point.name)
 
 
-def _one(found: Sequence[tuple[str, Sweep]]) -> Sweep:
-    _check_alike(found)
+def _one(found: Sequence[tuple[str, Sweep]], latency: str | None) -> Sweep:
+    _check_alike([(file, sweep if latency is None else replace(sweep, latency=latency)) for file, sweep in found])
     whole = found[0][1]
     origins = [_origins(sweep) for _, sweep in found]
     varying = [name for name in ("sku", "commit") if len({each[name] for each in origins}) > 1]
@@ -172,20 +176,21 @@ def _told(point: SweepPoint) -> list[str]:
 
 
 def with_latency(sweeps: Sequence[Sweep], latency: str) -> tuple[Sweep, ...]:
-    """The sweeps, their joules weighed against another latency wherever it is told.
+    """The sweeps, their joules weighed against another latency wherever it is told; ``itl`` means its median.
 
     Raises:
         GatherError: if none of their points tells it.
     """
     told = [latencies_of(sweep.points) for sweep in sweeps]
-    if not any(latency in names for names in told):
+    tells = [latency_called(latency, names) in names for names in told]
+    if not any(tells):
         known = _listed(name for names in told for name in names)
         raise GatherError(f"--latency {latency}: no point tells it; use one of {known}")
     return tuple(
         replace(sweep, latency=latency)
-        if latency in names
+        if its
         else replace(sweep, notes=(*sweep.notes, f"weighed against {sweep.latency}: no point tells {latency}"))
-        for sweep, names in zip(sweeps, told, strict=True)
+        for sweep, its in zip(sweeps, tells, strict=True)
     )
 
 

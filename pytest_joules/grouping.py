@@ -91,7 +91,8 @@ class Member:
 def settings_of(params: Mapping[str, object], identity: str) -> dict[str, str]:
     """A test's parameters as text.
 
-    A mapping tells its own settings by their names.  What has no good text is named by its part of the test's id.
+    A mapping tells its own settings by their names, those that are taken behind its own name: a parameter's name is
+    its own, wherever it stands.  What has no good text is named by its part of the test's id.
 
     Args:
         params: By argument or fixture.
@@ -103,8 +104,8 @@ def settings_of(params: Mapping[str, object], identity: str) -> dict[str, str]:
     for name, value in params.items():
         inner = value if isinstance(value, Mapping) and value else {name: value}
         for key, each in inner.items():
-            told = str(key) if str(key) not in settings else f"{name}.{key}"
-            settings[told] = _text(each) or names[name]
+            taken = str(key) in settings or str(key) in params.keys() - {name}
+            settings[f"{name}.{key}" if taken else str(key)] = _text(each) or names[name]
     return settings
 
 

@@ -66,14 +66,22 @@ def sweep_of(item: pytest.Item) -> EnergySweep | None:
     """What the item's markers say of the sweep that it belongs to; the closest wins, argument by argument.
 
     Raises:
-        MarkerError: if a marker cannot be one.
+        MarkerError: if a marker cannot be one, or two of the function itself name different groups.
     """
     marks = [(mark.args, mark.kwargs) for mark in item.iter_markers(SWEEP)]
     if not marks:
         return None
     from pytest_joules.grouping import EnergySweep
 
-    return EnergySweep.from_markers(marks)
+    found = EnergySweep.from_markers(marks)
+    own = (EnergySweep.from_markers([(mark.args, mark.kwargs)]) for mark in item.own_markers if mark.name == SWEEP)
+    groups = list(dict.fromkeys(each.group for each in own if each.group is not None))
+    if len(groups) > 1:
+        raise MarkerError(
+            f"two groups, {groups[0]!r} and {groups[1]!r}, and a test is a point of one: give one group; "
+            "another latency: pytest-joules frontier --latency"
+        )
+    return found
 
 
 def check_markers(collector: pytest.Collector, report: pytest.CollectReport) -> pytest.CollectReport:

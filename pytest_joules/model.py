@@ -317,6 +317,9 @@ TEST_FAILED = "the test failed in"
 SKIPPED, DESELECTED = "skipped: ", "deselected"
 """How the reason of UNMEASURED begins where nobody wanted the test to run."""
 
+XFAILED = "failed, as its xfail expects"
+"""How it begins where the test ran, and failed as it says of itself; the reason that it gives follows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

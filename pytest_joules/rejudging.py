@@ -14,6 +14,7 @@ from pytest_joules.judging import Bar, explained, judge
 from pytest_joules.model import (
     DESELECTED,
     SKIPPED,
+    XFAILED,
     BaselineKey,
     BudgetResult,
     MeterInfo,
@@ -150,9 +151,9 @@ def still_fails(result: BudgetResult, options: Options) -> bool:
 
 
 def unwanted(result: BudgetResult) -> bool:
-    """Whether nobody wanted the test to run: it was skipped, or not selected."""
+    """Whether nobody wanted the test to tell: it was skipped, not selected, or failed as it was expected to."""
     verdict = result.verdict
-    return verdict.kind is VerdictKind.UNMEASURED and verdict.reason.startswith((SKIPPED, DESELECTED))
+    return verdict.kind is VerdictKind.UNMEASURED and verdict.reason.startswith((SKIPPED, XFAILED, DESELECTED))
 
 
 def check_storable(runs: Sequence[RunResult]) -> None:

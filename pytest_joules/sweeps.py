@@ -90,13 +90,45 @@ def sweep_of(
     """
     marked = members[0].marked
     windows = [(attempt.test, _window(attempt.windows, marked.window)) for attempt in attempts]
-    sound = (window for _, window in windows if isinstance(window, Measurement) and not window.invalid)
-    unit = marked.unit or next(map(natural_unit, sound), "call")
+    counted = {} if marked.unit else _counted(members, windows, faults)
+    unit = marked.unit or next(iter(counted.values()), "call")
+    mixed = _mixed({test: own for test, own in counted.items() if not faults.get(test)})
     found: defaultdict[str, list[tuple[Measurement | str, Pass | str]]] = defaultdict(list)
     for order, (test, window) in enumerate(windows):
         found[test].append((window, pass_of(window, unit, order)))
-    points = [_point(member, found[member.test], faults, commit) for member in members]
+    wrong = {test: faults.get(test) or mixed.get(test, "") for test in found.keys() | faults.keys()}
+    points = [_point(member, found[member.test], wrong, commit) for member in members]
     return Sweep(members[0].group, unit, marked.latency, tuple(points), seed, spent_seconds, tuple(notes))
+
+
+def _counted(
+    members: Sequence[Member], windows: Sequence[tuple[str, Measurement | str]], faults: Mapping[str, str]
+) -> dict[str, str]:
+    """The unit that each test counts of itself: in the members' order, whatever ran first, those without a fault first.
+
+    Only of tests that have a sound window.
+    """
+    first: dict[str, str] = {}
+    for test, window in windows:
+        if isinstance(window, Measurement) and not window.invalid:
+            first.setdefault(test, natural_unit(window))
+    tests = sorted((member.test for member in members), key=lambda test: bool(faults.get(test)))
+    return {test: first[test] for test in tests if test in first}
+
+
+def _mixed(counted: Mapping[str, str]) -> dict[str, str]:
+    """Why no point of a group can be chosen whose tests count different units, by node id; empty if all count one."""
+    tests: defaultdict[str, list[str]] = defaultdict(list)
+    for test, unit in counted.items():
+        tests[unit].append(test)
+    if len(tests) < 2:
+        return {}
+    told = {unit: f"{unit!r} like {named[0]}" for unit, named in tests.items()}
+    return {
+        test: f"counts {unit!r}, others of the group {' and '.join(told[other] for other in told if other != unit)}: "
+        "give energy_sweep(unit=...), or a group each"
+        for test, unit in counted.items()
+    }
 
 
 def _point(

@@ -406,6 +406,7 @@ def test_settings_name_points_where_they_tell_them_apart() -> None:
 def test_a_default_without_joules_is_no_measure_and_the_reason_is_told() -> None:
     broken = replace(measured("a", [1.0], default=True, size="8"), invalid="its test failed")
     assert frontier_of(sweep_of(broken, measured("b", [1.0], size="16"))).notes == (
+        "only 1 of 2 points was measured and is sound: nothing to compare it with",
         "nothing is told about what is saved against the default, size=8: its test failed",
     )
 

@@ -45,7 +45,8 @@ def of_gpu(gpu: str) -> Sweep:
 
 
 def written(path: Path, *sweeps: Sweep, **known: object) -> str:
-    run = RunResult(CREATED, "1", MeterInfo("Zeus", False, ()), sweeps=sweeps, **known)  # type: ignore[arg-type]
+    known = {"meter": MeterInfo("Zeus", False, ()), **known}
+    run = RunResult(CREATED, "1", sweeps=sweeps, **known)  # type: ignore[arg-type]
     json_report.write(run, path)
     return str(path)
 
@@ -294,6 +295,52 @@ def test_a_limit_that_nobody_meets_is_not_fine(tmp_path: Path, capsys: pytest.Ca
     assert main(["frontier", file]) == 1, "the report's own condition"
     assert "recommended nothing: " in capsys.readouterr().out
     assert main(["frontier", file, "--slo", "itl_p50 < 1 s"]) == 0
+
+
+def test_conditions_and_banner_of_a_report_are_those_of_its_own_groups(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    meter = MeterInfo("simulated", True, ())
+    file = written(tmp_path / "a.json", of_gpu("H100"), meter=meter, slo="itl_p50 < 30 ms, call < 2 s")
+    files = [file, *published(tmp_path / "references")]
+    page = tmp_path / "f.html"
+    assert main(["frontier", *files, "-k", "Llama", "--html", str(page)]) == 0
+    told = capsys.readouterr().out
+    assert "simulated" not in told
+    assert "recommended max_num_seqs=1024, gpu=B200: 54.90 mJ/token, 18.2 tokens/s/W, itl_p50 87.1 ms\n" in told
+    assert "30 ms" not in told + page.read_text(encoding="utf-8")
+
+    assert main(["frontier", *files]) == 0
+    banner = "simulated: the joules of chat decode say nothing of hardware\n\nchat decode: "
+    assert capsys.readouterr().out.startswith(banner)
+    assert main(["frontier", *files, "--json", str(tmp_path / "f.json")]) == 0
+    found = json.loads((tmp_path / "f.json").read_text())["frontiers"]
+    assert [len(each["conditions"]) for each in found] == [2, 0, 0]
+    capsys.readouterr()
+    assert main(["frontier", *files, "--slo", "itl_p50 < 50 ms"]) == 1, "asked of all groups"
+    assert main(["frontier", file]) == 0
+    assert "simulated: these joules say nothing of hardware" in capsys.readouterr().out
+
+
+def test_reports_of_other_groups_keep_their_own_conditions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = written(tmp_path / "a.json", sweep([point(8), point(16, 0.05, 0.03)], "one"), slo="itl_p50 < 25 ms")
+    two = written(tmp_path / "b.json", sweep([point(8), point(16, 0.05, 0.03)], "two"))
+    assert main(["frontier", one, two]) == 0
+    told = capsys.readouterr().out
+    assert ("recommended max_num_seqs=8" in told, "recommended max_num_seqs=16" in told) == (True, True)
+
+
+def test_a_latency_is_called_as_in_conditions_and_told_of_the_groups_that_are_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = SweepPoint("t[1]", {"n": "1"}, (Pass(9.0, seconds={"e2e_p50": 1.0, "call": 1.0}),))
+    file = written(tmp_path / "a.json", sweep([point(8)]), Sweep("images", "image", "call", (images,)))
+    assert main(["frontier", file, "--latency", "itl"]) == 0
+    told = capsys.readouterr().out
+    assert "chat decode: J/token against itl, 1 point" in told
+    assert "weighed against call: no point tells itl" in told
+    assert main(["frontier", file, "--latency", "itl", "-k", "images"]) == 2
+    assert "--latency itl: no point tells it; use one of e2e_p50; call\n" in capsys.readouterr().err
 
 
 def files_at_fault(tmp_path: Path) -> Mapping[str, list[str]]:

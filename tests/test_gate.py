@@ -8,6 +8,10 @@ import xml.etree.ElementTree as ET
 import pytest
 from conftest import STEP_JOULES_PER_TOKEN, Suite
 
+from pytest_joules.options import Options
+from pytest_joules.rejudging import still_fails
+from pytest_joules.reporting import json as json_report
+
 TEST = """
     @pytest.mark.energy_budget(tolerance="2%")
     def test_step(energy):
@@ -59,6 +63,20 @@ def test_regression_is_confirmed_on_fresh_blocks(suite: Suite) -> None:
     ran = suite.run()
     ran.assert_outcomes(failed=1)
     ran.stdout.fnmatch_lines(["*note*confirmed on fresh blocks after a second warm-up"])
+
+
+def test_a_budget_whose_test_fails_as_expected_is_unmeasured_and_says_so(suite: Suite) -> None:
+    suite.write("""
+    @pytest.mark.xfail(reason="known")
+    @pytest.mark.energy_budget("1 J/token")
+    def test_it(energy):
+        assert False
+    """)
+    ran = suite.run("--energy-json=report.json")
+    ran.assert_outcomes(xfailed=1)
+    ran.stdout.fnmatch_lines(["*test_it.py::test_it: UNMEASURED: failed, as its xfail expects: known"])
+    (result,) = json_report.read(suite.path / "report.json").results
+    assert not still_fails(result, Options(enabled=True)), "nobody is wrong when it is compared, either"
 
 
 def test_xfail_sees_the_failed_budget(suite: Suite) -> None:

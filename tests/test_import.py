@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from datetime import date
@@ -171,19 +172,33 @@ def test_what_no_path_tells_has_to_be_said(tmp_path: Path) -> None:
 def test_runs_that_are_no_good_are_left_out(tmp_path: Path) -> None:
     short = written(tmp_path / "gpqa" / "short.json", mlenergy.chat_run(steady_state_duration=12.0))
     failed = written(tmp_path / "gpqa" / "failed.json", mlenergy.chat_run(completed=900))
+    none = written(tmp_path / "gpqa" / "none.json", mlenergy.chat_run(completed=0, steady_state_duration=0.0))
+    idle = written(tmp_path / "gpqa" / "idle.json", mlenergy.chat_run(steady_state_duration=0.0))
     empty = written(tmp_path / "gpqa" / "empty" / "results.json", mlenergy.chat_run())
     full = written(tmp_path / "gpqa" / "full" / "results.json", mlenergy.chat_run())
     for run, running in ((empty, 100.0), (full, 190.5)):
         stats = {"vllm:num_requests_running": running, "vllm:kv_cache_usage_perc": 0.5}
         written(run.with_name("prometheus.json"), {"collection_interval": 1.0, "steady_state_stats": stats})
-    found = read_mlenergy([short, failed, empty, full], TOLD)
+    found = read_mlenergy([short, failed, none, idle, empty, full], TOLD)
     (one,) = found.references
     assert one.facts == {"tokens_per_request": 300.0, "running_requests": 190.5}
     assert found.notes == (
         f"{short}: left out, its steady state of 12 s is under 20 s",
         f"{failed}: left out, only 900 of 1000 requests were answered",
+        f"{none}: left out, only 0 of 1000 requests were answered",
+        f"{idle}: left out, its steady state of 0 s is under 20 s",
         f"{empty}: left out, only 100 of 192 requests ran at a time",
     )
+
+
+def test_nan_is_no_value_of_a_field_that_may_be_missing(tmp_path: Path) -> None:
+    row = {**ROW, "avg_output_len": math.nan, "max_num_batched_tokens": math.nan}
+    (found,) = imported(written(tmp_path / "chat.json", mlenergy.task_file("gpqa", row)))
+    assert "tokens_per_request" not in found.facts
+    assert "max_num_batched_tokens" not in found.settings
+    rows = [{**each, "energy_per_token_joules": math.nan} for each in mlenergy.chat_table()]
+    path = table(tmp_path / "llm.parquet", rows)
+    assert refusal(path) == f"{path}: row 0: 'energy_per_token_joules' is 'nan', not a number above zero"
 
 
 def test_runs_that_nothing_tells_apart_are_numbered(tmp_path: Path) -> None:
@@ -219,13 +234,26 @@ ROW = mlenergy.chat_row("H100", 8, 0.4, 7.0)
         (mlenergy.task_file("gpqa", {**ROW, "num_gpus": 1.5}), "configurations[0]: 'num_gpus' is '1.5', not a whole"),
         (mlenergy.task_file("gpqa", mlenergy.video_row()), "configurations[0]: no 'energy_per_token_joules': another"),
         (mlenergy.task_file("text-to-image", mlenergy.video_row()), "configurations[0]: no 'energy_per_image_joules'"),
+        (
+            mlenergy.task_file("gpqa", {**ROW, "energy_per_token_joules": math.nan}),
+            "configurations[0]: 'energy_per_token_joules' is 'nan', not a number above zero",
+        ),
+        (
+            mlenergy.task_file("gpqa", {**ROW, "median_itl_ms": math.inf}),
+            "'median_itl_ms' is 'inf', not a number above",
+        ),
+        (mlenergy.task_file("gpqa", {**ROW, "num_gpus": math.nan}), "'num_gpus' is 'nan', not a whole number"),
+        ('{"task": NaN, "configurations": ', "neither JSON nor Parquet: JSON is malformed"),
+        ({"task": "gpqa", "configurations": ROW}, ", not a list with something in it"),
+        (mlenergy.chat_run(steady_state_energy="5"), "'steady_state_energy' is '5', not a number above zero"),
+        (mlenergy.chat_run(completed=-1), "'completed' is '-1', not a number"),
         (mlenergy.picture_run(configurations={"ring_degree": 1}), "configurations: no 'ulysses_degree'"),
         (mlenergy.picture_run(iteration_energy_measurements=[{"time": 1}]), "[0]: no 'gpu_energy'"),
         (mlenergy.picture_run(date="yesterday"), "'date' is 'yesterday', not a time like 20251130-235959"),
     ],
 )
 def test_another_version_is_an_error_that_names_the_field(tmp_path: Path, content: Any, said: str) -> None:
-    path = tmp_path / "diffusion/h100/current/run/diffusion/file.json"
+    path = tmp_path / "gpqa/diffusion/h100/current/run/diffusion/file.json"
     path.parent.mkdir(parents=True)
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     message = refusal(path)

@@ -407,6 +407,20 @@ def test_a_sweep_says_whose_its_points_are(published: tuple[Reference, ...]) -> 
     assert (point.passes[0].error, point.passes[0].watts) == (None, 600.0)
 
 
+def test_other_work_is_another_sweep_and_steps_are_a_knob(tmp_path: Path) -> None:
+    row = mlenergy_files.video_row()
+    small = {**row, "video_height": 256, "video_width": 256, "num_frames": 17, "energy_per_video_joules": 4000.0}
+    rows = [row, {**row, "gpu_model": "B200"}, small, {**small, "inference_steps": 30}]
+    path = tmp_path / "video.json"
+    path.write_text(json.dumps(mlenergy_files.task_file("text-to-video", *rows)))
+    large, little = references_sweeps(read_mlenergy([path], Told(date(2026, 2, 13))).references)
+    name = f"{row['model_id']}, text-to-video"
+    assert large.group == f"{name}, height=480, width=832, num_frames=81"
+    assert little.group == f"{name}, height=256, width=256, num_frames=17"
+    assert [dict(point.settings) for point in large.points] == [{"gpu": "H100"}, {"gpu": "B200"}]
+    assert [dict(point.settings) for point in little.points] == [{"inference_steps": "50"}, {"inference_steps": "30"}]
+
+
 def test_of_several_units_the_one_counts_that_all_have(published: tuple[Reference, ...]) -> None:
     one, other = (replace(published[0], gpu=gpu) for gpu in ("B200", "H100"))
     (sweep,) = references_sweeps([one, replace(other, joules={"image": 1.0, "token": 2.0})])

@@ -18,6 +18,7 @@ from test_cli import joules
 
 from pytest_joules import sweeper
 from pytest_joules.arguments import MarkerError
+from pytest_joules.cli import main
 from pytest_joules.grouping import EnergySweep, Member, grouped, settings_of
 from pytest_joules.model import Block, Pass, RunResult, Sweep, SweepPoint
 from pytest_joules.reporting import json as json_report
@@ -68,6 +69,9 @@ def test_settings_are_the_parameters_as_text() -> None:
     }
     assert settings_of({"prompt": "word " * 100, "batch": -1}, "long-prompt--1")["prompt"] == "long-prompt--1"
     assert settings_of({"a": {"n": 1}, "b": {"n": 2}}, "a0-b0") == {"n": "1", "b.n": "2"}
+    both = {"o": {"b": 3, "n": 1}, "b": 32}
+    for order in (both, dict(reversed(both.items()))):
+        assert settings_of(order, "x-y") == {"o.b": "3", "n": "1", "b": "32"}
 
 
 # -- groups --
@@ -130,7 +134,7 @@ def test_a_measurement_is_a_pass() -> None:
 def test_what_cannot_be_compared_is_invalid_and_says_why() -> None:
     assert MEASURED is not None
     names = ["good", "spoiled", "image", "window", "failed", "idle"]
-    members = [member("test", n=name) for name in names]
+    members = [member("test", EnergySweep(unit="token"), n=name) for name in names]
     windows = {
         "good": [MEASURED, replace(MEASURED, window="prefill")],
         "spoiled": [replace(MEASURED, invalid="a foreign process")],
@@ -151,6 +155,34 @@ def test_what_cannot_be_compared_is_invalid_and_says_why() -> None:
         "failed": "the test failed in teardown",
         "idle": "nothing was measured",
     }
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["p1", "p2", "q", "failed"]))[::5])
+def test_tests_that_count_different_units_are_no_group_whatever_ran_first(order: tuple[str, ...]) -> None:
+    assert MEASURED is not None
+    image = replace(MEASURED, blocks={"image": (Block(1.0, 1.0, 1.0),), "call": (Block(1.0, 1.0, 1.0),)})
+    windows = {
+        "p1": MEASURED,
+        "p2": MEASURED,
+        "q": image,
+        "failed": replace(image, blocks={"call": image.blocks["call"]}),
+    }
+    members = [member("test", n=name) for name in ("failed", "p1", "p2", "q")]
+    attempts = [Attempt(f"test_a.py::test[{name}]", [windows[name]]) for name in order]
+    faults = {"test_a.py::test[failed]": "the test failed in call"}
+    sweep = sweep_of(members, attempts, faults)
+    fix = "give energy_sweep(unit=...), or a group each"
+    assert sweep.unit == "token"
+    assert {point.settings["n"]: point.invalid for point in sweep.points} == {
+        "failed": "the test failed in call",
+        "p1": f"counts 'token', others of the group 'image' like test_a.py::test[q]: {fix}",
+        "p2": f"counts 'token', others of the group 'image' like test_a.py::test[q]: {fix}",
+        "q": f"counts 'image', others of the group 'token' like test_a.py::test[p1]: {fix}",
+    }
+    one = sweep_of(members[:3], attempts, faults)
+    assert [point.invalid for point in one.points] == ["the test failed in call", "", ""]
+    given = [replace(each, marked=EnergySweep(unit="image")) for each in members]
+    assert [bool(point.invalid) for point in sweep_of(given, attempts, faults).points] == [True, True, True, False]
 
 
 def test_what_is_affordable() -> None:
@@ -411,19 +443,55 @@ def test_a_failure_counts_whenever_it_comes(swept: Suite) -> None:
     assert sorted(order for found in orders(sweep).values() for order in found) == list(range(6))
 
 
-def test_what_time_does_not_reach_is_skipped_and_said(swept: Suite) -> None:
+def test_a_point_that_fails_as_expected_says_so(swept: Suite) -> None:
+    known = BATCHES.replace("[8, 16, 32]", "[8, pytest.param(16, marks=pytest.mark.xfail(reason='known')), 32]")
+    ran, sweep, _ = run(swept, known.format("batch != 16"))
+    ran.assert_outcomes(passed=3, xfailed=1)
+    assert reasons(sweep) == {"8": "", "16": "failed, as its xfail expects: known", "32": ""}
+    ran, sweep, _ = run(swept, known.replace("xfail(", "xfail(run=False, ").format("batch != 16"))
+    assert reasons(sweep) == {"8": "", "16": "skipped: [NOTRUN] known", "32": ""}
+
+
+def test_what_time_does_not_reach_is_skipped_and_said(swept: Suite, capsys: pytest.CaptureFixture[str]) -> None:
     ran, sweep, log = run(swept, BATCHES.format("True"), "--energy-sweep-seconds=0.001")
     ran.assert_outcomes(passed=2, skipped=2)
     assert log == ["16", "other"]
     late = "not reached: --energy-sweep-seconds=0.001 were over"
     assert reasons(sweep) == {"8": late, "16": "", "32": late}
     assert sweep["notes"] == ["2 of 3 points not reached: raise --energy-sweep-seconds"]
+    alone = "only 1 of 3 points was measured and is sound: nothing to compare it with"
+    ran.stdout.fnmatch_lines([f"*note *{alone}"])
+    assert main(["frontier", str(swept.path / "report.json")]) == 0
+    assert alone in capsys.readouterr().out
 
 
 def test_where_there_is_nothing_to_compare_nothing_is_measured_again(swept: Suite) -> None:
     ran, sweep, _ = run(swept, BATCHES.format("batch != 16"), "-k", "not 32")
     ran.stdout.fnmatch_lines(["*recommended batch=8*", "*1 failed, 2 passed, 1 deselected in*"])
     assert orders(sweep) == {"8": [0], "16": []}
+
+
+MIXED = """
+    @pytest.mark.energy_sweep("g")
+    @pytest.mark.parametrize("batch", [8, 16])
+    def test_p(energy, batch):
+        measure(energy, batch)
+
+    @pytest.mark.energy_sweep("g")
+    def test_q(energy):
+        energy.repeat(step, (8,), work=lambda done: {"image": 1}, rounds=150, warmup=1)
+"""
+
+
+def test_units_mixed_in_a_group_recommend_nothing_in_any_order(swept: Suite) -> None:
+    told = set()
+    for seed in range(1, 5):
+        ran, sweep, _ = run(swept, MIXED, f"--energy-sweep-seed={seed}")
+        said = " ".join(ran.stdout.str().split())
+        assert "counts 'image', others of the group 'token' like test_it.py::test_p[8]: give energy_sweep(unit=" in said
+        assert "recommended nothing: no point has joules" in said
+        told.add((sweep["unit"], tuple(point["invalid"] for point in sweep["points"])))
+    assert len(told) == 1, "whatever ran first"
 
 
 FILE = """
@@ -521,6 +589,31 @@ def test_a_wrong_marker_is_named_at_collection(swept: Suite, mark: str, complain
     assert ran.ret != 0
     assert log == []
     (ran.stderr if complaint.startswith("ERROR") else ran.stdout).fnmatch_lines([complaint])
+
+
+def test_a_function_is_a_point_of_one_group_and_a_class_gives_the_usual_one(swept: Suite) -> None:
+    test = """
+    class TestIt:
+        pytestmark = pytest.mark.energy_sweep("of the class")
+
+        @pytest.mark.energy_sweep("a", latency="call_p95")
+        @pytest.mark.energy_sweep({})
+        @pytest.mark.parametrize("batch", [8, 16])
+        def test_it(self, energy, batch):
+            measure(energy, batch)
+    """
+    ran, _, _ = run(swept, test.format("'b'"))
+    ran.assert_outcomes(errors=1)
+    ran.stdout.fnmatch_lines(
+        [
+            "*TestIt::test_it[[]8[]]: energy_sweep: two groups, 'b' and 'a', and a test is a point of one: "
+            "give one group; another latency: pytest-joules frontier --latency"
+        ]
+    )
+    for same in ("'a'", "unit='token'"):
+        ran, sweep, _ = run(swept, test.format(same), "--energy-sweep-once")
+        ran.assert_outcomes(passed=2)
+        assert sweep["group"] == "a"
 
 
 def test_conditions_without_a_sweep_are_told(swept: Suite) -> None:

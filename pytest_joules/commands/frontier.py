@@ -21,8 +21,10 @@ from pytest_joules.commands.shared import (
     show,
 )
 from pytest_joules.files import write_whole
+from pytest_joules.frontier import Frontier, frontier_of
 from pytest_joules.gathering import GatherError, Part, gathered, only, with_default, with_latency
-from pytest_joules.model import Rates, Reference, RunResult
+from pytest_joules.model import Rates, Reference, RunResult, Sweep
+from pytest_joules.slo import Condition, parse_slo
 from pytest_joules.units import utc_now
 
 MOST_GROUPS = 4
@@ -66,46 +68,63 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Read the files, put their sweeps together, and print what to choose."""
     from pytest_joules.reporting import frontier as words
-    from pytest_joules.reporting.formats import FormatError, renderer
+    from pytest_joules.reporting.formats import FormatError, check
 
     for flag in ("json", "html"):
         check_place(f"--{flag}", getattr(options, flag))
     try:
-        page = renderer("html") if options.html is not None else None
+        if options.html is not None:
+            check("html")
     except FormatError as error:
         raise CommandError(f"--html: {error}") from error
-    found = _asked(options)
-    frontiers = words.frontiers(found)
+    found, frontiers = _asked(options)
     if found.meter is not None and found.meter.simulated:
-        show(["simulated: these joules say nothing of hardware", ""])
+        show([_simulated(found.sweeps), ""])
     if len(frontiers) > MOST_GROUPS:
-        show([*words.brief(found), f"{len(frontiers)} groups: -k TEXT shows the points of some"])
+        show([*words.brief(frontiers, found.rates), f"{len(frontiers)} groups: -k TEXT shows the points of some"])
     else:
         for number, frontier in enumerate(frontiers):
             show([*([""] if number else []), *words.report(frontier, found.rates)])
     if options.json is not None:
         words.write_json(frontiers, found.rates, options.json)
-    if page is not None:
-        write_whole(page(found), options.html)
+    if options.html is not None:
+        from pytest_joules.reporting.html import render
+
+        write_whole(render(found, frontiers), options.html)
     return FINE if all(frontier.recommendation for frontier in frontiers) else REGRESSED
 
 
-def _asked(options: argparse.Namespace) -> RunResult:
-    """The sweeps of all files as one run, as the flags want them."""
+def _simulated(sweeps: Sequence[Sweep]) -> str:
+    """What to say of simulated joules; published ones beside them are real."""
+    measured = [sweep.group for sweep in sweeps if not all(point.source for point in sweep.points)]
+    which = "these joules say" if len(measured) == len(sweeps) else f"the joules of {'; '.join(measured)} say"
+    return f"simulated: {which} nothing of hardware"
+
+
+def _asked(options: argparse.Namespace) -> tuple[RunResult, list[Frontier]]:
+    """The sweeps of all files as one run, as the flags want them, and what they come to.
+
+    A report's conditions and meter are those of its own groups, as far as any of them is left.
+    """
     from pytest_joules.rejudging import ResultError, together
 
     parts, runs = _read(options.files)
     try:
-        if options.latency is not None:
-            parts = [replace(part, sweeps=with_latency(part.sweeps, options.latency)) for part in parts]
-        sweeps = gathered(parts)
+        sweeps = gathered(parts, latency=options.latency)
         sweeps = only(sweeps, options.only) if options.only else sweeps
+        sweeps = sweeps if options.latency is None else with_latency(sweeps, options.latency)
         sweeps = sweeps if options.default is None else with_default(sweeps, options.default)
-        measured = [replace(run, sweeps=()) for run in runs]
-        whole = together(measured) if measured else RunResult(utc_now(), version("pytest-joules"))
+        groups = {sweep.group for sweep in sweeps}
+        left = [run for run in runs if any(sweep.group in groups for sweep in run.sweeps)]
+        whole = (
+            together([replace(run, sweeps=()) for run in left])
+            if left
+            else RunResult(utc_now(), version("pytest-joules"))
+        )
     except (GatherError, ResultError) as error:
         raise CommandError(str(error)) from error
-    return replace(whole, results=(), sweeps=sweeps, slo=_slo(options, runs), rates=_rates(options, whole.rates))
+    frontiers = [frontier_of(sweep, _conditions(options, sweep.group, left)) for sweep in sweeps]
+    return replace(whole, results=(), sweeps=sweeps, rates=_rates(options, whole.rates)), frontiers
 
 
 def _read(paths: Sequence[Path]) -> tuple[list[Part], list[RunResult]]:
@@ -138,15 +157,15 @@ def _read(paths: Sequence[Path]) -> tuple[list[Part], list[RunResult]]:
     return parts, runs
 
 
-def _slo(options: argparse.Namespace, runs: Sequence[RunResult]) -> str:
-    """What is asked for, else what the reports were made under."""
+def _conditions(options: argparse.Namespace, group: str, runs: Sequence[RunResult]) -> tuple[Condition, ...]:
+    """What is asked for, else what the reports of a group were made under."""
     if options.slo is not None:
-        return ", ".join(map(str, options.slo))
-    asked = dict.fromkeys(run.slo for run in runs)
+        return tuple(options.slo)
+    asked = dict.fromkeys(run.slo for run in runs if any(sweep.group == group for sweep in run.sweeps))
     if len(asked) > 1:
         told = "; ".join(slo or "none" for slo in asked)
-        raise CommandError(f"the reports were made under different conditions ({told}): give --slo")
-    return next(iter(asked), "")
+        raise CommandError(f"group {group!r}: the reports were made under different conditions ({told}): give --slo")
+    return tuple(condition for slo in asked if slo for condition in parse_slo(slo))
 
 
 def _rates(options: argparse.Namespace, told: Rates) -> Rates:

@@ -13,6 +13,9 @@ of prefill are in it.  Joules per request are joules per token times the mean ou
 
 from __future__ import annotations
 
+import contextlib
+import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -108,6 +111,13 @@ class _Row:
             raise self.odd(name, "a number above zero")
         return significant(value)
 
+    def count(self, name: str) -> float:
+        """A number, or zero."""
+        value = self._get(name)
+        if type(value) not in (int, float) or not 0 <= value <= LARGEST_NUMBER:
+            raise self.odd(name, "a number")
+        return float(value)
+
     def text(self, name: str) -> str:
         """A name, or a whole number or a flag as text."""
         value = self._get(name)
@@ -143,9 +153,10 @@ class _Row:
         return sum(within.number(gpu) for gpu in within._data)
 
     def has(self, name: str) -> bool:
-        """Whether there is a value; some versions write null instead."""
+        """Whether there is a value; some versions write null or NaN instead."""
         self._asked.add(name)
-        return self._data.get(name) is not None
+        value = self._data.get(name)
+        return value is not None and not _is_nan(value)
 
     def known(self, **fields: str) -> dict[str, float]:
         """Numbers under names of ours, of those fields that have a value."""
@@ -160,12 +171,17 @@ class _Row:
         return MlEnergyError(f"{self.place}: {name!r} is {shown(str(self._data[name]), 40)!r}, not {wanted}")
 
     def _get(self, name: str) -> Any:
-        if not self.has(name):
+        self._asked.add(name)
+        if (value := self._data.get(name)) is None:
             raise MlEnergyError(
                 f"{self.place}: no {name!r}: another version of the format, or not the whole file; "
                 "take it from its source as it is now"
             )
-        return self._data[name]
+        return value
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def read_mlenergy(paths: Sequence[Path], told: Told) -> Imported:
@@ -187,7 +203,7 @@ def _read(path: Path, told: Told) -> Imported:
         return _table(path, told)
     content = _json(data, path)
     for mark, form in _FORMS.items():
-        if isinstance(content, dict) and isinstance(content.get(mark), (list, float, int)):
+        if isinstance(content, dict) and mark in content:
             return form(_Row(content, str(path)), path, told)
     marks = ", ".join(f"no {mark!r}" for mark in _FORMS)
     raise MlEnergyError(
@@ -214,6 +230,9 @@ def _json(data: bytes, path: Path) -> Any:
     try:
         return decode(data)
     except (DecodeError, UnicodeDecodeError, RecursionError) as error:
+        # Python's own writer and reader have NaN and Infinity, which are no JSON.
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads(data)
         raise MlEnergyError(f"{path}: neither JSON nor Parquet: {shown(str(error))}") from error
 
 
@@ -270,8 +289,7 @@ def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
     except (ArrowException, OSError) as error:
         raise MlEnergyError(f"{path}: no sound Parquet file: {shown(str(error))}") from error
     # What has a value in some rows only is a column of floats, with NaN for none.
-    for row in table.to_pylist():
-        yield {name: None if value != value else value for name, value in row.items()}
+    yield from table.to_pylist()
 
 
 def _chat(row: _Row, task: str, source: str, day: date) -> Reference:
@@ -370,12 +388,12 @@ def _chat_run(row: _Row, path: Path, told: Told) -> Imported:
 
 def _unstable(row: _Row, running: float | None) -> str:
     """Why a run is none of a steady state with a full batch; empty if it is."""
-    seconds, cap = row.number("steady_state_duration"), row.number("max_num_seqs")
-    completed, wanted = row.number("completed"), row.number("num_prompts")
-    if seconds < STEADY_SECONDS:
-        return f"its steady state of {seconds:.0f} s is under {STEADY_SECONDS:.0f} s"
+    completed, wanted = row.count("completed"), row.number("num_prompts")
     if completed < wanted:
         return f"only {completed:.0f} of {wanted:.0f} requests were answered"
+    seconds, cap = row.count("steady_state_duration"), row.number("max_num_seqs")
+    if seconds < STEADY_SECONDS:
+        return f"its steady state of {seconds:.0f} s is under {STEADY_SECONDS:.0f} s"
     if running is not None and running < FULL_BATCH * cap:
         return f"only {running:.0f} of {cap:.0f} requests ran at a time"
     return ""
@@ -475,4 +493,4 @@ _FORMS: dict[str, _Form] = {
     "steady_state_energy": _chat_run,
     "configurations": _leaderboard,
 }
-"""By a field that no other form has as a list or a number."""
+"""By a field that tells each from those below it; whether it is what it should be, is looked at when it is read."""

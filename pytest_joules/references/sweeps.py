@@ -6,10 +6,14 @@ from collections.abc import Sequence
 
 from pytest_joules.model import Pass, Reference, Sweep, SweepPoint
 from pytest_joules.references.configuration import all_settings, distinguishing, full_name
+from pytest_joules.references.names import written
 from pytest_joules.units import plural
 
 LATENCIES = ("itl_p50", "call")
 """What joules are weighed against: the first that every measurement has."""
+
+WORK = ("height", "width", "num_frames", "fps")
+"""Settings that make it other work: an image of twice the height is another image, and no way to the same one."""
 
 
 class SweepError(ValueError):
@@ -17,9 +21,10 @@ class SweepError(ValueError):
 
 
 def references_sweeps(references: Sequence[Reference]) -> tuple[Sweep, ...]:
-    """A sweep for each model and task, of whatever GPUs and sources.
+    """A sweep for each model, task and kind of work, of whatever GPUs and sources.
 
-    What all points of one share is left out of their settings and names.
+    What all points of one share is left out of their settings and names; the group's name tells the work where a model
+    has several.
 
     Raises:
         SweepError: if the measurements of one share no unit of work or no latency.
@@ -27,7 +32,18 @@ def references_sweeps(references: Sequence[Reference]) -> tuple[Sweep, ...]:
     workloads: dict[tuple[str, str], list[Reference]] = {}
     for reference in references:
         workloads.setdefault((reference.model, reference.task), []).append(reference)
-    return tuple(_sweep(f"{model}, {task}", found) for (model, task), found in workloads.items())
+    return tuple(_sweep(group, found) for each in workloads.values() for group, found in _by_work(each).items())
+
+
+def _by_work(references: Sequence[Reference]) -> dict[str, list[Reference]]:
+    """Those of one model and task that did the same work, by what their sweep is called."""
+    works = [{name: found.settings[name] for name in WORK if name in found.settings} for found in references]
+    varying = distinguishing(works)
+    groups: dict[str, list[Reference]] = {}
+    for reference, work in zip(references, works, strict=True):
+        told = {name: value for name, value in work.items() if name in varying}
+        groups.setdefault(written(reference.model, reference.task, told), []).append(reference)
+    return groups
 
 
 def _sweep(group: str, references: Sequence[Reference]) -> Sweep:

@@ -64,14 +64,14 @@ def frontiers(run: RunResult) -> list[Frontier]:
     return [frontier_of(sweep, conditions) for sweep in run.sweeps]
 
 
-def brief(run: RunResult) -> list[str]:
+def brief(frontiers: Iterable[Frontier], rates: Rates) -> list[str]:
     """What to choose of each sweep, and what that saves: a few lines for a short report."""
     return [
         line
-        for frontier in frontiers(run)
+        for frontier in frontiers
         for line in (
             f"{title(frontier)}:",
-            *_told((label, text) for label, text in words(frontier, run.rates) if label in BRIEF),
+            *_told((label, text) for label, text in words(frontier, rates) if label in BRIEF),
         )
     ]
 

@@ -106,12 +106,18 @@ _EMPTY_STYLE = ""
 
 
 @without_garbage_collection()
-def render(run: RunResult) -> str:
-    """The page; deterministic for one result and one version of Plotly."""
+def render(run: RunResult, frontiers: Sequence[Frontier] | None = None) -> str:
+    """The page; deterministic for one result and one version of Plotly.
+
+    Args:
+        run: What it is drawn from.
+        frontiers: What its sweeps come to; ``None`` for all of them under the run's own conditions.
+    """
     found = worst_first(rows(run))
     named = list(zip(_identities(found), found, strict=True))
     whole, others = named[:MOST_TESTS], named[MOST_TESTS:]
-    sweeps = [_sweep(number, found, run.rates) for number, found in enumerate(frontier.frontiers(run), 1)]
+    frontiers = frontier.frontiers(run) if frontiers is None else frontiers
+    sweeps = [_sweep(number, found, run.rates) for number, found in enumerate(frontiers, 1)]
     style, script = _asset("report.css"), _asset("report.js")
     library, packed = _library()
     policy = "; ".join(

@@ -141,7 +141,7 @@ def _under_heading(row: Row, told: Sequence[str]) -> str:
 def _beside(run: RunResult) -> Sequence[tuple[str, Sequence[str]]]:
     """What to choose of each sweep, what happened to the stored sessions, and what others published: a heading each."""
     return (
-        ("Sweeps", frontier.brief(run)),
+        ("Sweeps", frontier.brief(frontier.frontiers(run), run.rates)),
         ("Baselines under review", terminal.review(run.review, run.results) if run.review else ()),
         ("Baselines written", terminal.changes(run.changes)),
         ("Beside published numbers", [*_published(run)]),
