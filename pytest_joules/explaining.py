@@ -123,16 +123,21 @@ class Explanation:
     only_after: tuple[BaselineKey, ...] = ()
 
 
+def file_of(text: str) -> tuple[Path, str]:
+    """The file of ``FILE`` or ``FILE@SESSION``, and the beginning of the session's name."""
+    if AT not in text or Path(text).is_file():
+        return Path(text), ""
+    name, _, chosen = text.rpartition(AT)
+    return Path(name), chosen
+
+
 def read_side(text: str) -> Side:
     """Read ``FILE`` or ``FILE@SESSION``.
 
     Raises:
         RunError: if there is no such file or session, or it is neither a report nor a baseline file.
     """
-    path, chosen = Path(text), ""
-    if AT in text and not path.is_file():
-        name, _, chosen = text.rpartition(AT)
-        path = Path(name)
+    path, chosen = file_of(text)
     if fault := missing(path):
         raise RunError(f"{path}: {fault}")
     try:

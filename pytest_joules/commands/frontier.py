@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     from pytest_joules.reporting.formats import FormatError, renderer
 
     for flag in ("json", "html"):
-        check_place(f"--{flag}", getattr(options, flag))
+        check_place(f"--{flag}", getattr(options, flag), options.files)
     try:
         page = renderer("html") if options.html is not None else None
     except FormatError as error:
