@@ -18,7 +18,7 @@ from msgspec.json import decode
 from pytest_joules.baselines.keys import power_limit
 from pytest_joules.baselines.store import BaselineError
 from pytest_joules.baselines.store import read as read_baselines
-from pytest_joules.diagnosis.explain import explain
+from pytest_joules.diagnosis.explain import explain, settings_that_differ
 from pytest_joules.diagnosis.noise import noise_between
 from pytest_joules.diagnosis.observation import Observation
 from pytest_joules.files import missing
@@ -96,6 +96,8 @@ class Explained:
         after_joules_per_unit: The same of the second.
         noise: Where the diagnosis' noise comes from, in words.
         diagnosis: Why they differ.
+        settings: Those that differ, each as ``name: before -> after``, whatever they account for.
+        other_devices: Whether no device is in both files.
     """
 
     before: BaselineKey
@@ -104,6 +106,8 @@ class Explained:
     after_joules_per_unit: float
     noise: str
     diagnosis: Diagnosis
+    settings: tuple[str, ...] = ()
+    other_devices: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +223,8 @@ def _explained(old: BaselineKey, new: BaselineKey, before: Series, after: Series
         after_joules_per_unit=seen[1].joules_per_unit,
         noise=noise.text,
         diagnosis=diagnosis,
+        settings=tuple(f"{name}: {then} -> {now}" for name, (then, now) in settings_that_differ(*seen).items()),
+        other_devices={session.devices for session in theirs}.isdisjoint(session.devices for session in ours),
     )
 
 
