@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_joules.arguments import MarkerError
+from pytest_joules.asking import ask_first
 from pytest_joules.markers import budgets_of
 
 VARIABLE = "PYTEST_JOULES_COLLECT"
@@ -37,7 +38,7 @@ class Collected:
         except MarkerError:
             return  # collection itself tells of it
         for window in self.windows:
-            if named := item.config.hook.pytest_joules_baseline_key(item=item, window=window):
+            if named := ask_first(item.config, "pytest_joules_baseline_key", item=item, window=window):
                 self.names.add(named)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:

@@ -8,16 +8,17 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from msgspec import DecodeError, Raw
 from msgspec.json import decode
 
+from pytest_joules.baselines.keys import power_limit
 from pytest_joules.baselines.store import BaselineError
 from pytest_joules.baselines.store import read as read_baselines
-from pytest_joules.diagnosis.explain import explain
+from pytest_joules.diagnosis.explain import explain, settings_that_differ
 from pytest_joules.diagnosis.noise import noise_between
 from pytest_joules.diagnosis.observation import Observation
 from pytest_joules.files import missing
@@ -26,6 +27,7 @@ from pytest_joules.hostbound import recognise
 from pytest_joules.model import (
     BaselineKey,
     BudgetResult,
+    Device,
     Diagnosis,
     Measurement,
     Session,
@@ -48,12 +50,14 @@ class Series:
     Attributes:
         sessions: One of a report, the chosen ones of a baseline file.
         measurement: A report's measurement, which knows more of the devices.
+        sku: Of which SKU they are; empty if nobody tells.
         device: A baseline file's device.
         simulated: Whether it is a simulated one.
     """
 
     sessions: tuple[Session, ...]
     measurement: Measurement | None = None
+    sku: str = ""
     device: str = ""
     simulated: bool | None = None
 
@@ -92,6 +96,8 @@ class Explained:
         after_joules_per_unit: The same of the second.
         noise: Where the diagnosis' noise comes from, in words.
         diagnosis: Why they differ.
+        settings: Those that differ, each as ``name: before -> after``, whatever they account for.
+        other_devices: Whether no device is in both files.
     """
 
     before: BaselineKey
@@ -100,6 +106,8 @@ class Explained:
     after_joules_per_unit: float
     noise: str
     diagnosis: Diagnosis
+    settings: tuple[str, ...] = ()
+    other_devices: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,16 +131,21 @@ class Explanation:
     only_after: tuple[BaselineKey, ...] = ()
 
 
+def file_of(text: str) -> tuple[Path, str]:
+    """The file of ``FILE`` or ``FILE@SESSION``, and the beginning of the session's name."""
+    if AT not in text or Path(text).is_file():
+        return Path(text), ""
+    name, _, chosen = text.rpartition(AT)
+    return Path(name), chosen
+
+
 def read_side(text: str) -> Side:
     """Read ``FILE`` or ``FILE@SESSION``.
 
     Raises:
         RunError: if there is no such file or session, or it is neither a report nor a baseline file.
     """
-    path, chosen = Path(text), ""
-    if AT in text and not path.is_file():
-        name, _, chosen = text.rpartition(AT)
-        path = Path(name)
+    path, chosen = file_of(text)
     if fault := missing(path):
         raise RunError(f"{path}: {fault}")
     try:
@@ -148,7 +161,7 @@ def read_side(text: str) -> Side:
     if chosen:
         entries = _chosen(entries, chosen, text)
     series = {
-        key: Series(tuple(sessions), device=stored.device, simulated=stored.simulated)
+        key: Series(tuple(sessions), sku=stored.sku, device=stored.device, simulated=stored.simulated)
         for key, sessions in entries.items()
     }
     return Side(text, series)
@@ -193,18 +206,25 @@ def _explained(old: BaselineKey, new: BaselineKey, before: Series, after: Series
     if not theirs:
         return f"{new}: measured by {before.sessions[-1].kind.value} there and by {kind.value} here"
     theirs, ours = _at_home(theirs, ours), _at_home(ours, theirs)
+    devices = [device for side in (before, after) if side.measurement for device in side.measurement.devices]
     seen = [
-        _observation(series, sessions, key.unit)
+        _observation(series, sessions, key.unit, devices)
         for series, sessions, key in ((before, theirs, old), (after, ours, new))
     ]
     noise = noise_between(theirs, ours, _host_bound(before, old.unit) or _host_bound(after, new.unit))
+    diagnosis = explain(seen[0], seen[1], noise.width)
+    if before.sku and after.sku and before.sku != after.sku and not diagnosis.incomparable:
+        # What tells the two apart is in their names alone.
+        diagnosis = replace(diagnosis, incomparable=(f"SKU: {before.sku} -> {after.sku}",))
     return Explained(
         before=old,
         after=new,
         before_joules_per_unit=seen[0].joules_per_unit,
         after_joules_per_unit=seen[1].joules_per_unit,
         noise=noise.text,
-        diagnosis=explain(seen[0], seen[1], noise.width),
+        diagnosis=diagnosis,
+        settings=tuple(f"{name}: {then} -> {now}" for name, (then, now) in settings_that_differ(*seen).items()),
+        other_devices={session.devices for session in theirs}.isdisjoint(session.devices for session in ours),
     )
 
 
@@ -214,10 +234,11 @@ def _at_home(sessions: Sequence[Session], others: Sequence[Session]) -> list[Ses
     return [session for session in sessions if session.devices in homes] or list(sessions)
 
 
-def _observation(series: Series, sessions: Sequence[Session], unit: str) -> Observation:
+def _observation(series: Series, sessions: Sequence[Session], unit: str, devices: Sequence[Device]) -> Observation:
     if series.measurement is not None:
         return Observation.of_measurement(series.measurement, unit)
-    return Observation.of_sessions(sessions, unit, series.device, simulated=series.simulated)
+    limit = power_limit(series.sku, devices)
+    return Observation.of_sessions(sessions, unit, series.device, limit, simulated=series.simulated)
 
 
 def _host_bound(series: Series, unit: str) -> bool:
@@ -284,7 +305,7 @@ def _of_report(name: str, path: Path) -> Side:
             skipped.append((str(result.key or result.test), f"{path}: {result.test}: {reason}"))
         elif result.key is not None and result.measurement is not None:
             session = session_of(result.measurement, result.key.unit, run.created, run.commit)
-            series.setdefault(result.key, Series((session,), result.measurement))
+            series.setdefault(result.key, Series((session,), result.measurement, result.sku or ""))
     return Side(name, series, tuple(skipped))
 
 

@@ -1,4 +1,4 @@
-"""Whether there is a file to read; and writing one whole, or not at all."""
+"""Whether there is a file to read, and which; and writing one whole, or not at all."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ def missing(path: Path) -> str:
     if path.is_dir():
         return "is a directory; name a file in it"
     return "is a device or a pipe; name a file" if path.exists() else "there is no such file"
+
+
+def is_one_of(path: Path, others: Iterable[Path]) -> bool:
+    """Whether a path is that of a file among ``others``, be it spelled otherwise or a link."""
+    return path.exists() and any(other.exists() and path.samefile(other) for other in others)
 
 
 def write_whole(text: str | Iterable[str], path: Path) -> None:

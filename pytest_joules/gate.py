@@ -21,15 +21,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_joules.arguments import MarkerError
+from pytest_joules.asking import ENDS_RUN, HookFault, ask_each, ask_first
 from pytest_joules.attribution import chosen_devices
 from pytest_joules.baselines.at_ref import BaselinesAtRef
 from pytest_joules.baselines.keys import sku_key, sku_keys
 from pytest_joules.baselines.store import BaselineError, BaselineFile, BaselineStore
 from pytest_joules.budget import EnergyBudget
-from pytest_joules.codec import DEEPEST, CodecError
+from pytest_joules.codec import DEEPEST
 from pytest_joules.files import misplaced, write_whole
 from pytest_joules.fixture import Energy
-from pytest_joules.judging import Bar, explained
+from pytest_joules.judging import Bar, explained, noted
 from pytest_joules.locks import devices_locked
 from pytest_joules.markers import MARKER, budgets_of
 from pytest_joules.meters.base import Meter, MeterError
@@ -53,7 +54,7 @@ from pytest_joules.model import (
     VerdictKind,
 )
 from pytest_joules.options import Options
-from pytest_joules.places import place_of, repository_of
+from pytest_joules.places import place_of, repository_of, shown
 from pytest_joules.policy import fails, leaves_out
 from pytest_joules.recorder import Bench, Recorder
 from pytest_joules.references.lookup import LookupFault, find, with_reference
@@ -170,7 +171,7 @@ class Gate:
             raise pytest.UsageError(f"--energy-trace: {error}") from error
         try:
             self.open()
-        except (MeterError, BaselineError) as error:
+        except (MeterError, BaselineError, HookFault) as error:
             self.stack.close()
             raise pytest.UsageError(f"pytest-joules: {error}") from error
 
@@ -180,8 +181,9 @@ class Gate:
         Raises:
             MeterError: if there is nothing to measure, or not what ``--energy-devices`` names.
             BaselineError: if a baseline file cannot be used.
+            HookFault: if a plugin that wants to give the meter raises.
         """
-        made: Meter | None = self.config.hook.pytest_joules_make_meter(config=self.config)
+        made: Meter | None = ask_first(self.config, "pytest_joules_make_meter", config=self.config)
         if made is not None:
             self.stack.callback(made.close)
         self._meter = made or open_meter(self.options, self.stack)
@@ -359,7 +361,7 @@ class Gate:
             meter=self.meter,
             bar=self._bar,
             adapters=ADAPTERS,
-            count=lambda result, call: self.config.hook.pytest_joules_count_work(result=result, call=call),
+            count=lambda result, call: ask_first(self.config, "pytest_joules_count_work", result=result, call=call),
             progress=self._progress,
             traces=None if self.sweeper.again else self.traces,
         )
@@ -433,37 +435,41 @@ class Gate:
             reason = "the test carries a budget but does not use the energy fixture"
             results = [BudgetResult(item.nodeid, b, True, Verdict(VerdictKind.UNMEASURED, reason)) for b in budgets]
         place = self._place(item)
-        results = [replace(explained(result, self._bar, self._causes_of_plugins), place=place) for result in results]
-        results = [with_reference(result, self._published(result)) for result in results]
-        results = [replace(result, failed=fails(result, self.options)) for result in results]
-        self.results[item.nodeid] = results
-        self._tell(item, results)
+        results = [with_reference(replace(result, place=place), self._published(result)) for result in results]
+        # Decided and kept before a plugin is asked for anything: one that ends the run ends no verdict.
+        results = self._keep(item, [replace(result, failed=fails(result, self.options)) for result in results])
         if ENERGY in item.stash and item.stash[ENERGY].extra_info:
             self.extra_info[item.nodeid] = as_json(item.stash[ENERGY].extra_info)
-        for result in results:
-            self.config.hook.pytest_joules_verdict(result=result)
+        results = self._keep(
+            item, [explained(result, self._bar, self._causes_of_plugins, ENDS_RUN) for result in results]
+        )
+        results = self._keep(
+            item, [noted(result, ask_each(self.config, "pytest_joules_verdict", result=result)) for result in results]
+        )
         if failed := [result for result in results if result.failed]:
             raise EnergyBudgetFailed("\n".join(line for result in failed for line in self._details(result)))
+
+    def _keep(self, item: pytest.Item, results: list[BudgetResult]) -> list[BudgetResult]:
+        """Have ``results`` as those of a test, in the place of what it had."""
+        self.results[item.nodeid] = results
+        self._tell(item, results)
+        return results
 
     def _causes_of_plugins(
         self, result: BudgetResult, before: Observation, after: Observation, problems: list[str]
     ) -> list[Cause]:
-        """What the rules of plugins and conftests say; each is asked by itself, so that a fault has a name."""
+        """What the rules of plugins and conftests say."""
         from pytest_joules.diagnosis.budgets import causes_in
 
-        manager, hook = self.config.pluginmanager, self.config.hook.pytest_joules_diagnose
-        plugins = [found.plugin for found in hook.get_hookimpls()]
         causes: list[Cause] = []
-        for plugin in plugins:
-            others = [other for other in plugins if other is not plugin]
-            try:
-                for returned in manager.subset_hook_caller(hook.name, others)(
-                    result=result, before=before, after=after
-                ):
-                    causes += causes_in(returned)
-            except Exception as error:
-                what = str(error) if isinstance(error, CodecError) else f"{type(error).__name__}: {error}"
-                problems.append(f"{hook.name} of {self.shown(Path(manager.get_name(plugin) or '?'))}: {what}")
+        problems += ask_each(
+            self.config,
+            "pytest_joules_diagnose",
+            lambda returned: causes.extend([cause for one in returned for cause in causes_in(one)]),
+            result=result,
+            before=before,
+            after=after,
+        )
         return causes
 
     def _details(self, result: BudgetResult) -> list[str]:
@@ -492,7 +498,7 @@ class Gate:
         return text
 
     def _key(self, item: pytest.Item, window: str) -> str:
-        named: str | None = self.config.hook.pytest_joules_baseline_key(item=item, window=window)
+        named: str | None = ask_first(self.config, "pytest_joules_baseline_key", item=item, window=window)
         return named if named is not None else item.nodeid
 
     # -- the end --
@@ -540,12 +546,13 @@ class Gate:
                 github.append_summary(run, summary)
             except OSError as error:
                 self._say(f"no step summary written: {error}")
-        self.config.hook.pytest_joules_report(run=run)
         self.run = run
         silent = any(result.failed for result in run.results if result.test not in self.results)
         silent |= bool(self._overruled(run))
         if exitstatus == pytest.ExitCode.OK and (silent or (self.options.strict and leaves_out(run))):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        for fault in ask_each(self.config, "pytest_joules_report", run=run):
+            self._say(fault)
 
     def _write_reports(self, run: RunResult) -> None:
         if self.options.json is not None:
@@ -718,6 +725,4 @@ class Gate:
         return disabled
 
     def shown(self, path: Path) -> str:
-        with contextlib.suppress(ValueError):
-            return str(path.relative_to(self.config.rootpath))
-        return str(path)
+        return shown(path, self.config.rootpath)

@@ -1,4 +1,9 @@
-"""Hooks that a ``conftest.py`` or a plugin may implement."""
+"""Hooks that a ``conftest.py`` or a plugin may implement.
+
+Whoever looks at a result or a run has a copy of it, and costs no verdict by what it raises, pytest's outcomes included.
+What a hook raises that a number rests on (a meter, a key, counts) fails the run or the test.  See
+:mod:`pytest_joules.asking`.
+"""
 
 from __future__ import annotations
 

@@ -170,10 +170,13 @@ def _decided(result: BudgetResult, measurement: Measurement, sku: str, key: Base
     return replace(result, key=key, sku=sku, verdict=verdict, tolerance=tolerance, widened=wider)
 
 
-def explained(result: BudgetResult, bar: Bar, ask: Ask = lambda *_: ()) -> BudgetResult:
+def explained(
+    result: BudgetResult, bar: Bar, ask: Ask = lambda *_: (), ends: tuple[type[BaseException], ...] = ()
+) -> BudgetResult:
     """With the history that it was judged by, and its diagnosis; without a baseline, with what is to be expected.
 
-    Whatever fails on the way there is noted, and costs no verdict.
+    Whatever fails on the way there is noted, and costs no verdict; ``ends`` alone, which ``ask`` may raise to end all,
+    goes through.
     """
     if result.sku is None or result.key is None or result.measurement is None:
         return result
@@ -184,8 +187,7 @@ def explained(result: BudgetResult, bar: Bar, ask: Ask = lambda *_: ()) -> Budge
     measurement = result.measurement
     if result.verdict.kind is VerdictKind.NO_BASELINE and bar.neighbours is not None:
         expected = bar.neighbours.expectation(result.sku, result.key, measurement)
-        notes = (*result.verdict.notes, *bar.neighbours.problems(result.sku))
-        result = replace(result, verdict=replace(result.verdict, notes=notes), expected=expected)
+        result = replace(noted(result, bar.neighbours.problems(result.sku)), expected=expected)
     alike = [session for session in sessions if session.kind is measurement.kind]
     result = replace(result, history=history_of(alike, [device.identity for device in measurement.devices]))
     if not sessions or result.verdict.kind is VerdictKind.INVALID:
@@ -196,11 +198,17 @@ def explained(result: BudgetResult, bar: Bar, ask: Ask = lambda *_: ()) -> Budge
     problems: list[str] = []
     try:
         diagnosis = diagnosis_of(result, sessions, lambda found, before, after: ask(found, before, after, problems))
+    except ends:
+        raise
     except Exception as error:
         problems.append(f"no diagnosis, by a fault of pytest-joules: {type(error).__name__}: {error}")
         diagnosis = None
-    verdict = replace(result.verdict, notes=(*result.verdict.notes, *problems)) if problems else result.verdict
-    return replace(result, verdict=verdict, diagnosis=diagnosis)
+    return replace(noted(result, problems), diagnosis=diagnosis)
+
+
+def noted(result: BudgetResult, notes: Sequence[str]) -> BudgetResult:
+    """With further notes that change nothing of its verdict."""
+    return replace(result, verdict=replace(result.verdict, notes=(*result.verdict.notes, *notes))) if notes else result
 
 
 def listed(names: Iterable[str]) -> str:

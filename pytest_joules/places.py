@@ -25,3 +25,8 @@ def place_of(file: Path, line: int | None, root: Path) -> Place | None:
     if not inside.is_relative_to(root):
         return None
     return Place(inside.relative_to(root).as_posix(), None if line is None else line + 1)
+
+
+def shown(path: Path, root: Path) -> str:
+    """A path as it is printed: relative to ``root`` where it is below."""
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)

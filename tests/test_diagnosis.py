@@ -18,6 +18,7 @@ from pytest_joules.diagnosis.explain import allocate, explain
 from pytest_joules.diagnosis.observation import Observation, idle_watts
 from pytest_joules.diagnosis.rules import BY_NAME, RULES
 from pytest_joules.model import Block, Cause, Conditions, Device, Diagnosis, Measurement, Session, WindowKind
+from pytest_joules.reporting import diagnosis as shown
 from pytest_joules.reporting.json import read
 from pytest_joules.signals import SIGNALS
 
@@ -459,6 +460,27 @@ def test_what_a_team_found_takes_part() -> None:
     found = explain(side(), side(milliseconds=2.0, signals={}), NOISE, [hook])
     assert found.causes[0].rule == "router"
     assert found.causes[0].explains == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        Cause("theirs", "the moon is full", explains=50.0),
+        Cause("theirs", "the moon is full", explains=1e300),
+        Cause("theirs", "the moon is full", low=0.5, high=0.8),
+    ],
+)
+def test_what_a_team_claims_displaces_nothing_that_was_measured(claim: Cause) -> None:
+    before, after = side(540, 1.0), side(545, 1.3, signals={**DECODE, "tensor_active": 0.077})
+    plain = explain(before, after, NOISE)
+    assert first(plain).rule == "memory-bound"
+    found = explain(before, after, NOISE, [claim])
+    assert first(found).rule == "memory-bound"
+    assert first(found).explains == pytest.approx(first(plain).explains)
+    (theirs,) = [cause for cause in found.causes if cause.rule == "theirs"]
+    assert theirs.explains == pytest.approx(plain.unexplained if plain.unexplained > 0 else 0.0)
+    assert "is more than there is left to explain" in theirs.evidence[-1]
+    assert any("the moon is full; it " in line for line in shown.whole(found))
 
 
 # Missing signals.

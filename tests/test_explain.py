@@ -155,6 +155,65 @@ def test_single_series_are_matched_whatever_they_are_called(tmp_path: Path, caps
     assert "test_old.py::test_it [main, J/token] -> test_new.py::test_it [main, J/token]: " in capsys.readouterr().out
 
 
+def eager(joules: float, *settings: str, device: Device = H200) -> BudgetResult:
+    known = {"enforce_eager": "True"} | dict.fromkeys(settings, "1")
+    found = measured(joules, conditions=Conditions(configuration=known))
+    assert found.measurement is not None
+    return replace(found, measurement=replace(found.measurement, devices=(device,)))
+
+
+def test_a_level_line_tells_what_the_noise_of_other_devices_may_hide(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compiled = Conditions(configuration=dict.fromkeys(("a", "b", "c"), "0") | {"enforce_eager": "False"})
+    before = report(tmp_path / "a.json", measured(1.0, conditions=compiled))
+
+    def level(result: BudgetResult) -> str:
+        assert main(["explain", str(before), str(report(tmp_path / "b.json", result))]) == 0
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if ", level: noise " in line]
+        return line
+
+    same = level(eager(1.001))
+    assert same.endswith("; other settings: enforce_eager: False -> True")
+    other = level(eager(1.2, device=replace(H200, identity="def")))
+    assert "; other settings: enforce_eager: False -> True; other devices, which makes the noise: " in other
+    many = level(eager(1.001, "a", "b", "c"))
+    assert " -> " in many
+    assert many.endswith(" and 1 more (--json)")
+    assert level(measured(1.001, conditions=compiled)).partition("noise ")[2].endswith("%")
+
+
+CAPPED = replace(H200, power_limit_watts=450.0, default_power_limit_watts=700.0)
+
+
+def under_450_watts(joules: float) -> BudgetResult:
+    free = measured(joules)
+    assert free.measurement is not None
+    return replace(free, sku="nvidia-h200+450w", measurement=replace(free.measurement, devices=(CAPPED,)))
+
+
+@pytest.mark.parametrize("sku", ["nvidia-h200", "nvidia-h200+700w"])
+def test_another_power_limit_is_known_by_the_name_of_a_baseline_file(
+    tmp_path: Path, sku: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = BaselineStore(tmp_path / "baselines")
+    store.update(sku, "NVIDIA H200", False, {BaselineKey(DECODE, "main", "token"): Addition(session(1.0))})
+    after = report(tmp_path / "after.json", under_450_watts(0.9))
+    for sides, change in (((store.path(sku), after), "700 W -> 450 W"), ((after, store.path(sku)), "450 W -> 700 W")):
+        assert main(["explain", *map(str, sides)]) == 0
+        said = capsys.readouterr().out
+        assert f"the two are not the same thing measured twice: power limit: {change}" in said
+
+
+def test_baseline_files_of_two_skus_are_said_to_be_that(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = BaselineStore(tmp_path)
+    for sku in ("nvidia-h200", "nvidia-h200+450w"):
+        store.update(sku, "NVIDIA H200", False, {BaselineKey(DECODE, "main", "token"): Addition(session(1.0))})
+    assert main(["explain", *(str(store.path(sku)) for sku in ("nvidia-h200", "nvidia-h200+450w"))]) == 0
+    said = capsys.readouterr().out
+    assert "the two are not the same thing measured twice: SKU: nvidia-h200 -> nvidia-h200+450w" in said
+
+
 def test_what_one_side_lacks_and_what_is_not_to_be_trusted_is_listed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

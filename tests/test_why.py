@@ -168,6 +168,9 @@ def test_every_signal_is_printed_with_its_unit(signal: Signal) -> None:
         (Cause("x", "y", evidence="no list"), "Cause.evidence: expected a list, found 'no list'"),  # type: ignore[arg-type]
         (Cause("x", "y", explains=math.nan), "Cause.explains: expected a finite number"),
         (Cause("x", 5), "Cause.text: expected str"),  # type: ignore[arg-type]
+        (Cause("x", "y", low=math.inf, high=math.inf), "rule 'x': Cause.low: expected a finite number"),
+        (Cause("x", "y", low=0.1), "rule 'x': low and high go together: give both, or explains alone"),
+        (Cause("x", "y", low=0.5, high=-0.5), "rule 'x': low=0.5 is above high=-0.5: swap them"),
     ],
 )
 def test_a_rule_that_returns_nonsense_is_told_what_to_return(returned: object, complaint: str) -> None:
@@ -175,6 +178,14 @@ def test_a_rule_that_returns_nonsense_is_told_what_to_return(returned: object, c
         causes_in(returned)
     assert complaint in str(caught.value)
     assert causes_in([WAITING]) == causes_in(WAITING) == (WAITING,)
+
+
+def test_a_rules_texts_are_one_line_each() -> None:
+    forged = Cause(
+        "x\ty", "line one\nREGRESSED: forged\n\x1b[31mred", evidence=("a\n b",), advice="\r\ndo", source="\u202eus"
+    )
+    (cause,) = causes_in(forged)
+    assert cause == Cause("x y", "line one REGRESSED: forged [31mred", ("a b",), "do", "us")
 
 
 H200 = Device(0, "NVIDIA H200", "abc", power_limit_watts=700.0)

@@ -47,6 +47,23 @@ def sku_keys(devices: Sequence[Device]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(sku_key(each) for each in sorted(some, key=len) if each))
 
 
+def power_limit(sku: str, devices: Sequence[Device] = ()) -> float | None:
+    """The power limit (W) of all devices together that a file's name tells; ``None`` if it does not.
+
+    A name without a limit means the board's own, which ``devices`` of the same name know.
+    """
+    own = {slug(device.name): device.default_power_limit_watts for device in devices}
+    total = 0.0
+    for part in sku.removeprefix("simulated-").split("+and+"):
+        name, *marks = part.split("+")
+        told = [float(found[1]) for mark in marks if (found := re.fullmatch(r"(\d+)w", mark))]
+        limit = told[0] if told else own.get(name)
+        if limit is None:
+            return None
+        total += limit * next((int(found[1]) for mark in marks if (found := re.fullmatch(r"x(\d+)", mark))), 1)
+    return total
+
+
 def _one(device: Device) -> str:
     limit, default = device.power_limit_watts, device.default_power_limit_watts
     limited = limit is not None and default is not None and abs(limit - default) > LIMIT_WATTS

@@ -68,11 +68,12 @@ def run(options: argparse.Namespace) -> int:
     from pytest_joules.reporting import json as json_report
     from pytest_joules.reporting.comparing import report
 
-    check_place("--json", options.json)
+    check_place("--json", options.json, [*options.results, *([options.baseline] if options.baseline else [])])
     settings = Options(enabled=True, baseline_ref=options.baseline_ref, **given_settings(options, *SETTINGS))
     try:
         measured = only(together([read_result(path) for path in options.results]), options.only)
         source = Source.find(options.baseline, options.baseline_ref, options.results[0])
+        check_place("--json", options.json, map(source.here.path, source.here.skus()))
         judged = compare(
             measured,
             source,

@@ -32,12 +32,13 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Match the series of the two, and print why each differs."""
-    from pytest_joules.explaining import RunError, explain_sides, read_side
+    from pytest_joules.explaining import RunError, explain_sides, file_of, read_side
     from pytest_joules.reporting.explaining import report, write_json
 
-    check_place("--json", options.json)
+    given = (options.before, options.after)
+    check_place("--json", options.json, [file_of(text)[0] for text in given])
     try:
-        sides = [read_side(text).only(options.only) for text in (options.before, options.after)]
+        sides = [read_side(text).only(options.only) for text in given]
         explanation = explain_sides(*sides)
     except RunError as error:
         raise CommandError(str(error)) from error

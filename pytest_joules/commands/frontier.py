@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     from pytest_joules.reporting.formats import FormatError, check
 
     for flag in ("json", "html"):
-        check_place(f"--{flag}", getattr(options, flag))
+        check_place(f"--{flag}", getattr(options, flag), options.files)
     try:
         if options.html is not None:
             check("html")

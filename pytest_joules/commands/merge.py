@@ -38,7 +38,8 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Read all files, merge them, and write the one."""
-    from pytest_joules.files import write_whole
+    from pytest_joules.explaining import is_baseline
+    from pytest_joules.files import is_one_of, write_whole
     from pytest_joules.merging import MergeError, merge_parts, read_part, text_of
     from pytest_joules.units import plural
 
@@ -51,8 +52,10 @@ def run(options: argparse.Namespace) -> int:
             target = target / f"{merged.file.sku}.json"
         text = text_of(merged, str(target or "standard output"))
         if target is not None:
-            check_place("-o", target)
-            if target.exists() and not any(target.samefile(path) for path in options.files):
+            named = is_one_of(target, options.files)
+            # A baseline file that is named gets what the others have; a report would lose all else that it tells.
+            check_place("-o", target, options.files if named and not is_baseline(target) else [])
+            if target.exists() and not named:
                 raise MergeError(f"{target}: exists, and is none of the files: name it, too, or move it away")
             write_whole(text, target)
     except (MergeError, OSError) as error:

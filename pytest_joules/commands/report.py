@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     from pytest_joules.reporting import json as json_report
     from pytest_joules.reporting.formats import FormatError, renderer
 
-    check_place("-o", options.output)
+    check_place("-o", options.output, [options.result])
     try:
         render = renderer(options.to)
         run = json_report.read(options.result)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from pytest_joules.files import misplaced, missing
+from pytest_joules.files import is_one_of, misplaced, missing
 from pytest_joules.options import SETTINGS, percent
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -85,14 +85,18 @@ def working(what: str) -> Iterator[None]:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-def check_place(flag: str, path: Path | None) -> None:
-    """See that a file can be written where ``flag`` wants it, before there is anything to write.
+def check_place(flag: str, path: Path | None, inputs: Iterable[Path] = ()) -> None:
+    """See that a file can be written where ``flag`` wants it, and is none of ``inputs``, before anything is written.
 
     Raises:
         CommandError: if it cannot.
     """
-    if path is not None and (reason := misplaced(path)):
+    if path is None:
+        return
+    if reason := misplaced(path):
         raise CommandError(f"{flag} {path}: {reason}")
+    if is_one_of(path, inputs):
+        raise CommandError(f"{flag} {path}: is one of the files that the command reads; name another")
 
 
 def baseline_files(given: Sequence[Path]) -> list[Path]:

@@ -86,7 +86,7 @@ def _predicted(stored: Observation, after: Observation, allowed: float) -> Obser
 
 
 def causes_in(returned: object) -> tuple[Cause, ...]:
-    """What a team's rule gave: one cause, or several.
+    """What a team's rule gave: one cause, or several; texts as one line each.
 
     Raises:
         CodecError: if it is something else, or a cause's attribute is.
@@ -94,9 +94,38 @@ def causes_in(returned: object) -> tuple[Cause, ...]:
     given = (returned,) if isinstance(returned, Cause) else returned
     if not isinstance(given, (list, tuple)) or not all(isinstance(cause, Cause) for cause in given):
         raise CodecError(f"it returned {shortened(returned)}; return a pytest_joules.Cause, or a list of them")
-    causes = tuple(decode(Cause, encode(cause)) for cause in given)
-    for cause in causes:
-        for name in ("low", "high", "explains"):
-            if (value := getattr(cause, name)) is not None and not math.isfinite(value):
-                raise CodecError(f"Cause.{name}: expected a finite number, found {value}")
-    return causes
+    return tuple(map(_sound, given))
+
+
+def _sound(cause: Cause) -> Cause:
+    try:
+        cause = _in_one_line(decode(Cause, encode(cause)))
+        if fault := _unsound_range(cause):
+            raise CodecError(fault)
+    except CodecError as error:
+        raise CodecError(f"rule {shortened(cause.rule)}: {error}") from error
+    return cause
+
+
+def _in_one_line(cause: Cause) -> Cause:
+    return replace(
+        cause,
+        rule=_collapsed(cause.rule),
+        text=_collapsed(cause.text),
+        evidence=tuple(map(_collapsed, cause.evidence)),
+        advice=_collapsed(cause.advice),
+        source=_collapsed(cause.source),
+    )
+
+
+def _collapsed(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _unsound_range(cause: Cause) -> str:
+    """What is wrong with a cause's range, and how to mend it; empty if nothing is."""
+    if (cause.low is None) != (cause.high is None):
+        return "low and high go together: give both, or explains alone"
+    if cause.low is not None and cause.high is not None and cause.low > cause.high:
+        return f"low={cause.low:g} is above high={cause.high:g}: swap them"
+    return ""

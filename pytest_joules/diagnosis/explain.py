@@ -10,6 +10,7 @@ named together, and claim nothing.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -43,6 +44,9 @@ MOVES = frozenset({Way.UP, Way.DOWN, Way.HIGH})
 
 ALONE = frozenset({"versions", "setting"})
 """Rules that nothing has to show itself for."""
+
+LARGEST_SIZE = 100.0
+"""Of a cause that somebody else found, in log joules per unit; the exponential of a larger one may be no number."""
 
 BUSY = frozenset({"more-work", "memory-bound", "tensor-cores"})
 """Mechanisms of one part of the joules, that of SMs at work: what was recorded for one of them has it."""
@@ -314,15 +318,15 @@ def _overlap(size: Range, part: Range) -> Range:
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """A cause and the range that it may account for."""
+    """A cause, the range that it may account for, and whether more was claimed for it than there is room for."""
 
     cause: Cause
     range: Range
+    exceeds: bool = False
 
 
 def _accounted(findings: _Findings, c: Comparison, extra: Sequence[Cause]) -> list[Cause]:
     """The causes that account for something, each with how much."""
-    others = [_Claim(cause, bounds) for cause in extra if (bounds := cause.bounds) is not None]
     recorded = [
         _Claim(_cause(one.rule, c, one, *size, settled=True), size)
         for one, size in findings.recorded
@@ -338,11 +342,11 @@ def _accounted(findings: _Findings, c: Comparison, extra: Sequence[Cause]) -> li
     mechanisms = [claim for claim in mechanisms if claim.cause.rule not in inner]
     shown = {way for name in names for way in BY_NAME[name].ways} | (BUSY if names & BUSY else frozenset())
     separate = [claim for claim in mechanisms if claim.cause.rule not in shown]
-    claims = [*recorded, *separate, *others]
+    claims = [*recorded, *separate, *_beside([*recorded, *separate], c, extra)]
     shares = allocate([claim.range for claim in claims], c.change)
     if abs(c.change - sum(shares)) > c.noise:
         # What was recorded is not enough: the mechanisms in which it shows itself have other causes, too.
-        claims = [*recorded, *mechanisms, *others]
+        claims = [*recorded, *mechanisms, *_beside([*recorded, *mechanisms], c, extra)]
         shares = allocate([claim.range for claim in claims], c.change)
     else:
         hidden = [claim.cause for claim in mechanisms if claim not in separate]
@@ -350,10 +354,42 @@ def _accounted(findings: _Findings, c: Comparison, extra: Sequence[Cause]) -> li
     telling = [
         claim
         for claim, share in zip(claims, shares, strict=True)
-        if abs(share) > (c.noise if claim in mechanisms else 0)
+        if abs(share) > (c.noise if claim in mechanisms else 0) or claim.exceeds
     ]
     shares = allocate([claim.range for claim in telling], c.change)
-    return [replace(claim.cause, explains=share) for claim, share in zip(telling, shares, strict=True) if share]
+    return [
+        replace(claim.cause, explains=share)
+        for claim, share in zip(telling, shares, strict=True)
+        if share or claim.exceeds
+    ]
+
+
+def _beside(own: Sequence[_Claim], c: Comparison, extra: Sequence[Cause]) -> list[_Claim]:
+    """Causes that somebody else found, in what the least of our own leaves of the change: they displace none of these.
+
+    Where they claim more together, each has its part of that; where it is more by more than the noise, it says so.
+    """
+    way = 1.0 if c.up else -1.0
+    claims = [_Claim(cause, bounds) for cause in extra if (bounds := cause.bounds) is not None]
+    room = max(0.0, abs(c.change) - sum(_least(claim.range, way) for claim in own))
+    claimed = sum(_least(claim.range, way) for claim in claims)
+    if claimed <= room:
+        return claims
+    exceeds = claimed > room + c.noise
+    return [_shrunk(claim, room / claimed, exceeds) if _least(claim.range, way) else claim for claim in claims]
+
+
+def _least(bounds: Range, way: float) -> float:
+    return max(0.0, min(way * bound for bound in bounds))
+
+
+def _shrunk(claim: _Claim, share: float, exceeds: bool) -> _Claim:
+    cause, (low, high) = claim.cause, claim.range
+    if exceeds:
+        sizes = dict.fromkeys(f"{math.exp(min(bound, LARGEST_SIZE)):.3g}" for bound in (low, high))
+        told = f"its rule's size, a factor of {' to '.join(sizes)}, is more than there is left to explain"
+        cause = replace(cause, evidence=(*cause.evidence, told))
+    return _Claim(cause, (low * share, high * share), exceeds)
 
 
 def _with_evidence(claim: _Claim, mechanisms: Sequence[Cause]) -> _Claim:

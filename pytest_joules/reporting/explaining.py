@@ -34,8 +34,17 @@ def report(explanation: Explanation) -> list[str]:
 def _block(series: Explained) -> list[str]:
     found, noise = series.diagnosis, format_percent(math.expm1(series.diagnosis.noise))
     if diagnosis.is_level(found) and not found.incomparable:
-        return [f"{_headline(series)}, level: noise {noise}"]
+        return ["; ".join([f"{_headline(series)}, level: noise {noise}", *_beside(series)])]
     return [_headline(series), f"  {'noise':<10} {noise}: {series.noise}", *diagnosis.whole(found)]
+
+
+def _beside(series: Explained) -> list[str]:
+    """What a reader of a level series must know: nothing of it is lost in the noise without a word."""
+    shown = series.settings[: diagnosis.KEY_EVIDENCE]
+    more = len(series.settings) - len(shown)
+    told = [f"other settings: {', '.join(shown)}" + (f" and {more} more (--json)" if more else "")] if shown else []
+    devices = "other devices, which makes the noise: runs on the same ones would tell more"
+    return [*told, *([devices] if series.other_devices else [])]
 
 
 def write_json(explanation: Explanation, path: Path) -> None:
