@@ -33,7 +33,7 @@ from pytest_joules.statistics import (
     spread_of,
     student_quantile,
 )
-from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER, format_percent, format_seconds, plural
+from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER, format_percent, format_rate, format_seconds, plural
 
 ENDS = 0.975
 """The quantile at the upper end of an interval: 95 % lies between both ends."""
@@ -523,7 +523,7 @@ def _ends(condition: Condition, seconds: Estimate) -> tuple[float, ...]:
 
 
 def _amount(condition: Condition, value: float) -> str:
-    return f"{value:.4g}/s" if condition.metric == THROUGHPUT else format_seconds(value)
+    return f"{format_rate(value)}/s" if condition.metric == THROUGHPUT else format_seconds(value)
 
 
 def _by_latency(placed: Placed) -> tuple[bool, float]:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from pytest_joules.latency import DISTRIBUTIONS, MEANS, NAMES, QUANTILES, named
+from pytest_joules.units import GREEK_MU, MICRO
 
 if TYPE_CHECKING:
     from pytest_joules.model import SweepPoint
@@ -96,6 +97,7 @@ def _condition(clause: str, text: str) -> Condition:
     if match is None:
         raise SloError(f"{clause!r} in {text!r} is no condition; {_EXAMPLE}" if clause else _empty(text))
     metric, sign, number, unit = match.groups()
+    unit = unit.replace(GREEK_MU, MICRO)
     least, inclusive = sign[0] == ">", sign.endswith("=")
     if metric == THROUGHPUT:
         if not least:

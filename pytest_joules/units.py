@@ -27,6 +27,9 @@ ENERGY_UNITS = {
 }
 """Joules in one of each energy unit that a limit may be written in."""
 
+MICRO, GREEK_MU = "\N{MICRO SIGN}", "\N{GREEK SMALL LETTER MU}"
+"""The prefix as keyboards have it, and the letter that looks the same."""
+
 READER_DIGITS = 6
 """Significant digits of a number that is for a reader, and decides nothing."""
 
@@ -66,7 +69,7 @@ def parse_energy_per_unit(text: str) -> EnergyPerUnit:
         UnitError: for anything else, for an unknown energy unit, and for a
             limit that is not above zero.
     """
-    match = re.fullmatch(_QUANTITY, text)
+    match = re.fullmatch(_QUANTITY, text.replace(GREEK_MU, MICRO))
     if match is None:
         raise UnitError(f"{text!r} is not an energy per unit of work; write it like '80 mJ/token'")
     number, energy, unit = match.groups()
@@ -149,6 +152,11 @@ def format_count(count: float) -> str:
         if count >= size:
             return f"{count / size:.3g} {name}"
     return f"{count:.3g}"
+
+
+def format_rate(rate: float) -> str:
+    """``15584.2`` as ``"15,584"``: of a throughput, four significant digits or all before the point."""
+    return f"{rate:,.0f}" if rate >= 1000 else f"{rate:.4g}"
 
 
 def plural(count: int, noun: str) -> str:

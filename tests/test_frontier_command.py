@@ -290,6 +290,13 @@ def test_a_default_that_misses_the_limit_is_no_alternative() -> None:
     )
 
 
+def test_a_missed_throughput_reads_as_in_the_table() -> None:
+    lines = report(frontier_of(sweep([point(8), point(16)]), parse_slo("throughput > 20000")), Rates())
+    row = next(line for line in lines if line.startswith("1"))
+    assert "  10,000  " in row
+    assert "10,000/s misses throughput > 20000" in row
+
+
 def test_a_limit_that_nobody_meets_is_not_fine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = written(tmp_path / "a.json", of_gpu("H100"), slo="itl_p50 < 1 ms")
     assert main(["frontier", file]) == 1, "the report's own condition"
@@ -346,8 +353,13 @@ def test_a_latency_is_called_as_in_conditions_and_told_of_the_groups_that_are_le
 def files_at_fault(tmp_path: Path) -> Mapping[str, list[str]]:
     whole = written(tmp_path / "a.json", sweep([point(8)]))
     other = written(tmp_path / "b.json", sweep([point(16)]), slo="call < 1 s")
+    stored = tmp_path / "of.json"
+    stored.write_text(
+        json.dumps({"schema": 1, "sku": "nvidia-h200", "device": "H200", "simulated": False, "entries": {}})
+    )
     return {
         "no sweep in it: mark a parametrized test with @pytest.mark.energy_sweep": [written(tmp_path / "none.json")],
+        "of.json: a baseline file, and no report: give what pytest --energy --energy-json wrote": [str(stored)],
         "there is no such file": [str(tmp_path / "missing.json")],
         "different conditions (none; call < 1 s): give --slo": [whole, other],
         "a.json: given twice": [whole, whole],

@@ -169,6 +169,21 @@ def test_what_no_path_tells_has_to_be_said(tmp_path: Path) -> None:
     assert refusal(picture) == f"{picture}: neither it nor its path tells the GPU: give --gpu, like --gpu H100"
 
 
+def test_what_a_file_tells_itself_is_not_taken_from_flags_and_that_is_said(tmp_path: Path) -> None:
+    told = Told(date(2026, 2, 13), task="gpqa", gpu="B200")
+    chat, pictures = mlenergy.chat_file(), mlenergy.picture_table()
+    place = tmp_path / "lm-arena-chat/results.json"
+    for path, flags in (
+        (written(tmp_path / "chat.json", chat), ("--gpu B200", "--task gpqa")),
+        (table(tmp_path / "p.parquet", pictures), ("--gpu B200", "--task gpqa")),
+        (written(place, mlenergy.chat_run()), ("--gpu B200",)),
+        (written(tmp_path / "picture.json", mlenergy.picture_run()), ("--task gpqa",)),
+    ):
+        found = read_mlenergy([path], told)
+        assert found.notes[: len(flags)] == tuple(f"{path}: {flag} not used: it tells its own" for flag in flags)
+        assert ("B200" in {one.gpu for one in found.references}) == (path.name in ("chat.json", "picture.json"))
+
+
 def test_runs_that_are_no_good_are_left_out(tmp_path: Path) -> None:
     short = written(tmp_path / "gpqa" / "short.json", mlenergy.chat_run(steady_state_duration=12.0))
     failed = written(tmp_path / "gpqa" / "failed.json", mlenergy.chat_run(completed=900))

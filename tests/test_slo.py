@@ -25,7 +25,8 @@ CONDITIONS = st.one_of(
         ("call < 1.5 s and ttft_p99 < 200 ms", (Condition("call", 1.5), Condition("ttft_p99", 0.2))),
         (" unit < 250us ,throughput>=1e3 ", (Condition("unit", 250e-6), Condition("throughput", 1e3, True, True))),
         ("throughput > 12.5 /s", (Condition("throughput", 12.5, least=True),)),
-        ("e2e_p50 < 7 µs", (Condition("e2e_p50", 7e-6),)),
+        ("e2e_p50 < 7 \N{MICRO SIGN}s", (Condition("e2e_p50", 7e-6),)),
+        ("e2e_p50 < 7 \N{GREEK SMALL LETTER MU}s", (Condition("e2e_p50", 7e-6),)),
     ],
 )
 def test_conditions_are_read(text: str, conditions: tuple[Condition, ...]) -> None:

@@ -219,6 +219,10 @@ def test_a_run_with_a_sweep_goes_into_every_report_and_back(tmp_path: Any) -> No
     ("change", "complaint"),
     [
         ({"points": SWEEP.points[:1] * 2}, "two points named 't[1]'"),
+        (
+            {"points": tuple(replace(point, default=True) for point in SWEEP.points)},
+            "'t[1]' and 't[2]' are both the default",
+        ),
         ({"points": (SweepPoint("t", passes=(Pass(0.0),)),)}, "t: joules_per_unit of 0"),
         ({"points": (SweepPoint("t", passes=(Pass(1.0, seconds={"call": -1.0}),)),)}, "t: call of -1"),
         ({"points": (SweepPoint("t", passes=(Pass(1.0, error=-1.0),)),)}, "t: error of -1"),

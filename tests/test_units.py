@@ -41,6 +41,7 @@ junk = st.text(min_size=1, max_size=6).filter(lambda text: not text.isspace())
         ("+5 J/call", 5.0, "call"),
         ("7 µJ/x", 7e-6, "x"),
         ("7 uJ/x", 7e-6, "x"),
+        ("7 \N{GREEK SMALL LETTER MU}J/x", 7e-6, "x"),
         ("1 kWh/run", 3.6e6, "run"),
     ],
 )

@@ -259,7 +259,7 @@ def _leaderboard(head: _Row, path: Path, told: Told) -> Imported:
         references = [_pictures(row, task, names, LEADERBOARD, told.day) for row in rows]
     else:
         references = [_chat(row, task, LEADERBOARD, told.day) for row in rows]
-    return Imported(tuple(references), _fields_left_out(rows, path))
+    return Imported(tuple(references), (*_not_used(path, gpu=told.gpu, task=told.task), *_fields_left_out(rows, path)))
 
 
 def _table(path: Path, told: Told) -> Imported:
@@ -275,7 +275,12 @@ def _table(path: Path, told: Told) -> Imported:
         else:
             unstable += 1
     notes = (f"{path}: {plural(unstable, 'run')} left out, which the data set calls unstable",) if unstable else ()
-    return Imported(tuple(references), notes)
+    return Imported(tuple(references), (*_not_used(path, gpu=told.gpu, task=told.task), *notes))
+
+
+def _not_used(path: Path, **flags: str | None) -> tuple[str, ...]:
+    """Flags that were given of a file that tells what they would."""
+    return tuple(f"{path}: --{what} {value} not used: it tells its own" for what, value in flags.items() if value)
 
 
 def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
@@ -359,10 +364,10 @@ def _fields_left_out(rows: Sequence[_Row], path: Path) -> tuple[str, ...]:
 
 
 def _chat_run(row: _Row, path: Path, told: Told) -> Imported:
-    task = _task_of_run(path, told)
+    task, notes = _task_of_run(path, told), _not_used(path, gpu=told.gpu)
     running = _running(path)
     if why := _unstable(row, running):
-        return Imported((), (f"{path}: left out, {why}",))
+        return Imported((), (*notes, f"{path}: left out, {why}"))
     energy, seconds = row.number("steady_state_energy"), row.number("steady_state_duration")
     token = row.number("steady_state_energy_per_token")
     length = row.number("total_output_tokens") / row.number("completed")
@@ -383,7 +388,7 @@ def _chat_run(row: _Row, path: Path, told: Told) -> Imported:
         watts=significant(energy / seconds),
         facts={"tokens_per_request": significant(length), **({"running_requests": running} if running else {})},
     )
-    return Imported((reference,))
+    return Imported((reference,), notes)
 
 
 def _unstable(row: _Row, running: float | None) -> str:
@@ -458,7 +463,7 @@ def _picture_run(row: _Row, path: Path, told: Told) -> Imported:
         seconds={"call": significant(seconds), "unit": significant(seconds / batch)},
         watts=significant(energy / seconds),
     )
-    return Imported((reference,))
+    return Imported((reference,), _not_used(path, task=told.task))
 
 
 def _task_of_run(path: Path, told: Told) -> str:

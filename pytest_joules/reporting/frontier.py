@@ -26,7 +26,7 @@ from pytest_joules.model import Estimate, Rates, RunResult
 from pytest_joules.reporting import costs, tables
 from pytest_joules.reporting import json as json_report
 from pytest_joules.slo import parse_slo
-from pytest_joules.units import format_joules, format_percent, format_seconds, plural
+from pytest_joules.units import format_joules, format_percent, format_rate, format_seconds, plural
 
 DASH = "-"
 
@@ -135,7 +135,7 @@ def cells(frontier: Frontier) -> list[list[str]]:
             *([placed.point.settings.get(knob, DASH) for knob in knobs] or [placed.point.name]),
             DASH if placed.joules is None else f"{format_joules(placed.joules.value)}{_spread(placed.joules)}",
             DASH if placed.latency is None else f"{format_seconds(placed.latency.value)}{_spread(placed.latency)}",
-            DASH if placed.throughput is None else _count(placed.throughput),
+            DASH if placed.throughput is None else format_rate(placed.throughput),
             DASH if placed.watts is None else f"{placed.watts:.0f}",
             ", ".join([*roles(placed, frontier), standing(placed, named)]),
         ]
@@ -146,10 +146,6 @@ def cells(frontier: Frontier) -> list[list[str]]:
 def numbers(frontier: Frontier) -> dict[str, str]:
     """``#3``, by each point's name: what its row is called."""
     return {placed.point.name: f"#{number}" for number, placed in enumerate(frontier.points, 1)}
-
-
-def _count(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def _knobs(frontier: Frontier) -> list[str]:

@@ -140,6 +140,8 @@ def read(path: Path) -> RunResult:
 def _run(data: Any, path: Path) -> RunResult:
     if not isinstance(data, dict) or type(data.get("schema")) is not int:
         raise ReportError(f"{path}: not a report of pytest --energy-json: no 'schema' number")
+    if {"sku", "entries"} <= data.keys():
+        raise ReportError(f"{path}: a baseline file, and no report: give what pytest --energy --energy-json wrote")
     if data["schema"] > SCHEMA_VERSION:
         raise ReportError(f"{path}: schema {data['schema']} is newer than this pytest-joules knows; upgrade it")
     if data["schema"] < SCHEMA_VERSION:
@@ -167,6 +169,8 @@ def unsound_sweep(sweep: Sweep) -> str:
     """What of a sweep fits the schema, but not the arithmetic of a frontier; empty if nothing does."""
     if twins := [name for name, count in Counter(point.name for point in sweep.points).items() if count > 1]:
         return f"two points named {shown(twins[0])!r}"
+    if len(defaults := [point.name for point in sweep.points if point.default]) > 1:
+        return f"{shown(defaults[0])!r} and {shown(defaults[1])!r} are both the default"
     for point in sweep.points:
         for told in point.passes:
             positive = {"joules_per_unit": told.joules_per_unit, **told.seconds}
