@@ -22,8 +22,10 @@ from msgspec.json import format as indented
 
 from pytest_joules.codec import CodecError, decode, encode, shown, without_garbage_collection
 from pytest_joules.costs import unsound as unsound_rates
+from pytest_joules.diagnosis import seen
 from pytest_joules.files import missing, write_whole
 from pytest_joules.model import BudgetResult, History, PowerTrace, RunResult, Sweep
+from pytest_joules.signals import SHARE_SLACK, SHARES
 from pytest_joules.slo import SloError, parse_slo
 from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER
 
@@ -202,6 +204,10 @@ def unsound(result: BudgetResult) -> str:
         return ""
     if not measurement.devices:
         return "no device"
+    for name in SHARES:
+        share = seen.told(measurement.conditions, name)
+        if share is not None and not -SHARE_SLACK <= share <= 1 + SHARE_SLACK:
+            return f"signal {name} of {share:g}, a share"
     for block in (block for blocks in measurement.blocks.values() for block in blocks):
         if not (SMALLEST_NUMBER <= block.seconds <= LARGEST_NUMBER and 0 <= block.joules <= LARGEST_NUMBER):
             return f"a block of {block.seconds:g} s and {block.joules:g} J"
