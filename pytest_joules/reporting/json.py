@@ -22,7 +22,6 @@ from msgspec.json import format as indented
 
 from pytest_joules.codec import CodecError, decode, encode, shown, without_garbage_collection
 from pytest_joules.costs import unsound as unsound_rates
-from pytest_joules.diagnosis import seen
 from pytest_joules.files import missing, write_whole
 from pytest_joules.model import BudgetResult, History, PowerTrace, RunResult, Sweep
 from pytest_joules.signals import SHARE_SLACK, SHARES
@@ -204,8 +203,9 @@ def unsound(result: BudgetResult) -> str:
         return ""
     if not measurement.devices:
         return "no device"
+    told = {"power_cap_share": measurement.conditions.power_cap_share, **measurement.conditions.signals}
     for name in SHARES:
-        share = seen.told(measurement.conditions, name)
+        share = told.get(name)
         if share is not None and not -SHARE_SLACK <= share <= 1 + SHARE_SLACK:
             return f"signal {name} of {share:g}, a share"
     for block in (block for blocks in measurement.blocks.values() for block in blocks):
