@@ -78,6 +78,11 @@ SIGNALS = (
 )  # fmt: skip
 """Shares are of one: of the window's time, or of a pipe's or a memory's peak, as a mean over the devices."""
 
+SHARES = tuple(signal.name for signal in (*CONDITIONS, *SIGNALS) if signal.kind is Kind.SHARE)
+
+SHARE_SLACK = 0.05
+"""How far a share may lie outside of 0 to 1 and still be a measured one: two clocks are behind it."""
+
 _REQUEST_SECONDS = {"running_requests": "running_second", "waiting_requests": "waiting_second"}
 
 

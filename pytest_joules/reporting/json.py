@@ -24,6 +24,7 @@ from pytest_joules.codec import CodecError, decode, encode, shown, without_garba
 from pytest_joules.costs import unsound as unsound_rates
 from pytest_joules.files import missing, write_whole
 from pytest_joules.model import BudgetResult, History, PowerTrace, RunResult, Sweep
+from pytest_joules.signals import SHARE_SLACK, SHARES
 from pytest_joules.slo import SloError, parse_slo
 from pytest_joules.units import LARGEST_NUMBER, SMALLEST_NUMBER
 
@@ -206,6 +207,11 @@ def unsound(result: BudgetResult) -> str:
         return ""
     if not measurement.devices:
         return "no device"
+    told = {"power_cap_share": measurement.conditions.power_cap_share, **measurement.conditions.signals}
+    for name in SHARES:
+        share = told.get(name)
+        if share is not None and not -SHARE_SLACK <= share <= 1 + SHARE_SLACK:
+            return f"signal {name} of {share:g}, a share"
     for block in (block for blocks in measurement.blocks.values() for block in blocks):
         if not (SMALLEST_NUMBER <= block.seconds <= LARGEST_NUMBER and 0 <= block.joules <= LARGEST_NUMBER):
             return f"a block of {block.seconds:g} s and {block.joules:g} J"
