@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_joules.commands.shared import (
     FINE,
@@ -21,11 +22,13 @@ from pytest_joules.commands.shared import (
     show,
 )
 from pytest_joules.files import write_whole
-from pytest_joules.frontier import Frontier, frontier_of
 from pytest_joules.gathering import GatherError, Part, gathered, only, with_default, with_latency
 from pytest_joules.model import Rates, Reference, RunResult, Sweep
-from pytest_joules.slo import Condition, parse_slo
 from pytest_joules.units import utc_now
+
+if TYPE_CHECKING:
+    from pytest_joules.frontier import Frontier
+    from pytest_joules.slo import Condition
 
 MOST_GROUPS = 4
 """Groups whose points are printed; of more, what to choose of each."""
@@ -106,6 +109,7 @@ def _asked(options: argparse.Namespace) -> tuple[RunResult, list[Frontier]]:
 
     A report's conditions and meter are those of its own groups, as far as any of them is left.
     """
+    from pytest_joules.frontier import frontier_of
     from pytest_joules.rejudging import ResultError, together
 
     parts, runs = _read(options.files)
@@ -159,6 +163,8 @@ def _read(paths: Sequence[Path]) -> tuple[list[Part], list[RunResult]]:
 
 def _conditions(options: argparse.Namespace, group: str, runs: Sequence[RunResult]) -> tuple[Condition, ...]:
     """What is asked for, else what the reports of a group were made under."""
+    from pytest_joules.slo import parse_slo
+
     if options.slo is not None:
         return tuple(options.slo)
     asked = dict.fromkeys(run.slo for run in runs if any(sweep.group == group for sweep in run.sweeps))
