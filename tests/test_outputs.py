@@ -68,6 +68,16 @@ def test_a_baseline_file_is_not_written_over_either(
     refused(command, "baselines/nvidia-h200.json", stored, capsys)
 
 
+def test_two_outputs_are_not_one_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    report(Path("read.json"), measured())
+    assert main(["frontier", "read.json", "--json", "out", "--html", "./out"]) == 2
+    assert "--json and --html both name out: give each a file of its own" in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
 def test_merge_writes_into_a_baseline_file_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     baseline(Path(), [session(1.0, "2026-04-01T12:00:00+00:00")])

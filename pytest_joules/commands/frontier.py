@@ -75,6 +75,8 @@ def run(options: argparse.Namespace) -> int:
 
     for flag in ("json", "html"):
         check_place(f"--{flag}", getattr(options, flag), options.files)
+    if options.json is not None and options.html is not None and options.json.resolve() == options.html.resolve():
+        raise CommandError(f"--json and --html both name {options.html}: give each a file of its own")
     try:
         if options.html is not None:
             check("html")
