@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 
@@ -32,6 +32,15 @@ def missing(path: Path) -> str:
 def is_one_of(path: Path, others: Iterable[Path]) -> bool:
     """Whether a path is that of a file among ``others``, be it spelled otherwise or a link."""
     return path.exists() and any(other.exists() and path.samefile(other) for other in others)
+
+
+def shared_place(outputs: Mapping[str, Path | None]) -> str:
+    """What is wrong with two outputs, by their flags, that are one file; empty if each has its own."""
+    seen: dict[Path, str] = {}
+    for flag, path in outputs.items():
+        if path is not None and (other := seen.setdefault(path.resolve(), flag)) != flag:
+            return f"{other} and {flag} both name {path}: give each a file of its own"
+    return ""
 
 
 def write_whole(text: str | Iterable[str], path: Path) -> None:

@@ -28,7 +28,7 @@ from pytest_joules.baselines.keys import sku_key, sku_keys
 from pytest_joules.baselines.store import BaselineError, BaselineFile, BaselineStore
 from pytest_joules.budget import EnergyBudget
 from pytest_joules.codec import DEEPEST
-from pytest_joules.files import misplaced, write_whole
+from pytest_joules.files import misplaced, shared_place, write_whole
 from pytest_joules.fixture import Energy
 from pytest_joules.judging import Bar, explained, noted
 from pytest_joules.locks import devices_locked
@@ -157,9 +157,12 @@ class Gate:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
-        for flag, path in (("--energy-json", self.options.json), ("--energy-html", self.options.html)):
+        outputs = {"--energy-json": self.options.json, "--energy-html": self.options.html}
+        for flag, path in outputs.items():
             if path is not None and (reason := misplaced(path)):
                 raise pytest.UsageError(f"{flag} {path}: {reason}")
+        if fault := shared_place(outputs):
+            raise pytest.UsageError(fault)
         try:
             if self.options.html is not None:
                 formats.check("html")

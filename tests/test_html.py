@@ -425,6 +425,8 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_runs(suite: S
     ran = suite.run("--energy-html=nowhere/report.html")
     assert ran.ret == pytest.ExitCode.USAGE_ERROR
     ran.stderr.fnmatch_lines(["*--energy-html nowhere?report.html: its directory does not exist"])
+    ran = suite.run("--energy-html=report", "--energy-json=./report")
+    ran.stderr.fnmatch_lines(["*--energy-json and --energy-html both name report: give each a file of its own"])
 
 
 # -- in a real browser --

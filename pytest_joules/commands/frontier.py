@@ -21,7 +21,7 @@ from pytest_joules.commands.shared import (
     described,
     show,
 )
-from pytest_joules.files import write_whole
+from pytest_joules.files import shared_place, write_whole
 from pytest_joules.gathering import GatherError, Part, gathered, only, with_default, with_latency
 from pytest_joules.model import Rates, Reference, RunResult, Sweep
 from pytest_joules.units import utc_now
@@ -75,8 +75,8 @@ def run(options: argparse.Namespace) -> int:
 
     for flag in ("json", "html"):
         check_place(f"--{flag}", getattr(options, flag), options.files)
-    if options.json is not None and options.html is not None and options.json.resolve() == options.html.resolve():
-        raise CommandError(f"--json and --html both name {options.html}: give each a file of its own")
+    if fault := shared_place({"--json": options.json, "--html": options.html}):
+        raise CommandError(fault)
     try:
         if options.html is not None:
             check("html")
