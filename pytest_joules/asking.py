@@ -9,15 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import pytest
 
-from pytest_joules.codec import CodecError
+from pytest_joules.codec import CodecError, one_line
 from pytest_joules.places import shown
 
 ENDS_RUN = (KeyboardInterrupt, pytest.exit.Exception)
 """What a hook raises to end the run, and not only itself."""
+
+
+LONGEST_FAULT = 500
+"""Characters of what a hook raised."""
 
 
 class HookFault(Exception):
@@ -73,4 +78,4 @@ def _fault(config: pytest.Config, name: str, plugins: Iterable[object], error: B
     names = [config.pluginmanager.get_name(plugin) or "?" for plugin in plugins]
     of = ", ".join(shown(Path(plugin), config.rootpath) for plugin in names)
     what = str(error) if isinstance(error, CodecError) else f"{type(error).__name__}: {error}"
-    return f"{name} of {of}: {what}"
+    return f"{name} of {of}: {shorten(one_line(what), LONGEST_FAULT)}"

@@ -57,6 +57,11 @@ def shown(text: str, longest: int = 200) -> str:
     return text if text.isprintable() else ascii(text)[1:-1]
 
 
+def one_line(text: str) -> str:
+    """What somebody else wrote, without line breaks and characters that cannot be printed."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def encode(value: Any) -> Any:
     """Turn dataclasses, enums, tuples and mappings into dicts, lists and scalars."""
     kind: Any = type(value)

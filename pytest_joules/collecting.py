@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_joules.arguments import MarkerError
-from pytest_joules.asking import ask_first
+from pytest_joules.asking import HookFault, ask_first
 from pytest_joules.markers import budgets_of
 
 VARIABLE = "PYTEST_JOULES_COLLECT"
@@ -38,7 +38,11 @@ class Collected:
         except MarkerError:
             return  # collection itself tells of it
         for window in self.windows:
-            if named := ask_first(item.config, "pytest_joules_baseline_key", item=item, window=window):
+            try:
+                named = ask_first(item.config, "pytest_joules_baseline_key", item=item, window=window)
+            except HookFault as fault:
+                raise pytest.UsageError(str(fault)) from fault
+            if named:
                 self.names.add(named)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:

@@ -83,6 +83,7 @@ def raising(hook: str, how: str) -> str:
     [
         ("pytest_joules_diagnose(result)", SKIP),
         ("pytest_joules_diagnose(result)", "pytest.xfail('nothing of ours')"),
+        ("pytest_joules_diagnose(result)", "raise ValueError('two\\nlines\\x1b[31m' + 9999 * 'long ')"),
         ("pytest_joules_verdict(result)", "pytest.importorskip('no_such_module')"),
         ("pytest_joules_verdict(result)", EXIT),
         ("pytest_joules_report(run)", SKIP),
@@ -99,6 +100,7 @@ def test_a_hook_that_skips_or_exits_costs_no_verdict(suite: Suite, hook: str, ho
     (result,) = report["results"]
     assert (result["verdict"]["kind"], result["failed"]) == ("REGRESSED", True)
     assert result["diagnosis"] is not None
+    assert all(note.isprintable() and len(note) < 600 for note in result["verdict"]["notes"])
     ran.stdout.fnmatch_lines(f"*{hook.partition('(')[0]} of conftest.py: *")
 
 

@@ -112,6 +112,10 @@ def test_what_pytest_no_longer_collects_goes(tmp_path: Path, capsys: pytest.Capt
     assert main(["prune", "--stale"]) == 2
     complaint = "pytest --collect-only fails with exit code 2 (ERROR collecting test_broken.py): nobody knows which"
     assert complaint in capsys.readouterr().err
+    (tmp_path / "test_broken.py").unlink()
+    (tmp_path / "conftest.py").write_text("def pytest_joules_baseline_key(item, window): raise ValueError('no name')\n")
+    assert main(["prune", "--stale"]) == 2
+    assert "pytest_joules_baseline_key of conftest.py: ValueError: no name)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

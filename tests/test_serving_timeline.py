@@ -228,9 +228,37 @@ def test_what_is_not_on_the_command_line_of_vllm_is_unset() -> None:
     graphs, eager = (settings_in(f"python -m vllm.entrypoints {flag}".split()) for flag in ("", "--enforce-eager"))
     assert changed(eager, [graphs]) == {"enforce_eager": ("True", ("unset",))}
     assert graphs["weights"] == "real"
-    # Another program, or a file with more of its settings: nobody knows.
-    assert settings_in(["bash", "serve.sh", "--enforce-eager"]) == {"enforce_eager": "True"}
-    assert settings_in(["vllm", "serve", "--config", "more.yaml", "--enforce-eager"]) == {"enforce_eager": "True"}
+    # What was given, and is of no shape that is kept, is not unset.
+    odd = settings_in(["/opt/bin/vllm", "serve", "m", "--quantization", "./plug/q"])
+    assert "quantization" not in odd
+    assert odd["enforce_eager"] == "unset"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "bash serve.sh --enforce-eager",
+        "./start_vllm.sh --enforce-eager",
+        "/opt/envs/vllm/bin/python serve.py --enforce-eager",
+        "python -m sglang.launch_server --model-path /data/vllm/llama --enforce-eager",
+        "vllm serve m --config more.yaml --enforce-eager",
+        "vllm serve m --config=more.yaml --enforce-eager",
+    ],
+)
+def test_of_another_program_or_a_file_with_more_settings_nobody_knows(command: str) -> None:
+    assert settings_in(command.split()) == {"enforce_eager": "True"}
+
+
+def test_what_a_shell_is_given_is_one_word() -> None:
+    assert settings_in(["bash", "-c", "vllm serve m --enforce-eager --load-format dummy"]) == {}
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["vllm serve m", "/usr/bin/python3.12 -u /usr/bin/vllm serve m", "python -m vllm.entrypoints.openai.api_server"],
+)
+def test_the_command_line_of_vllm_is_known_however_it_is_started(command: str) -> None:
+    assert settings_in(command.split())["quantization"] == "unset"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from reprlib import repr as shortened
 
-from pytest_joules.codec import CodecError, decode, encode
+from pytest_joules.codec import CodecError, decode, encode, one_line
 from pytest_joules.diagnosis.explain import explain
 from pytest_joules.diagnosis.noise import noise_between
 from pytest_joules.diagnosis.observation import Observation
@@ -110,16 +110,12 @@ def _sound(cause: Cause) -> Cause:
 def _in_one_line(cause: Cause) -> Cause:
     return replace(
         cause,
-        rule=_collapsed(cause.rule),
-        text=_collapsed(cause.text),
-        evidence=tuple(map(_collapsed, cause.evidence)),
-        advice=_collapsed(cause.advice),
-        source=_collapsed(cause.source),
+        rule=one_line(cause.rule),
+        text=one_line(cause.text),
+        evidence=tuple(map(one_line, cause.evidence)),
+        advice=one_line(cause.advice),
+        source=one_line(cause.source),
     )
-
-
-def _collapsed(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _unsound_range(cause: Cause) -> str:

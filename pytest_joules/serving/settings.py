@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from pytest_joules.workloads.settings import kept
-from pytest_joules.workloads.vllm_settings import SETTINGS, with_unset, with_weights
+from pytest_joules.workloads.settings import UNSET, kept
+from pytest_joules.workloads.vllm_settings import SETTINGS, with_weights
 
 _NAMES = {name: setting.name for setting in SETTINGS for name in (setting.name, *setting.paths, *setting.flags)}
 """What a command line may call each setting."""
+
+_OF_PYTHON = ("-u", "-E", "-I", "-s", "-B", "-O")
+"""Python's own flags that take no value."""
 
 _OBJECTS = {"cc": "compilation_config", "ac": "attention_config", "sc": "speculative_config"}
 """Short flags that take JSON."""
@@ -30,13 +35,19 @@ def settings_in(arguments: Sequence[str]) -> dict[str, str]:
             elif name.startswith("no_") and name[3:] in _NAMES:
                 found[_NAMES[name[3:]]] = False
     settings = kept(found)
-    return with_weights(with_unset(settings) if _is_whole(arguments) else settings)
+    if _is_whole(arguments):
+        settings |= {each.name: UNSET for each in SETTINGS if each.chosen and each.name not in found}
+    return with_weights(settings)
 
 
 def _is_whole(arguments: Sequence[str]) -> bool:
     """Whether that is vLLM's own command line, and no file or script holds others of its settings."""
-    given = [argument.partition("=")[0] for argument in arguments]
-    return any("vllm" in argument for argument in given) and "--config" not in given
+    words = [*arguments]
+    if words and re.fullmatch(r"python[\d.]*", Path(words[0]).name):
+        words = [*itertools.dropwhile(_OF_PYTHON.__contains__, words[1:])]
+    serves = [Path(word).name for word in words[:2]] == ["vllm", "serve"]
+    module = words[:1] == ["-m"] and words[1:2] != [] and words[1].partition(".")[0] == "vllm"
+    return (serves or module) and not any(word.partition("=")[0] == "--config" for word in words)
 
 
 def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str | bool]]:

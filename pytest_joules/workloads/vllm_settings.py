@@ -114,11 +114,6 @@ def _at(config: Any, path: str) -> object:
     return value
 
 
-def with_unset(settings: Mapping[str, str]) -> dict[str, str]:
-    """The settings of a whole command line: what is not on it is unset."""
-    return {**{setting.name: UNSET for setting in SETTINGS if setting.chosen}, **settings}
-
-
 def with_weights(settings: Mapping[str, str]) -> dict[str, str]:
     """The settings of an engine, with what its load format tells of the weights."""
     if "load_format" not in settings:
