@@ -20,7 +20,6 @@ from pytest_joules.places import shown
 ENDS_RUN = (KeyboardInterrupt, pytest.exit.Exception)
 """What a hook raises to end the run, and not only itself."""
 
-
 LONGEST_FAULT = 500
 """Characters of what a hook raised."""
 

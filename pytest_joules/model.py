@@ -377,6 +377,11 @@ class Split:
     parts: Mapping[str, float]
 
 
+def least_along(bounds: tuple[float, float], way: float) -> float:
+    """What a range of log joules per unit accounts for at least, along a rise (``way`` = 1) or a fall (-1)."""
+    return max(0.0, min(way * bound for bound in bounds))
+
+
 @dataclass(frozen=True, slots=True)
 class Cause:
     """One mechanism that moved joules per unit, and what speaks for it.
@@ -412,9 +417,7 @@ class Cause:
 
     def least(self, way: float) -> float:
         """What it accounts for at least, along a rise (``way`` = 1) or a fall (-1)."""
-        if self.bounds is None or self.explains is None:
-            return 0.0
-        return max(0.0, min(way * bound for bound in self.bounds))
+        return 0.0 if self.bounds is None or self.explains is None else least_along(self.bounds, way)
 
 
 @dataclass(frozen=True, slots=True)

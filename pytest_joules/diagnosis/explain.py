@@ -22,7 +22,7 @@ from pytest_joules.diagnosis.seen import signal_changes
 from pytest_joules.diagnosis.sizes import Range, Settings, estimated_work, unknown, widths
 from pytest_joules.diagnosis.splits import exact_splits
 from pytest_joules.facts import FACTS, WEIGHTS, changed
-from pytest_joules.model import LIMIT_WATTS, Cause, Conditions, Diagnosis
+from pytest_joules.model import LIMIT_WATTS, Cause, Conditions, Diagnosis, least_along
 
 BESIDE = 0.5
 """A quantity that moved by less than half of another one stayed level beside it."""
@@ -371,16 +371,12 @@ def _beside(own: Sequence[_Claim], c: Comparison, extra: Sequence[Cause]) -> lis
     """
     way = 1.0 if c.up else -1.0
     claims = [_Claim(cause, bounds) for cause in extra if (bounds := cause.bounds) is not None]
-    room = max(0.0, abs(c.change) - sum(_least(claim.range, way) for claim in own))
-    claimed = sum(_least(claim.range, way) for claim in claims)
+    room = max(0.0, abs(c.change) - sum(least_along(claim.range, way) for claim in own))
+    claimed = sum(least_along(claim.range, way) for claim in claims)
     if claimed <= room:
         return claims
     exceeds = claimed > room + c.noise
-    return [_shrunk(claim, room / claimed, exceeds) if _least(claim.range, way) else claim for claim in claims]
-
-
-def _least(bounds: Range, way: float) -> float:
-    return max(0.0, min(way * bound for bound in bounds))
+    return [_shrunk(claim, room / claimed, exceeds) if least_along(claim.range, way) else claim for claim in claims]
 
 
 def _shrunk(claim: _Claim, share: float, exceeds: bool) -> _Claim:

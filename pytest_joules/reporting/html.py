@@ -49,6 +49,7 @@ from pytest_joules.units import (
     format_count,
     format_joules,
     format_percent,
+    format_rate,
     format_seconds,
     plural,
     significant,
@@ -699,7 +700,7 @@ def _of_point(placed: Placed, found: Frontier, numbers: Mapping[str, str]) -> li
     unit = found.sweep.unit
     told = [f"{format_joules(placed.joules.value)}/{unit}"] if placed.joules is not None else []
     told += [f"{found.sweep.latency} {format_seconds(placed.latency.value)}"] if placed.latency is not None else []
-    told += [f"{placed.throughput:.4g} {unit}s/s"] if placed.throughput is not None else []
+    told += [f"{format_rate(placed.throughput)} {unit}s/s"] if placed.throughput is not None else []
     told += [f"{placed.watts:.0f} W"] if placed.watts is not None else []
     return [*told, frontier.standing(placed, numbers)]
 
